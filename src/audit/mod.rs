@@ -1,0 +1,1 @@
+//! Rules → few scans → violations → the release that made each.

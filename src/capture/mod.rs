@@ -1,0 +1,1 @@
+//! Outside bytes → model. One file per format.

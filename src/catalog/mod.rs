@@ -1,0 +1,1 @@
+//! Tables as the engine sees them: now, and as of any commit.

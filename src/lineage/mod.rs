@@ -1,0 +1,1 @@
+//! What happened, put together: writes joined to their statements, transactions and releases.

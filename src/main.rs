@@ -1,0 +1,7 @@
+//! The program: see [`blast_radius::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    blast_radius::cli::main()
+}

@@ -1,0 +1,255 @@
+//! PostgreSQL's types, as far as a value's text has to be understood.
+
+use std::fmt;
+
+use jiff::civil;
+
+use super::{ModelError, Timestamp, Value};
+
+/// A column's type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// `boolean`; prints as `t` or `f`.
+    Boolean,
+    /// `smallint`.
+    SmallInt,
+    /// `integer`.
+    Integer,
+    /// `bigint`.
+    BigInt,
+    /// `numeric(precision, scale)`; both absent for a plain `numeric`.
+    Numeric(Option<(u8, i8)>),
+    /// `real`.
+    Real,
+    /// `double precision`.
+    Double,
+    /// `text`, `varchar` of any length, `citext` and enums: text compared as it is.
+    Text,
+    /// `varchar(n)`: at most n characters.
+    Varchar(u32),
+    /// `date`.
+    Date,
+    /// `timestamp without time zone`.
+    Timestamp,
+    /// `timestamp with time zone`; prints in UTC.
+    TimestampTz,
+    /// Any other type by its name: carried and compared as text, never computed with.
+    Other(String),
+}
+
+impl ColumnType {
+    /// Whether JSON writes a key of this type as a number.
+    pub fn is_integer(&self) -> bool {
+        matches!(self, ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt)
+    }
+
+    /// Whether sums and differences of this type make sense.
+    pub fn is_numeric(&self) -> bool {
+        self.is_integer() || matches!(self, ColumnType::Numeric(_) | ColumnType::Real | ColumnType::Double)
+    }
+
+    /// The value as PostgreSQL would print it after storing it in a column of this type: `10.5` in a `numeric(12,2)`
+    /// is `10.50`, `true` in a `boolean` is `t`, `2026-03-02T10:15:30Z` in a `timestamptz` is `2026-03-02 10:15:30+00`.
+    ///
+    /// # Errors
+    /// [`ModelError::Value`] where the text is no value of the type.
+    pub fn canonical(&self, value: &Value) -> Result<Value, ModelError> {
+        let Some(text) = value.as_str() else { return Ok(Value::NULL) };
+        let canonical = match self {
+            ColumnType::Boolean => canonical_boolean(text).map(str::to_owned),
+            ColumnType::SmallInt => text.trim().parse::<i16>().ok().map(|number| number.to_string()),
+            ColumnType::Integer => text.trim().parse::<i32>().ok().map(|number| number.to_string()),
+            ColumnType::BigInt => text.trim().parse::<i64>().ok().map(|number| number.to_string()),
+            ColumnType::Numeric(size) => canonical_numeric(text.trim(), size.map(|(_, scale)| scale)),
+            ColumnType::Date => canonical_date(text),
+            ColumnType::Timestamp => canonical_timestamp(text),
+            ColumnType::TimestampTz => canonical_timestamptz(text),
+            ColumnType::Real | ColumnType::Double | ColumnType::Text | ColumnType::Varchar(_) => {
+                return Ok(value.clone());
+            }
+            ColumnType::Other(_) => return Ok(value.clone()),
+        };
+        match canonical {
+            Some(canonical) if canonical == text => Ok(value.clone()),
+            Some(canonical) => Ok(Value::text(canonical)),
+            None => Err(ModelError::Value { text: text.to_owned(), column_type: self.to_string() }),
+        }
+    }
+}
+
+/// PostgreSQL's own name of the type.
+impl fmt::Display for ColumnType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Boolean => formatter.write_str("boolean"),
+            ColumnType::SmallInt => formatter.write_str("smallint"),
+            ColumnType::Integer => formatter.write_str("integer"),
+            ColumnType::BigInt => formatter.write_str("bigint"),
+            ColumnType::Numeric(None) => formatter.write_str("numeric"),
+            ColumnType::Numeric(Some((precision, scale))) => write!(formatter, "numeric({precision},{scale})"),
+            ColumnType::Real => formatter.write_str("real"),
+            ColumnType::Double => formatter.write_str("double precision"),
+            ColumnType::Text => formatter.write_str("text"),
+            ColumnType::Varchar(length) => write!(formatter, "varchar({length})"),
+            ColumnType::Date => formatter.write_str("date"),
+            ColumnType::Timestamp => formatter.write_str("timestamp without time zone"),
+            ColumnType::TimestampTz => formatter.write_str("timestamp with time zone"),
+            ColumnType::Other(name) => formatter.write_str(name),
+        }
+    }
+}
+
+fn canonical_boolean(text: &str) -> Option<&'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "t" | "true" | "1" | "yes" | "on" => Some("t"),
+        "f" | "false" | "0" | "no" | "off" => Some("f"),
+        _ => None,
+    }
+}
+
+/// Rounds half away from zero to `scale` digits, as PostgreSQL does when it stores a `numeric(p,s)`.
+fn canonical_numeric(text: &str, scale: Option<i8>) -> Option<String> {
+    if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+        return Some(text.to_owned());
+    }
+    let (negative, digits, own_scale) = decimal_digits(text)?;
+    let scale = match scale {
+        Some(scale) => i32::from(scale).max(0),
+        None => own_scale.max(0),
+    };
+    Some(print_decimal(negative, &rescale(digits, own_scale, scale), usize::try_from(scale).ok()?))
+}
+
+/// The digits of a decimal number without its point, and how many of them stand after it (negative: zeros follow).
+fn decimal_digits(text: &str) -> Option<(bool, Vec<u8>, i32)> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok().filter(|power| power.abs() < 10_000)?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let digits: Option<Vec<u8>> =
+        whole.bytes().chain(fraction.bytes()).map(|byte| byte.is_ascii_digit().then(|| byte - b'0')).collect();
+    Some((negative, digits?, i32::try_from(fraction.len()).ok()? - exponent))
+}
+
+fn rescale(mut digits: Vec<u8>, own_scale: i32, scale: i32) -> Vec<u8> {
+    for _ in own_scale..scale {
+        digits.push(0);
+    }
+    let dropped = usize::try_from((own_scale - scale).max(0)).unwrap_or(0);
+    if dropped > digits.len() {
+        return vec![0];
+    }
+    let kept = digits.len() - dropped;
+    let round_up = dropped > 0 && digits[kept] >= 5;
+    digits.truncate(kept);
+    if round_up {
+        let mut position = digits.len();
+        loop {
+            if position == 0 {
+                digits.insert(0, 1);
+                break;
+            }
+            position -= 1;
+            if digits[position] < 9 {
+                digits[position] += 1;
+                break;
+            }
+            digits[position] = 0;
+        }
+    }
+    digits
+}
+
+fn print_decimal(negative: bool, digits: &[u8], scale: usize) -> String {
+    let mut text: String = digits.iter().map(|digit| char::from(b'0' + digit)).collect();
+    while text.len() <= scale {
+        text.insert(0, '0');
+    }
+    let point = text.len() - scale;
+    let whole = text[..point].trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let fraction = &text[point..];
+    let is_zero = text.bytes().all(|digit| digit == b'0');
+    let sign = if negative && !is_zero { "-" } else { "" };
+    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+fn canonical_date(text: &str) -> Option<String> {
+    let day = text.trim().get(..10)?;
+    day.parse::<civil::Date>().ok().map(|date| date.to_string())
+}
+
+fn canonical_timestamp(text: &str) -> Option<String> {
+    let time: civil::DateTime = text.trim().trim_end_matches('Z').parse().ok()?;
+    Some(print_datetime(time))
+}
+
+fn canonical_timestamptz(text: &str) -> Option<String> {
+    let micros = text.trim().parse::<Timestamp>().ok()?.as_micros();
+    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
+    Some(format!("{}+00", print_datetime(time.to_zoned(jiff::tz::TimeZone::UTC).datetime())))
+}
+
+fn print_datetime(time: civil::DateTime) -> String {
+    let seconds = time.strftime("%Y-%m-%d %H:%M:%S");
+    let micros = time.subsec_nanosecond() / 1_000;
+    if micros == 0 {
+        return seconds.to_string();
+    }
+    let fraction = format!("{micros:06}");
+    format!("{seconds}.{}", fraction.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(column_type: ColumnType, text: &str) -> Option<String> {
+        let value = column_type.canonical(&Value::text(text)).ok()?;
+        value.as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn numerics_take_the_scale_of_their_column() {
+        let money = ColumnType::Numeric(Some((12, 2)));
+        for (text, printed) in [
+            ("10.5", "10.50"),
+            ("10", "10.00"),
+            ("-0.005", "-0.01"),
+            ("0.004", "0.00"),
+            ("-0.004", "0.00"),
+            ("99.995", "100.00"),
+            ("1e3", "1000.00"),
+            ("1.5E-1", "0.15"),
+            ("007.1", "7.10"),
+        ] {
+            assert_eq!(canonical(money.clone(), text).as_deref(), Some(printed), "{text}");
+        }
+        assert_eq!(canonical(money, "ten"), None);
+        assert_eq!(canonical(ColumnType::Numeric(None), "10.500").as_deref(), Some("10.500"));
+    }
+
+    #[test]
+    fn times_and_booleans_print_as_postgresql_does() {
+        assert_eq!(canonical(ColumnType::Boolean, "true").as_deref(), Some("t"));
+        assert_eq!(
+            canonical(ColumnType::TimestampTz, "2026-03-02T11:15:30.120Z").as_deref(),
+            Some("2026-03-02 11:15:30.12+00")
+        );
+        assert_eq!(
+            canonical(ColumnType::TimestampTz, "2026-03-02 11:15:30+01").as_deref(),
+            Some("2026-03-02 10:15:30+00")
+        );
+        assert_eq!(canonical(ColumnType::Timestamp, "2026-03-02T11:15:30").as_deref(), Some("2026-03-02 11:15:30"));
+        assert_eq!(canonical(ColumnType::Date, "2026-03-02").as_deref(), Some("2026-03-02"));
+    }
+}

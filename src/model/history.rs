@@ -1,0 +1,47 @@
+//! What happened, in commit order.
+
+use super::{Attribution, CommitSeq, SessionId, Statement, Timestamp, TransactionId, Write};
+
+/// One step of a transaction: a statement with the rows it wrote (none for a read), or rows whose statement is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The statement, where the log or the event tells it.
+    pub statement: Option<Statement>,
+    /// The rows written, in the order they were; includes what the database did by itself (cascades, triggers).
+    pub writes: Vec<Write>,
+}
+
+/// One committed transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its place in the order of commits.
+    pub commit: CommitSeq,
+    /// Its identity, where the source says.
+    pub id: Option<TransactionId>,
+    /// The session that ran it, where known.
+    pub session: Option<SessionId>,
+    /// What `now()` was: the start of its first statement, or the first write's time.
+    pub started: Timestamp,
+    /// When it was committed, as closely as the source tells.
+    pub committed: Timestamp,
+    /// The release its writes belong to: its first attributed write's, or its session's.
+    pub attribution: Option<Attribution>,
+    /// The steps in the order they ran.
+    pub steps: Vec<Step>,
+}
+
+impl Transaction {
+    /// Its writes in order.
+    pub fn writes(&self) -> impl Iterator<Item = &Write> {
+        self.steps.iter().flat_map(|step| &step.writes)
+    }
+}
+
+/// Every committed transaction that is known, in commit order.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// In commit order; `transactions[i].commit` is `i + 1`.
+    pub transactions: Vec<Transaction>,
+    /// What the history cannot tell, one line each, for the report's `limits`.
+    pub limits: Vec<String>,
+}

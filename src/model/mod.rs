@@ -1,0 +1,27 @@
+//! The nouns every room shares. Plain values, no I/O.
+//!
+//! In: nothing. Out: the types that travel between rooms: a [`Write`] and the [`Statement`] that made it, the
+//! [`Release`] they belong to, the [`Transaction`]s of a [`History`] in commit order, and the text-exact
+//! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry.
+
+mod column_type;
+mod error;
+mod history;
+mod release;
+mod row;
+mod statement;
+mod table;
+mod timestamp;
+mod value;
+mod write;
+
+pub use column_type::ColumnType;
+pub use error::ModelError;
+pub use history::{History, Step, Transaction};
+pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};
+pub use row::{ColumnName, RecordKey, Row};
+pub use statement::{Statement, StatementLink};
+pub use table::{Column, ForeignKey, TableName, TableSchema};
+pub use timestamp::Timestamp;
+pub use value::Value;
+pub use write::{CommitSeq, Operation, RecordRead, SessionId, TraceId, TransactionId, Write, WriteSeq};

@@ -1,0 +1,86 @@
+//! Tables: their names and shapes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{ColumnName, ColumnType, ModelError};
+
+/// A table's full name. Prints as `schema.table`; a bare name is read as `public.<name>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// The schema, `public` where none was named.
+    pub schema: Arc<str>,
+    /// The table within the schema.
+    pub table: Arc<str>,
+}
+
+impl TableName {
+    /// A name from its two parts.
+    pub fn new(schema: impl Into<Arc<str>>, table: impl Into<Arc<str>>) -> Self {
+        TableName { schema: schema.into(), table: table.into() }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.schema, self.table)
+    }
+}
+
+impl FromStr for TableName {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('.').collect();
+        match parts.as_slice() {
+            [table] if !table.is_empty() => Ok(TableName::new("public", *table)),
+            [schema, table] if !schema.is_empty() && !table.is_empty() => Ok(TableName::new(*schema, *table)),
+            _ => Err(ModelError::TableName(text.to_owned())),
+        }
+    }
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: ColumnName,
+    /// Its type.
+    pub column_type: ColumnType,
+    /// Whether the database refuses NULL in it.
+    pub not_null: bool,
+    /// Computed by the database from other columns (`GENERATED ALWAYS AS … STORED`): never written by a repair.
+    pub generated: bool,
+}
+
+/// A foreign key of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// The referring columns.
+    pub columns: Vec<ColumnName>,
+    /// The table referred to.
+    pub table: TableName,
+    /// The columns referred to, in the same order.
+    pub referenced: Vec<ColumnName>,
+}
+
+/// A table as the database (or the data folder and the project file) declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// The table.
+    pub name: TableName,
+    /// Its columns in order.
+    pub columns: Vec<Column>,
+    /// Its primary key, or the key of the project file; empty where there is neither.
+    pub key: Vec<ColumnName>,
+    /// Its foreign keys.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl TableSchema {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name.as_ref() == name)
+    }
+}

@@ -1,0 +1,1 @@
+//! `blast-radius.toml`: load, check, point at the mistake.

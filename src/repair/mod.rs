@@ -1,0 +1,1 @@
+//! The difference of the worlds as guarded SQL, and its undo.

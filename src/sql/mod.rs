@@ -1,0 +1,1 @@
+//! One SQL text → what it reads and writes: tables, columns, keys, template and parameters.

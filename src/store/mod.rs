@@ -1,0 +1,1 @@
+//! The durable history: append and read. Delta Lake tables.

@@ -1,0 +1,11 @@
+//! The sweep through time that keeps the two worlds apart.
+//!
+//! In: a [`crate::model::History`], the catalog, the rules or faults that say what the release got wrong.
+//! Out: a [`BlastRadius`]: every record on which the worlds differ, with its right value where it can be computed.
+
+mod blast_radius;
+
+pub use blast_radius::{
+    AffectedColumn, AffectedRecord, AffectedStatement, BlastRadius, Cause, Onset, OnsetShape, RecordState,
+    RepairAction, Role, WrittenBy,
+};
