@@ -14,6 +14,7 @@ pub mod audit;
 pub mod capture;
 pub mod catalog;
 pub mod cli;
+pub mod engine;
 pub mod lineage;
 pub mod model;
 pub mod project;

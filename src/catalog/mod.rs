@@ -1,1 +1,13 @@
 //! Tables as the engine sees them: now, and as of any commit.
+//!
+//! In: a database (live, or a folder of files), and what the project file says of its tables. Out: their
+//! [`TableSchema`](crate::model::TableSchema)s, and their rows as typed Arrow batches.
+
+mod error;
+mod typed;
+
+pub use error::CatalogError;
+pub use typed::{
+    PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,
+    rows_from_batch, text_from_decimal256, value_from_array,
+};

@@ -2,13 +2,15 @@
 //!
 //! In: nothing. Out: the types that travel between rooms: a [`Write`] and the [`Statement`] that made it, the
 //! [`Release`] they belong to, the [`Transaction`]s of a [`History`] in commit order, and the text-exact
-//! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry.
+//! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry. What an input says before it is put together is a [`Recording`].
 
 mod column_type;
 mod error;
 mod history;
+mod recording;
 mod release;
 mod row;
+mod settings;
 mod statement;
 mod table;
 mod timestamp;
@@ -18,8 +20,10 @@ mod write;
 pub use column_type::ColumnType;
 pub use error::ModelError;
 pub use history::{History, Step, Transaction};
+pub use recording::{LogEvent, LogEventKind, RecordedWrite, Recording, RecordingId, RejectedLine};
 pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};
 pub use row::{ColumnName, RecordKey, Row};
+pub use settings::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettings, TableSettingsByName};
 pub use statement::{Statement, StatementLink};
 pub use table::{Column, ForeignKey, TableName, TableSchema};
 pub use timestamp::Timestamp;

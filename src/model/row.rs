@@ -23,6 +23,20 @@ impl Row {
         self.0.iter().find(|(name, _)| name.as_ref() == column).map(|(_, value)| value)
     }
 
+    /// As [`Row::get`], looking at `position` first: rows of a table mostly hold their columns in its order.
+    pub fn get_at(&self, position: usize, column: &str) -> Option<&Value> {
+        match self.0.get(position) {
+            Some((name, value)) if name.as_ref() == column => Some(value),
+            _ => self.get(column),
+        }
+    }
+
+    /// Appends a column that the image does not hold yet.
+    pub fn push(&mut self, column: ColumnName, value: Value) {
+        debug_assert!(self.get(&column).is_none(), "column {column} twice in one image");
+        self.0.push((column, value));
+    }
+
     /// Sets a column, replacing an earlier value of the same column.
     pub fn set(&mut self, column: ColumnName, value: Value) {
         match self.0.iter_mut().find(|(name, _)| *name == column) {

@@ -1,0 +1,62 @@
+//! What can go wrong with the tables.
+
+use std::path::PathBuf;
+
+use crate::model::{ModelError, TableName};
+
+/// A table that cannot be found, read or understood. Messages fit "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A data folder that is not there.
+    #[error("open the data folder {path}: {reason}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A data file that cannot be read.
+    #[error("read {path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A database that does not answer, or refuses.
+    #[error("read the database: {0}")]
+    Database(String),
+    /// A table that is not there.
+    #[error("find table {table}{}", suggestion(.nearest))]
+    UnknownTable {
+        /// The table asked for.
+        table: TableName,
+        /// The nearest name that exists.
+        nearest: Option<TableName>,
+    },
+    /// A cell that its column's type cannot hold.
+    #[error("read a value of {table}.{column}: {source}")]
+    Value {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What is wrong.
+        source: ModelError,
+    },
+    /// The engine refused.
+    #[error("build rows of {table}: {reason}")]
+    Rows {
+        /// The table.
+        table: TableName,
+        /// What the engine says.
+        reason: String,
+    },
+    /// The engine refused a registration or a scan.
+    #[error("hand tables to the query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+}
+
+fn suggestion(nearest: &Option<TableName>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!(": did you mean {name}?"))
+}

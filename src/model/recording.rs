@@ -1,0 +1,122 @@
+//! What an input says, before anything is put together: write events and log lines, each with its identity.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{
+    Operation, RecordRead, ReleaseName, Row, ServiceName, SessionId, TableName, Timestamp, TraceId, TransactionId, Value,
+};
+
+/// The identity of one recorded fact: loading it twice stores it once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordingId(pub [u8; 16]);
+
+/// Hexadecimal.
+impl fmt::Debug for RecordingId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// A write event as its source tells it. Values are text as they came, not yet canonical for their column's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedWrite {
+    /// The event's own `id`, hashed; else a hash of its whole content.
+    pub id: RecordingId,
+    /// The event's `seq`.
+    pub seq: Option<u64>,
+    /// When it was written, or committed: what the source says.
+    pub ts: Timestamp,
+    /// The table.
+    pub table: TableName,
+    /// What happened to the row.
+    pub operation: Operation,
+    /// The event's `key`; empty where an image has to hold it.
+    pub key: Row,
+    /// Some or all columns of the row as it was.
+    pub before: Option<Row>,
+    /// Some or all columns of the row as written.
+    pub after: Option<Row>,
+    /// The records it was computed from.
+    pub reads: Vec<RecordRead>,
+    /// PostgreSQL's transaction id.
+    pub transaction: Option<TransactionId>,
+    /// The session, as the log writes it.
+    pub session: Option<SessionId>,
+    /// The distributed trace.
+    pub trace: Option<TraceId>,
+    /// The event's own `release`.
+    pub release: Option<ReleaseName>,
+    /// The event's own `service`.
+    pub service: Option<ServiceName>,
+    /// The SQL, where the event tells it.
+    pub statement: Option<Arc<str>>,
+    /// `$1` and on, where the event tells them.
+    pub parameters: Vec<Value>,
+}
+
+/// What a log line reports of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogEventKind {
+    /// A statement was executed and succeeded (or, where the log tells only its start, began).
+    Statement,
+    /// The current statement failed: its transaction is aborted, or is rolled back to a savepoint.
+    Error,
+    /// The session ended: an open transaction is rolled back.
+    Disconnection,
+}
+
+/// One event of a database session's SQL log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEvent {
+    /// Session and line number, hashed.
+    pub id: RecordingId,
+    /// The session that ran it.
+    pub session: SessionId,
+    /// The place in the session's own order (the log's line number within the session).
+    pub line: u64,
+    /// When the line was written: for a statement with a duration, its end.
+    pub ts: Timestamp,
+    /// When the statement began: `ts` less its duration, where the log tells one.
+    pub started: Timestamp,
+    /// What happened.
+    pub kind: LogEventKind,
+    /// PostgreSQL's transaction id (32 bits), where the line names one that is not 0.
+    pub transaction: Option<TransactionId>,
+    /// The virtual transaction, such as `3/175`; `None` outside of one.
+    pub virtual_transaction: Option<Arc<str>>,
+    /// The session's `application_name` at that time.
+    pub application_name: Option<Arc<str>>,
+    /// The SQL; `None` for a disconnection.
+    pub sql: Option<Arc<str>>,
+    /// `$1` and on.
+    pub parameters: Vec<Value>,
+    /// The error's message, for [`LogEventKind::Error`].
+    pub message: Option<Arc<str>>,
+}
+
+/// A line that could not be read, kept with what is wrong about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedLine {
+    /// Where it stands: the input's name and the line within it, hashed with its text.
+    pub id: RecordingId,
+    /// The input's name.
+    pub source: Arc<str>,
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong.
+    pub reason: String,
+    /// The line itself; what is no UTF-8 in it is replaced.
+    pub text: String,
+}
+
+/// What an importer read from one input, or from one part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// Write events, in the order they came.
+    pub writes: Vec<RecordedWrite>,
+    /// Log events, in the order they came.
+    pub log: Vec<LogEvent>,
+    /// Lines that could not be read.
+    pub rejected: Vec<RejectedLine>,
+}
