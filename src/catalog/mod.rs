@@ -4,9 +4,11 @@
 //! [`TableSchema`](crate::model::TableSchema)s, and their rows as typed Arrow batches.
 
 mod error;
+mod rolling;
 mod typed;
 
 pub use error::CatalogError;
+pub use rolling::{RollingTable, RollingTables, World};
 pub use typed::{
     PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,
     rows_from_batch, text_from_decimal256, value_from_array,
