@@ -2,7 +2,7 @@
 //!
 //! Names are resolved scope by scope, as PostgreSQL does: common table expressions shadow tables, the innermost scope
 //! wins, a subquery sees the scopes around it. While resolving, each table reference is renamed (`orders o` becomes
-//! `reference_0 AS o`), so that the engine can be handed exactly the rows that one reference needs.
+//! `<prefix>0 AS o`), so that the engine can be handed exactly the rows that one reference needs.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -47,7 +47,7 @@ pub struct TableReference {
     pub bounds: Vec<Bound>,
 }
 
-/// The table references of a query, in the order of their `reference_<n>` names.
+/// The table references of a query, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// One per occurrence of a table.
@@ -55,8 +55,8 @@ pub struct Reads {
 }
 
 /// The name that stands for the reference of this place in the rewritten query.
-pub fn reference_name(position: usize) -> String {
-    format!("reference_{position}")
+pub fn reference_name(prefix: &str, position: usize) -> String {
+    format!("{prefix}{position}")
 }
 
 impl Reads {
@@ -64,9 +64,9 @@ impl Reads {
     ///
     /// # Errors
     /// A table or column that the schemas do not have, or a construct that is not understood.
-    pub fn resolve(query: &mut Query, schemas: &Schemas) -> Result<Reads, SqlError> {
+    pub fn resolve(query: &mut Query, schemas: &Schemas, prefix: &str) -> Result<Reads, SqlError> {
         let mut resolver =
-            Resolver { schemas, references: Vec::new(), scopes: Vec::new(), common_tables: Vec::new() };
+            Resolver { schemas, prefix, references: Vec::new(), scopes: Vec::new(), common_tables: Vec::new() };
         resolver.query(query)?;
         Ok(Reads { references: resolver.references })
     }
@@ -89,6 +89,7 @@ type OutputColumns = Option<Vec<String>>;
 
 struct Resolver<'a> {
     schemas: &'a Schemas,
+    prefix: &'a str,
     references: Vec<TableReference>,
     /// The innermost scope is the last.
     scopes: Vec<Vec<NamedRelation>>,
@@ -341,7 +342,7 @@ impl Resolver<'_> {
             columns: ColumnsRead::Some(BTreeSet::new()),
             bounds: Vec::new(),
         });
-        *name = ObjectName::from(vec![Ident::new(reference_name(position))]);
+        *name = ObjectName::from(vec![Ident::new(reference_name(self.prefix, position))]);
         if alias.is_none() {
             *alias = Some(TableAlias {
                 explicit: true,
