@@ -208,7 +208,8 @@ impl RollingTable {
             let batch = match kept {
                 Some(batch) => batch.clone(),
                 None => {
-                    let rows: Vec<&Row> = stretch.iter().filter_map(|slot| slot.row(world)).map(AsRef::as_ref).collect();
+                    let rows: Vec<&Row> =
+                        stretch.iter().filter_map(|slot| slot.row(world)).map(AsRef::as_ref).collect();
                     kept.insert(batch_from_rows(&self.schema, rows.into_iter())?).clone()
                 }
             };
@@ -343,7 +344,8 @@ mod tests {
     use crate::model::{Column, ColumnType, Timestamp, WriteSeq};
 
     fn schema() -> Arc<TableSchema> {
-        let column = |name: &str, column_type| Column { name: name.into(), column_type, not_null: false, generated: false };
+        let column =
+            |name: &str, column_type| Column { name: name.into(), column_type, not_null: false, generated: false };
         Arc::new(TableSchema {
             name: TableName::new("public", "t"),
             columns: vec![column("id", ColumnType::Integer), column("a", ColumnType::Text)],

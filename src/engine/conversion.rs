@@ -5,15 +5,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Decimal256Builder, Float64Array};
 use arrow::datatypes::{DataType, Decimal256Type, Float64Type, i256};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
 /// Registers `to_numeric(a)` and `rounded(a)`.
 pub fn register(context: &SessionContext) {
     for conversion in [Conversion::ToNumeric, Conversion::Rounded] {
-        context.register_udf(ScalarUDF::from(Convert { conversion, signature: Signature::user_defined(Volatility::Immutable) }));
+        context.register_udf(ScalarUDF::from(Convert {
+            conversion,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }));
     }
 }
 

@@ -16,7 +16,12 @@ pub struct Attributor<'a> {
 
 impl Attributor<'_> {
     /// In the design's order: the event's own tag, a tag in the SQL comment, `application_name`, a deploy window.
-    pub fn attribute(&self, write: &RecordedWrite, sql: Option<&str>, application_name: Option<&str>) -> Option<Attribution> {
+    pub fn attribute(
+        &self,
+        write: &RecordedWrite,
+        sql: Option<&str>,
+        application_name: Option<&str>,
+    ) -> Option<Attribution> {
         self.by_event(write)
             .or_else(|| sql.and_then(|sql| self.by_comment(sql)))
             .or_else(|| application_name.and_then(|name| self.by_application_name(name)))

@@ -10,8 +10,8 @@ use super::join::{self, Joined, RecordedTransaction};
 use super::sessions::{self, LoggedTransaction};
 use super::steps::JoinedWrite;
 use crate::model::{
-    Attribution, CommitSeq, Deploy, History, LogEvent, RecordRead, RecordedWrite, ReleaseSettings, SessionId, Statement,
-    StatementLink, Step, TableName, Timestamp, TraceId, Transaction, TransactionId, Write, WriteSeq,
+    Attribution, CommitSeq, Deploy, History, LogEvent, RecordRead, RecordedWrite, ReleaseSettings, SessionId,
+    Statement, StatementLink, Step, TableName, Timestamp, TraceId, Transaction, TransactionId, Write, WriteSeq,
 };
 use crate::sql::{Schemas, comment_tags};
 
@@ -54,7 +54,8 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
     }
     let log = sessions::committed(sources.log);
     let joined = join::join(&recorded, &log, sources.schemas);
-    let mut building = Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
+    let mut building =
+        Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
     for (transaction, joined) in recorded.iter().zip(&joined) {
         building.add(transaction, joined.as_ref());
     }
@@ -239,7 +240,10 @@ impl Building<'_> {
             ));
         }
         if self.ambiguous > 0 {
-            limits.push(format!("{} transactions fit several places of the SQL log: their values are not exact", self.ambiguous));
+            limits.push(format!(
+                "{} transactions fit several places of the SQL log: their values are not exact",
+                self.ambiguous
+            ));
         }
         limits
     }

@@ -41,7 +41,9 @@ pub fn complete(writes: &[&RecordedWrite], schemas: &Schemas) -> Result<Vec<Opti
 }
 
 fn tables_with_partial_images<'a>(writes: &[&'a RecordedWrite], schemas: &Schemas) -> BTreeSet<&'a TableName> {
-    let whole = |image: &Option<Row>, schema: &TableSchema| image.as_ref().is_some_and(|row| row.iter().len() >= schema.columns.len());
+    let whole = |image: &Option<Row>, schema: &TableSchema| {
+        image.as_ref().is_some_and(|row| row.iter().len() >= schema.columns.len())
+    };
     let is_partial = |write: &&&RecordedWrite| {
         schemas.get(&write.table).is_some_and(|schema| match write.operation {
             Operation::Insert => !whole(&write.after, schema),
@@ -88,7 +90,8 @@ fn complete_from(
     table: &TableName,
     schema: &TableSchema,
 ) {
-    let old_key = images.before.as_ref().and_then(|before| before.key(&schema.key)).unwrap_or_else(|| images.key.clone());
+    let old_key =
+        images.before.as_ref().and_then(|before| before.key(&schema.key)).unwrap_or_else(|| images.key.clone());
     let known = latest.get(&(table, old_key));
     match operation {
         Operation::Update | Operation::Delete => {
@@ -134,5 +137,6 @@ pub fn canonical_key(key: &RecordKey, schema: &TableSchema) -> RecordKey {
         (name.clone(), canonical.unwrap_or_else(|| value.clone()))
     };
     let row: Row = key.iter().map(cell).collect();
-    row.key(&schema.key).unwrap_or_else(|| RecordKey::new(row.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
+    row.key(&schema.key)
+        .unwrap_or_else(|| RecordKey::new(row.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
 }

@@ -47,7 +47,8 @@ pub fn join(
     schemas: &Schemas,
 ) -> Vec<Option<Joined>> {
     let mut joining = Joining { log, schemas, taken: HashMap::new(), by_id: ids(log), by_commit: by_commit(log) };
-    let mut joined: Vec<Option<Joined>> = recorded.iter().map(|transaction| joining.by_transaction_id(transaction)).collect();
+    let mut joined: Vec<Option<Joined>> =
+        recorded.iter().map(|transaction| joining.by_transaction_id(transaction)).collect();
     for (transaction, joined) in recorded.iter().zip(&mut joined) {
         if joined.is_none() && transaction.session.is_some() {
             *joined = joining.by_session_order(transaction);
@@ -122,7 +123,10 @@ impl Joining<'_> {
             .collect();
         // Transaction ids wrap around after four thousand million: the nearest in time is meant.
         let (session, place, assignment) = fitting.into_iter().min_by_key(|(session, place, _)| {
-            self.log.get(session).and_then(|log| log.get(*place)).map_or(u64::MAX, |one| apart(one.committed, recorded.ts))
+            self.log
+                .get(session)
+                .and_then(|log| log.get(*place))
+                .map_or(u64::MAX, |one| apart(one.committed, recorded.ts))
         })?;
         Some(self.take(&session, place, StatementLink::TransactionId, assignment))
     }
@@ -134,7 +138,8 @@ impl Joining<'_> {
         let log = self.log.get(session)?;
         let mut fitting = Vec::new();
         for (place, transaction) in log.iter().enumerate() {
-            let other_id = transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
+            let other_id =
+                transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
             if !transaction.may_write() || other_id || !self.is_free(session, place) {
                 continue;
             }
@@ -162,7 +167,8 @@ impl Joining<'_> {
         let mut fitting = Vec::new();
         for (committed, session, place) in after.chain(before) {
             let Some(transaction) = self.log.get(session).and_then(|log| log.get(*place)) else { continue };
-            let other_id = transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
+            let other_id =
+                transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
             if other_id || !self.is_free(session, *place) {
                 continue;
             }

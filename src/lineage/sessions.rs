@@ -57,10 +57,9 @@ pub struct ParsedTexts(HashMap<Arc<str>, Vec<(Role, Option<Arc<ast::Statement>>)
 impl ParsedTexts {
     fn of(&mut self, sql: &Arc<str>) -> &[(Role, Option<Arc<ast::Statement>>)] {
         self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
-            Ok(statements) => statements
-                .into_iter()
-                .map(|statement| (sql::role_of(&statement), Some(Arc::new(statement))))
-                .collect(),
+            Ok(statements) => {
+                statements.into_iter().map(|statement| (sql::role_of(&statement), Some(Arc::new(statement)))).collect()
+            }
             Err(_) => vec![(role_by_first_word(sql), None)],
         })
     }
@@ -138,9 +137,10 @@ impl Rebuilding {
     fn error(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
         let Some(open) = &mut self.open else { return };
         open.aborted = true;
-        let at_commit = event.sql.as_ref().is_some_and(|sql| {
-            texts.of(sql).iter().any(|(role, _)| matches!(role, Role::Commit { .. }))
-        });
+        let at_commit = event
+            .sql
+            .as_ref()
+            .is_some_and(|sql| texts.of(sql).iter().any(|(role, _)| matches!(role, Role::Commit { .. })));
         // A deferred constraint or a serialization failure: the COMMIT itself rolled back.
         if at_commit {
             self.open = None;
@@ -185,8 +185,13 @@ impl Rebuilding {
     }
 
     fn work(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
-        let statement =
-            LoggedStatement { sql: sql.clone(), parsed, parameters: event.parameters.clone(), started: event.started, role };
+        let statement = LoggedStatement {
+            sql: sql.clone(),
+            parsed,
+            parameters: event.parameters.clone(),
+            started: event.started,
+            role,
+        };
         if let Some(open) = &mut self.open {
             note(&mut open.transaction, event);
             if !open.aborted {
@@ -327,6 +332,9 @@ mod tests {
     #[test]
     fn several_statements_in_one_text_are_one_transaction() {
         let lines = [("ok", "UPDATE t SET a = 1; UPDATE t SET a = 2")];
-        assert_eq!(committed(&log(&lines)).into_values().flatten().map(|one| one.statements.len()).collect::<Vec<_>>(), [2]);
+        assert_eq!(
+            committed(&log(&lines)).into_values().flatten().map(|one| one.statements.len()).collect::<Vec<_>>(),
+            [2]
+        );
     }
 }

@@ -49,12 +49,14 @@ pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schem
         let stays = current < targets.len() && fits(current) && !touched.contains(&record);
         let place = if stays {
             let later = (current + 1..targets.len()).find(|place| fits(*place));
-            ambiguous |= later.is_some_and(|later| transaction.statements[later].sql != transaction.statements[current].sql)
+            ambiguous |= later
+                .is_some_and(|later| transaction.statements[later].sql != transaction.statements[current].sql)
                 && !fixes_key(&targets[current], &transaction.statements[current]);
             Some(current)
         } else {
             let from = if touched.contains(&record) { current + 1 } else { current };
-            (from..targets.len()).find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table))
+            (from..targets.len())
+                .find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table))
         };
         match place {
             Some(place) => {
@@ -68,7 +70,8 @@ pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schem
             }
             None if targeted.contains(&write.recorded.table) && !may_cascade(write, &targets) => return None,
             // Work the database did by itself: a trigger, a cascade.
-            None => statement_of.push((!transaction.statements.is_empty()).then_some(current.min(targets.len().saturating_sub(1)))),
+            None => statement_of
+                .push((!transaction.statements.is_empty()).then_some(current.min(targets.len().saturating_sub(1)))),
         }
     }
     let anything_goes = (0..targets.len()).any(opaque);
@@ -131,7 +134,8 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
         Operand::Parameter(number) => {
             let parameter = number.checked_sub(1).and_then(|place| statement.parameters.get(place));
             // A parameter that the log cut or left out says nothing against it.
-            parameter.is_none_or(|parameter| column_type.canonical(parameter).is_ok_and(|canonical| canonical == *value))
+            parameter
+                .is_none_or(|parameter| column_type.canonical(parameter).is_ok_and(|canonical| canonical == *value))
         }
         Operand::Column { .. } => true,
     }

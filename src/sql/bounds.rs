@@ -165,6 +165,5 @@ fn has_one_text(column_type: &ColumnType) -> bool {
 /// Whether equal values of the two types always have the same text.
 pub fn same_text(one: &ColumnType, other: &ColumnType) -> bool {
     let is_text = |column_type: &ColumnType| matches!(column_type, ColumnType::Text | ColumnType::Varchar(_));
-    has_one_text(one)
-        && (one == other || one.is_integer() && other.is_integer() || is_text(one) && is_text(other))
+    has_one_text(one) && (one == other || one.is_integer() && other.is_integer() || is_text(one) && is_text(other))
 }

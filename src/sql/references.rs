@@ -337,11 +337,7 @@ impl Resolver<'_> {
             return Err(SqlError::Unsupported(format!("table {table}, whose shape is not known")));
         }
         let position = self.references.len();
-        self.references.push(TableReference {
-            table,
-            columns: ColumnsRead::Some(BTreeSet::new()),
-            bounds: Vec::new(),
-        });
+        self.references.push(TableReference { table, columns: ColumnsRead::Some(BTreeSet::new()), bounds: Vec::new() });
         *name = ObjectName::from(vec![Ident::new(reference_name(self.prefix, position))]);
         if alias.is_none() {
             *alias = Some(TableAlias {
@@ -404,7 +400,9 @@ impl Resolver<'_> {
 
     fn tables_in_scope(&self) -> Vec<usize> {
         let relations = self.scopes.last().into_iter().flatten();
-        relations.filter_map(|named| if let Relation::Table(position) = named.relation { Some(position) } else { None }).collect()
+        relations
+            .filter_map(|named| if let Relation::Table(position) = named.relation { Some(position) } else { None })
+            .collect()
     }
 
     fn read_in_every_table(&mut self, column: &str) {
@@ -429,7 +427,11 @@ impl Resolver<'_> {
     }
 
     fn relation_by_alias(&self, alias: &str) -> Option<&Relation> {
-        self.scopes.iter().rev().find_map(|scope| scope.iter().find(|named| named.alias == alias)).map(|named| &named.relation)
+        self.scopes
+            .iter()
+            .rev()
+            .find_map(|scope| scope.iter().find(|named| named.alias == alias))
+            .map(|named| &named.relation)
     }
 
     /// The table reference and column that a name means; `Ok(None)` where it is a column of a subquery.
@@ -457,10 +459,14 @@ impl Resolver<'_> {
         for scope in self.scopes.iter().rev() {
             for named in scope {
                 match &named.relation {
-                    Relation::Table(position) if self.schema(*position).is_some_and(|schema| schema.column(column).is_some()) => {
+                    Relation::Table(position)
+                        if self.schema(*position).is_some_and(|schema| schema.column(column).is_some()) =>
+                    {
                         return Some(Some((*position, column.to_owned())));
                     }
-                    Relation::Opaque(Some(columns)) if columns.iter().any(|known| known == column) => return Some(None),
+                    Relation::Opaque(Some(columns)) if columns.iter().any(|known| known == column) => {
+                        return Some(None);
+                    }
                     Relation::Opaque(None) => may_be_opaque = true,
                     _ => {}
                 }

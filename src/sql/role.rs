@@ -97,7 +97,6 @@ mod tests {
             ("begin isolation level serializable", Role::Begin),
             ("COMMIT AND CHAIN", Role::Commit { chain: true }),
             ("END", Role::Commit { chain: false }),
-            ("ABORT", Role::Rollback { chain: false }),
             ("savepoint a", Role::Savepoint("a".to_owned())),
             ("rollback to savepoint A", Role::RollbackTo("a".to_owned())),
             ("release savepoint a", Role::Release("a".to_owned())),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, Statement, TableFactor, TableObject,
-    TableWithJoins, Visit, Visitor,
+    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, Statement,
+    TableFactor, TableObject, TableWithJoins, Visit, Visitor,
 };
 
 use super::bounds::{self, Operand};
@@ -47,7 +47,8 @@ pub fn write_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarge
 
 fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
     let target = |table: Option<TableName>, operations: &[Operation], fixed| {
-        let one = table.map(|table| WriteTarget { table, operations: operations.to_vec(), assigned: Vec::new(), fixed });
+        let one =
+            table.map(|table| WriteTarget { table, operations: operations.to_vec(), assigned: Vec::new(), fixed });
         one.into_iter().collect::<Vec<_>>()
     };
     match statement {
@@ -117,7 +118,12 @@ fn factor_table(factor: &TableFactor) -> Option<(TableName, String)> {
     Some((table, alias))
 }
 
-fn fixed_columns(selection: &Expr, table: &TableName, alias: &str, schemas: &Schemas) -> Vec<(ColumnName, Vec<Operand>)> {
+fn fixed_columns(
+    selection: &Expr,
+    table: &TableName,
+    alias: &str,
+    schemas: &Schemas,
+) -> Vec<(ColumnName, Vec<Operand>)> {
     let Some(schema) = schemas.get(table) else { return Vec::new() };
     let mut fixed = Vec::new();
     for (parts, operands) in bounds::equalities(selection) {
@@ -143,11 +149,8 @@ fn inserted_constants(insert: &Insert, table: &TableName, schemas: &Schemas) -> 
     let mut fixed = Vec::new();
     for (place, name) in columns.iter().enumerate() {
         let Some(column) = schema.column(name) else { continue };
-        let constants: Option<Vec<Operand>> = values
-            .rows
-            .iter()
-            .map(|row| bounds::constant(row.content.get(place)?, &column.column_type))
-            .collect();
+        let constants: Option<Vec<Operand>> =
+            values.rows.iter().map(|row| bounds::constant(row.content.get(place)?, &column.column_type)).collect();
         if let Some(constants) = constants {
             fixed.push((column.name.clone(), constants));
         }
@@ -158,7 +161,12 @@ fn inserted_constants(insert: &Insert, table: &TableName, schemas: &Schemas) -> 
 /// The columns that an INSERT gives values for, in order: those it names, else the table's.
 pub fn inserted_columns(named: &[ObjectName], schema: &crate::model::TableSchema) -> Vec<String> {
     if named.is_empty() {
-        return schema.columns.iter().filter(|column| !column.generated).map(|column| column.name.to_string()).collect();
+        return schema
+            .columns
+            .iter()
+            .filter(|column| !column.generated)
+            .map(|column| column.name.to_string())
+            .collect();
     }
     named.iter().filter_map(|name| name.0.last()?.as_ident()).map(folded).collect()
 }

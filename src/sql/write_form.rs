@@ -91,7 +91,9 @@ impl WriteForm {
             Statement::Insert(insert) => insert_form(insert, schemas),
             Statement::Update(update) => update_form(update, schemas),
             Statement::Delete(delete) => delete_form(delete, schemas),
-            other => Err(SqlError::Unsupported(format!("'{}' as a write to run again", first_words(&other.to_string())))),
+            other => {
+                Err(SqlError::Unsupported(format!("'{}' as a write to run again", first_words(&other.to_string()))))
+            }
         }
     }
 }
@@ -195,7 +197,10 @@ fn insert_form(insert: &Insert, schemas: &Schemas) -> Result<WriteForm, SqlError
                 OnConflictAction::DoNothing => ConflictAction::Nothing,
                 OnConflictAction::DoUpdate(update) => {
                     let (assigned, values) = assignments(&update.assignments, schema)?;
-                    let from = vec![named_table(&schema.name, &alias), named_table(&TableName::new("public", "excluded"), "excluded")];
+                    let from = vec![
+                        named_table(&schema.name, &alias),
+                        named_table(&TableName::new("public", "excluded"), "excluded"),
+                    ];
                     let query = query_of(select(value_items(values).collect(), from, update.selection.clone()));
                     ConflictAction::Update { assigned, query: Box::new(query) }
                 }
@@ -214,7 +219,11 @@ fn insert_form(insert: &Insert, schemas: &Schemas) -> Result<WriteForm, SqlError
 }
 
 /// `VALUES` as selects, so that every row is planned with its parameters' own types.
-fn values_query(rows: Vec<Vec<Expr>>, columns: &[String], schema: &TableSchema) -> Result<(Query, Vec<Assigned>), SqlError> {
+fn values_query(
+    rows: Vec<Vec<Expr>>,
+    columns: &[String],
+    schema: &TableSchema,
+) -> Result<(Query, Vec<Assigned>), SqlError> {
     let mut assigned: Vec<Assigned> = Vec::with_capacity(columns.len());
     for (place, column) in columns.iter().enumerate() {
         let values = || rows.iter().filter_map(|row| row.get(place));
@@ -256,7 +265,9 @@ fn assignments(assignments: &[Assignment], schema: &TableSchema) -> Result<(Vec<
         values.push(if given { null() } else { value });
         Ok(())
     };
-    let column_of = |name: &sqlparser::ast::ObjectName| name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+    let column_of = |name: &sqlparser::ast::ObjectName| {
+        name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default()
+    };
     for assignment in assignments {
         match (&assignment.target, &assignment.value) {
             (AssignmentTarget::ColumnName(name), value) => assign(&column_of(name), value.clone())?,

@@ -11,14 +11,22 @@ use super::run::Question;
 use super::sweep::Notes;
 use super::worlds::{Difference, RecordName, Worlds};
 use crate::catalog::World;
-use crate::model::{ColumnName, History, Operation, Row, TableName, TableSettings, Timestamp, Transaction, Value, Write};
+use crate::model::{
+    ColumnName, History, Operation, Row, TableName, TableSettings, Timestamp, Transaction, Value, Write,
+};
 
 /// Everything the sweep found.
 pub fn blast_radius(history: &History, worlds: &Worlds, notes: &Notes, question: Question<'_>) -> BlastRadius {
-    let mut records: Vec<AffectedRecord> =
-        worlds.differences().filter_map(|(record, difference)| affected(record, difference, worlds, question)).collect();
-    let released: Vec<&Write> =
-        history.transactions.iter().flat_map(Transaction::writes).filter(|write| question.target.wrote(write)).collect();
+    let mut records: Vec<AffectedRecord> = worlds
+        .differences()
+        .filter_map(|(record, difference)| affected(record, difference, worlds, question))
+        .collect();
+    let released: Vec<&Write> = history
+        .transactions
+        .iter()
+        .flat_map(Transaction::writes)
+        .filter(|write| question.target.wrote(write))
+        .collect();
     let listed: HashSet<RecordName> = records.iter().map(|record| (record.table.clone(), record.key.clone())).collect();
     let unlisted = released.iter().filter(|write| write.operation != Operation::Truncate);
     let mut suspects: BTreeMap<RecordName, &Write> = BTreeMap::new();
@@ -31,7 +39,9 @@ pub fn blast_radius(history: &History, worlds: &Worlds, notes: &Notes, question:
     if question.list_suspects {
         records.extend(suspects.iter().map(|(name, write)| suspect(name, write, worlds, question)));
     }
-    records.sort_by(|one, other| (one.role, one.hops, &one.table, &one.key).cmp(&(other.role, other.hops, &other.table, &other.key)));
+    records.sort_by(|one, other| {
+        (one.role, one.hops, &one.table, &one.key).cmp(&(other.role, other.hops, &other.table, &other.key))
+    });
     let mut by_table: BTreeMap<TableName, u64> = BTreeMap::new();
     for write in &released {
         *by_table.entry(write.table.clone()).or_insert(0) += 1;
@@ -73,7 +83,12 @@ fn unattributed(history: &History, window: Option<(Timestamp, Timestamp)>) -> u6
     u64::try_from(nobodys.count()).unwrap_or(u64::MAX)
 }
 
-fn affected(name: &RecordName, difference: &Difference, worlds: &Worlds, question: Question<'_>) -> Option<AffectedRecord> {
+fn affected(
+    name: &RecordName,
+    difference: &Difference,
+    worlds: &Worlds,
+    question: Question<'_>,
+) -> Option<AffectedRecord> {
     let actual = worlds.row(World::Actual, name);
     let right = worlds.row(World::Right, name);
     let differing = worlds.differing_columns(name);
@@ -81,7 +96,9 @@ fn affected(name: &RecordName, difference: &Difference, worlds: &Worlds, questio
         (None, None, _) => RecordState::Missing,
         (None, _, _) => RecordState::Extra,
         (Some(_), None, None) => RecordState::Gone,
-        (Some(columns), _, _) if columns.is_empty() && difference.unknown.is_empty() && difference.suspected.is_empty() => {
+        (Some(columns), _, _)
+            if columns.is_empty() && difference.unknown.is_empty() && difference.suspected.is_empty() =>
+        {
             RecordState::Healed
         }
         _ => RecordState::Live,
@@ -137,12 +154,20 @@ fn columns(
             let is_known_wrong = !differing.is_empty() || !difference.unknown.is_empty();
             wrong
                 .into_iter()
-                .filter(|column| !is_known_wrong || !difference.suspected.contains(*column) || differing.contains(*column))
+                .filter(|column| {
+                    !is_known_wrong || !difference.suspected.contains(*column) || differing.contains(*column)
+                })
                 .map(|column| cell(column, known(column)))
                 .collect()
         }
-        RecordState::Missing => right.into_iter().flat_map(|row| row.iter()).map(|(column, _)| cell(column, !difference.unknown.contains(column))).collect(),
-        RecordState::Extra => actual.into_iter().flat_map(|row| row.iter()).map(|(column, _)| cell(column, true)).collect(),
+        RecordState::Missing => right
+            .into_iter()
+            .flat_map(|row| row.iter())
+            .map(|(column, _)| cell(column, !difference.unknown.contains(column)))
+            .collect(),
+        RecordState::Extra => {
+            actual.into_iter().flat_map(|row| row.iter()).map(|(column, _)| cell(column, true)).collect()
+        }
         RecordState::Healed | RecordState::Gone => difference
             .last_wrong
             .iter()
@@ -230,10 +255,12 @@ fn onset(records: &[AffectedRecord], released: &[&Write]) -> Option<Onset> {
     let first_wrong = roots.iter().map(|root| root.written.ts).min()?;
     let last_wrong = roots.iter().map(|root| root.written.ts).max()?;
     let tables: BTreeSet<&TableName> = roots.iter().map(|root| &root.table).collect();
-    let wrong: HashSet<(&TableName, &crate::model::RecordKey)> = roots.iter().map(|root| (&root.table, &root.key)).collect();
+    let wrong: HashSet<(&TableName, &crate::model::RecordKey)> =
+        roots.iter().map(|root| (&root.table, &root.key)).collect();
     let concerned: Vec<&&Write> = released.iter().filter(|write| tables.contains(&write.table)).collect();
     let first_tenth = concerned.len().div_ceil(10);
-    let wrong_at_first = concerned.iter().take(first_tenth).filter(|write| wrong.contains(&(&write.table, &write.key))).count();
+    let wrong_at_first =
+        concerned.iter().take(first_tenth).filter(|write| wrong.contains(&(&write.table, &write.key))).count();
     let shape = if wrong_at_first * 2 >= first_tenth { OnsetShape::Sudden } else { OnsetShape::Slow };
     Some(Onset { first_wrong, last_wrong, shape })
 }

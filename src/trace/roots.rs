@@ -11,7 +11,9 @@ use sqlparser::ast::{Expr, Ident, Query, Statement, VisitMut, VisitorMut};
 use super::error::TraceError;
 use super::reenact::{CompiledQuery, Execution, OverriddenRows, Refusal, Statements};
 use crate::catalog::{RollingTables, World, value_from_array};
-use crate::model::{Column, ColumnName, ColumnType, Operation, RecordKey, Row, TableName, TableSchema, Timestamp, Value};
+use crate::model::{
+    Column, ColumnName, ColumnType, Operation, RecordKey, Row, TableName, TableSchema, Timestamp, Value,
+};
 use crate::sql;
 
 /// The row at hand, for expressions of ours; its columns come first, `before.<column>` after them.
@@ -33,8 +35,11 @@ impl RowProgram {
         table: &TableSchema,
         expressions: &[(String, ColumnName, ColumnType)],
     ) -> Result<RowProgram, Refusal> {
-        let items: Vec<String> =
-            expressions.iter().enumerate().map(|(place, (text, _, _))| format!("({text}) AS \"value_{place}\"")).collect();
+        let items: Vec<String> = expressions
+            .iter()
+            .enumerate()
+            .map(|(place, (text, _, _))| format!("({text}) AS \"value_{place}\""))
+            .collect();
         let text = format!("SELECT {} FROM {ROW_AT_HAND} AS {}", items.join(", "), quoted(&table.name.table));
         let query = statements.query(&parsed_query(&text)?, &[Arc::new(row_at_hand(table))]).await?;
         let columns = expressions.iter().map(|(_, name, column_type)| (name.clone(), column_type.clone())).collect();
@@ -56,10 +61,12 @@ impl RowProgram {
         let overridden = OverriddenRows::from([(0, vec![Arc::new(with_before(row, before))])]);
         let execution = Execution { parameters: &[], time, overridden: Some(&overridden) };
         let batches = self.query.run(tables, world, execution).await?;
-        let batch = batches.iter().find(|batch| batch.num_rows() > 0).ok_or_else(|| Refusal("yields no row".to_owned()))?;
+        let batch =
+            batches.iter().find(|batch| batch.num_rows() > 0).ok_or_else(|| Refusal("yields no row".to_owned()))?;
         let mut values = Row::new();
         for (array, (name, column_type)) in batch.columns().iter().zip(&self.columns) {
-            let value = value_from_array(array, 0, column_type).map_err(|error| Refusal(format!("failed to {error}")))?;
+            let value =
+                value_from_array(array, 0, column_type).map_err(|error| Refusal(format!("failed to {error}")))?;
             values.set(name.clone(), value);
         }
         Ok(values)
@@ -93,7 +100,11 @@ impl KeyQuery {
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
-    pub async fn of_query(statements: &mut Statements, table: &Arc<TableSchema>, sql: &str) -> Result<KeyQuery, Refusal> {
+    pub async fn of_query(
+        statements: &mut Statements,
+        table: &Arc<TableSchema>,
+        sql: &str,
+    ) -> Result<KeyQuery, Refusal> {
         let query = statements.query(&parsed_query(sql)?, &[]).await?;
         Ok(KeyQuery { query, table: table.clone() })
     }
@@ -182,7 +193,7 @@ impl Fault {
         let program = RowProgram::compile(statements, table, &expressions).await;
         let program =
             program.map_err(|refusal| TraceError::Evaluate { what: label.clone(), reason: refusal.to_string() })?;
-        Ok(Fault { table: table.name.clone(), operations, written: set.is_none(), program, label })
+        Ok(Fault { table: table.name.clone(), operations, written: set.is_some(), program, label })
     }
 
     /// What the fault says of one write: `None` where it is not about it, else the values that should stand.
@@ -197,7 +208,8 @@ impl Fault {
         time: Timestamp,
     ) -> Result<Option<Row>, TraceError> {
         let values = self.program.run(tables, World::Right, row, before, time).await;
-        let values = values.map_err(|refusal| TraceError::Evaluate { what: self.label.clone(), reason: refusal.to_string() })?;
+        let values =
+            values.map_err(|refusal| TraceError::Evaluate { what: self.label.clone(), reason: refusal.to_string() })?;
         if values.get(MATCHED).and_then(Value::as_str) != Some("t") {
             return Ok(None);
         }

@@ -216,7 +216,8 @@ impl Worlds {
             .map(|column| {
                 let value = |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| row.get(&column).cloned());
                 let known = !difference.unknown.contains(&column);
-                let cell = WrongCell { actual: value(&actual).unwrap_or(Value::NULL), right: value(&right).filter(|_| known) };
+                let cell =
+                    WrongCell { actual: value(&actual).unwrap_or(Value::NULL), right: value(&right).filter(|_| known) };
                 (column, cell)
             })
             .collect();

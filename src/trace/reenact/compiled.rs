@@ -14,7 +14,7 @@ use sqlparser::ast::{Query, Statement};
 use super::Refusal;
 use super::parameters::parameter_types;
 use super::translate::{parameter_function, time_function, translate};
-use crate::catalog::{RollingTables, World, arrow_schema, arrow_type, array_from_values, batch_from_rows};
+use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell};
 use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
 use crate::sql::{Bound, ColumnsRead, Operand, Reads, Schemas, TableReference, reference_name};
@@ -69,8 +69,10 @@ impl CompiledQuery {
         let needs = translate(&mut query, prefix, parameters)?;
         let mut cells = Vec::with_capacity(needs.parameters.len());
         for number in needs.parameters {
-            let column_type =
-                types.get(&number).cloned().ok_or_else(|| Refusal(format!("has no value for the parameter ${number}")))?;
+            let column_type = types
+                .get(&number)
+                .cloned()
+                .ok_or_else(|| Refusal(format!("has no value for the parameter ${number}")))?;
             let cell = ValueCell::new(parameter_function(prefix, number), arrow_type(&column_type))?;
             context.register_udf(cell.function());
             cells.push((number, column_type, cell));
@@ -161,7 +163,8 @@ impl CompiledQuery {
                     continue;
                 }
                 let reference = &self.reads.references[position];
-                let Some((column, values)) = tightest(&reference.bounds, &rows, tables, reference, execution.parameters)
+                let Some((column, values)) =
+                    tightest(&reference.bounds, &rows, tables, reference, execution.parameters)
                 else {
                     continue;
                 };
@@ -234,7 +237,9 @@ fn tightest(
         let is_key = [bound.column.clone()] == *schema.key;
         Some((!is_key, values.len(), bound.column.clone(), values))
     });
-    candidates.min_by_key(|(other_than_key, count, _, _)| (*other_than_key, *count)).map(|(_, _, column, values)| (column, values))
+    candidates
+        .min_by_key(|(other_than_key, count, _, _)| (*other_than_key, *count))
+        .map(|(_, _, column, values)| (column, values))
 }
 
 /// The values that a bound allows; `None` where one of its operands cannot be told (yet).

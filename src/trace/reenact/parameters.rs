@@ -79,7 +79,8 @@ impl Inference<'_> {
         // Key columns may stand before the assigned ones.
         let skipped = select.projection.len().saturating_sub(assigned.len());
         for (item, (_, column_type)) in select.projection.iter().skip(skipped).zip(assigned) {
-            if let sqlparser::ast::SelectItem::ExprWithAlias { expr, .. } | sqlparser::ast::SelectItem::UnnamedExpr(expr) = item
+            if let sqlparser::ast::SelectItem::ExprWithAlias { expr, .. }
+            | sqlparser::ast::SelectItem::UnnamedExpr(expr) = item
             {
                 self.meets(expr, column_type);
             }
@@ -156,7 +157,9 @@ impl Visitor for Inference<'_> {
                 let expressions: Vec<&Expr> = arguments
                     .iter()
                     .filter_map(|argument| match argument {
-                        sqlparser::ast::FunctionArg::Unnamed(sqlparser::ast::FunctionArgExpr::Expr(inner)) => Some(inner),
+                        sqlparser::ast::FunctionArg::Unnamed(sqlparser::ast::FunctionArgExpr::Expr(inner)) => {
+                            Some(inner)
+                        }
                         _ => None,
                     })
                     .collect();
@@ -177,7 +180,11 @@ impl Visitor for Inference<'_> {
 fn is_arithmetic(operator: &BinaryOperator) -> bool {
     matches!(
         operator,
-        BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo
     )
 }
 

@@ -97,7 +97,9 @@ impl Statements {
         }
         let compiled = Arc::new(self.compile(sql, parameters).await);
         let inlined = match compiled.as_ref() {
-            Compiled::Write(write) => write.query.is_inlined() || write.on_conflict.as_ref().is_some_and(CompiledQuery::is_inlined),
+            Compiled::Write(write) => {
+                write.query.is_inlined() || write.on_conflict.as_ref().is_some_and(CompiledQuery::is_inlined)
+            }
             Compiled::Read(query) => query.is_inlined(),
             _ => false,
         };
@@ -156,9 +158,14 @@ impl Statements {
         CompiledQuery::compile(&self.context, query, &self.schemas, &prefix, &[], parameters).await
     }
 
-    async fn compile_write(&mut self, statement: &ast::Statement, parameters: &[Value]) -> Result<CompiledWrite, Refusal> {
+    async fn compile_write(
+        &mut self,
+        statement: &ast::Statement,
+        parameters: &[Value],
+    ) -> Result<CompiledWrite, Refusal> {
         let form = WriteForm::of(statement, &self.schemas)?;
-        let schema = self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
+        let schema =
+            self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
         let prefix = self.next_prefix();
         let assigned = typed(&form.assigned, &schema);
         let query =
@@ -241,7 +248,8 @@ impl CompiledWrite {
                 for row in self.value_rows(&batches, 0, &self.form.assigned)? {
                     match row.key(&self.schema.key) {
                         Some(key) => {
-                            let effect = self.inserted(tables, world, execution, on_conflict.as_ref(), &key, row).await?;
+                            let effect =
+                                self.inserted(tables, world, execution, on_conflict.as_ref(), &key, row).await?;
                             effects.extend(effect);
                         }
                         None => without_key.push(row),

@@ -49,15 +49,66 @@ pub fn translate(query: &mut Query, prefix: &str, parameters: &[Value]) -> Resul
 /// Scalar, aggregate and window functions whose results agree with PostgreSQL's on the types that the catalog hands
 /// the engine. Anything else is refused.
 const AGREEING: [&str; 58] = [
-    "abs", "avg", "bool_and", "bool_or", "btrim", "ceil", "ceiling", "char_length", "character_length", "chr", "coalesce",
-    "concat", "concat_ws", "count", "cume_dist", "current_date", "current_timestamp", "date_part", "date_trunc",
-    "dense_rank", "every", "first_value", "floor", "greatest", "initcap", "lag", "last_value", "lead", "least", "left",
-    "length", "localtimestamp", "lower", "lpad", "ltrim", "max", "md5", "min", "mod", "now", "nth_value", "ntile",
-    "nullif", "octet_length", "percent_rank", "rank", "repeat", "replace", "reverse", "right", "round", "row_number",
-    "rpad", "rtrim", "split_part", "strpos", "sum", "transaction_timestamp",
+    "abs",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "btrim",
+    "ceil",
+    "ceiling",
+    "char_length",
+    "character_length",
+    "chr",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "cume_dist",
+    "current_date",
+    "current_timestamp",
+    "date_part",
+    "date_trunc",
+    "dense_rank",
+    "every",
+    "first_value",
+    "floor",
+    "greatest",
+    "initcap",
+    "lag",
+    "last_value",
+    "lead",
+    "least",
+    "left",
+    "length",
+    "localtimestamp",
+    "lower",
+    "lpad",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "mod",
+    "now",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "octet_length",
+    "percent_rank",
+    "rank",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "round",
+    "row_number",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "strpos",
+    "sum",
+    "transaction_timestamp",
 ];
-const AGREEING_MORE: [&str; 8] =
-    ["substr", "substring", "starts_with", "trunc", "translate", "trim", "upper", "sign"];
+const AGREEING_MORE: [&str; 8] = ["substr", "substring", "starts_with", "trunc", "translate", "trim", "upper", "sign"];
 
 struct Translation<'a> {
     prefix: &'a str,
@@ -118,7 +169,9 @@ impl Translation<'_> {
             _ => return None,
         };
         let elements = array_elements(&text)?;
-        let list = elements.into_iter().map(|element| Expr::value(element.map_or(SqlValue::Null, SqlValue::SingleQuotedString)));
+        let list = elements
+            .into_iter()
+            .map(|element| Expr::value(element.map_or(SqlValue::Null, SqlValue::SingleQuotedString)));
         let list: Vec<Expr> = list.collect();
         if list.is_empty() {
             return Some(Expr::value(SqlValue::Boolean(false)));
@@ -158,7 +211,11 @@ impl VisitorMut for Translation<'_> {
                     None => return ControlFlow::Continue(()),
                 }
             }
-            Expr::SimilarTo { .. } | Expr::RLike { .. } | Expr::JsonAccess { .. } | Expr::Array(_) | Expr::AllOp { .. } => {
+            Expr::SimilarTo { .. }
+            | Expr::RLike { .. }
+            | Expr::JsonAccess { .. }
+            | Expr::Array(_)
+            | Expr::AllOp { .. } => {
                 return self.refuse(format!("the expression {expression}"));
             }
             _ => return ControlFlow::Continue(()),
@@ -180,9 +237,7 @@ impl VisitorMut for Translation<'_> {
 }
 
 fn is_plain(operator: &BinaryOperator) -> bool {
-    use BinaryOperator::{
-        And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus, StringConcat,
-    };
+    use BinaryOperator::{And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus, StringConcat};
     matches!(
         operator,
         And | Divide | Eq | Gt | GtEq | Lt | LtEq | Minus | Modulo | Multiply | NotEq | Or | Plus | StringConcat
@@ -216,7 +271,8 @@ fn is_rounded(expression: &Expr) -> bool {
 
 /// `avg(x)` as `sum(x) / count(x)`, which is how PostgreSQL rounds it.
 fn average(function: &Function) -> Expr {
-    let part = |name: &str| Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() });
+    let part =
+        |name: &str| Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() });
     call("numeric_divide", vec![part("sum"), nullif_zero(part("count"))])
 }
 

@@ -10,9 +10,11 @@ use crate::model::{ColumnName, Operation, Row, Statement, Step, TableName, Trans
 /// The columns that a write is known to have changed; all of an insert's.
 pub fn changed_columns(write: &Write) -> BTreeSet<ColumnName> {
     match (&write.before, &write.after) {
-        (Some(before), Some(after)) => {
-            after.iter().filter(|(column, value)| before.get(column) != Some(value)).map(|(column, _)| column.clone()).collect()
-        }
+        (Some(before), Some(after)) => after
+            .iter()
+            .filter(|(column, value)| before.get(column) != Some(value))
+            .map(|(column, _)| column.clone())
+            .collect(),
         (None, Some(row)) | (Some(row), None) => row.iter().map(|(column, _)| column.clone()).collect(),
         (None, None) => BTreeSet::new(),
     }
@@ -51,7 +53,11 @@ impl Sweep {
                 let actual_old = self.worlds.row(World::Actual, &old).cloned();
                 let actual = self.whole(write, actual_old.as_deref(), write.after.as_ref());
                 let newer: Option<Row> = write.after.as_ref().map(|after| {
-                    after.iter().filter(|(column, _)| set.contains(*column)).map(|(column, value)| (column.clone(), value.clone())).collect()
+                    after
+                        .iter()
+                        .filter(|(column, _)| set.contains(*column))
+                        .map(|(column, value)| (column.clone(), value.clone()))
+                        .collect()
                 });
                 // A row that the right world does not have is not updated there.
                 let right = right_old.as_deref().and_then(|old| self.whole(write, Some(old), newer.as_ref()));
@@ -138,7 +144,13 @@ impl Sweep {
     }
 
     /// A statement that names an affected table and cannot be run again: everything that it set may be wrong.
-    pub(super) fn affected_by_unknown(&mut self, transaction: &Transaction, step: &Step, tables: &[TableName], reason: &str) {
+    pub(super) fn affected_by_unknown(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        tables: &[TableName],
+        reason: &str,
+    ) {
         let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
         if let Some(sql) = &sql {
             self.notes.inexact(sql, reason);

@@ -48,10 +48,12 @@ impl Sweep {
     ) -> Sensitivity {
         let mut sensitivity = Sensitivity::default();
         if touched.unknown {
-            sensitivity.unknown = self.depending(write, execution, touched, right, |difference| &difference.unknown).await;
+            sensitivity.unknown =
+                self.depending(write, execution, touched, right, |difference| &difference.unknown).await;
         }
         if touched.suspected {
-            sensitivity.suspected = self.depending(write, execution, touched, right, |difference| &difference.suspected).await;
+            sensitivity.suspected =
+                self.depending(write, execution, touched, right, |difference| &difference.suspected).await;
         }
         sensitivity
     }
@@ -69,7 +71,9 @@ impl Sweep {
         for distortion in [Distortion::Shift, Distortion::Null] {
             let mut restore: Vec<(RecordName, Option<Arc<Row>>)> = Vec::new();
             for record in &records {
-                let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else { continue };
+                let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else {
+                    continue;
+                };
                 let Some(schema) = self.worlds.schema(&record.0) else { continue };
                 let right = self.worlds.row(World::Right, record).cloned();
                 if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
@@ -110,7 +114,10 @@ fn note_differences(
     for key in right.keys().chain(distorted.keys()) {
         let columns: BTreeSet<ColumnName> = match (right.get(key), distorted.get(key)) {
             (Some(Effect::Insert(one) | Effect::Update(one)), Some(Effect::Insert(other) | Effect::Update(other))) => {
-                one.iter().filter(|(column, value)| other.get(column) != Some(value)).map(|(column, _)| column.clone()).collect()
+                one.iter()
+                    .filter(|(column, value)| other.get(column) != Some(value))
+                    .map(|(column, _)| column.clone())
+                    .collect()
             }
             (Some(Effect::Delete), Some(Effect::Delete)) => BTreeSet::new(),
             // Whether the row is written at all depends on it.

@@ -100,7 +100,9 @@ impl Judges {
                         reason: "the database has no such table".to_owned(),
                     })?;
                     let operations = fault.operations.clone();
-                    compiled.push(Fault::compile(statements, schema, operations, &fault.condition, fault.set.as_deref()).await?);
+                    compiled.push(
+                        Fault::compile(statements, schema, operations, &fault.condition, fault.set.as_deref()).await?,
+                    );
                 }
                 Ok(Judges::Faults(compiled))
             }
@@ -110,7 +112,9 @@ impl Judges {
                     let Some(schema) = schemas.get(&rule.table) else { continue };
                     match compile_rule(rule, schema, statements).await {
                         Ok(rule) => compiled.push(rule),
-                        Err(reason) => notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id)),
+                        Err(reason) => {
+                            notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id))
+                        }
                     }
                 }
                 Ok(Judges::Rules(compiled))
@@ -150,6 +154,8 @@ pub struct Pin {
     rules: BTreeSet<usize>,
     /// The write to mend: its step, and its place in the step; `None` where the transaction did not write the record.
     write: Option<(usize, usize)>,
+    /// The row as the statement leaves it in the right world, before it is mended.
+    written: Option<Arc<Row>>,
     /// The right values found at the last attempt.
     values: Option<Row>,
 }
@@ -169,7 +175,8 @@ impl Sweep {
         if concerned.is_empty() {
             return Ok(pins);
         }
-        let before: BTreeMap<usize, Candidates> = concerned.iter().map(|place| (*place, self.candidates_before(&rules[*place], transaction))).collect();
+        let before: BTreeMap<usize, Candidates> =
+            concerned.iter().map(|place| (*place, self.candidates_before(&rules[*place], transaction))).collect();
         self.worlds.begin();
         transaction.writes().for_each(|write| self.worlds.apply_actual(write));
         let mut after: Vec<(usize, Vec<RecordKey>)> = Vec::new();
@@ -230,7 +237,7 @@ impl Sweep {
         transaction: &Transaction,
         place: usize,
         step: &Step,
-        pins: &Pins,
+        pins: &mut Pins,
         before: &BTreeMap<RecordName, Option<Arc<Row>>>,
         progress: &mut Progress,
     ) -> Result<(), TraceError> {
@@ -243,8 +250,9 @@ impl Sweep {
             let verdict = match &self.judges {
                 Judges::All => Some(without_the_write(write, before)),
                 Judges::Faults(_) => self.judged_by_faults(transaction, write, before).await?,
-                Judges::Rules(_) => match pins.get(&record) {
+                Judges::Rules(_) => match pins.get_mut(&record) {
                     Some(pin) if pin.write == Some((place, number)) => {
+                        pin.written = self.worlds.row(World::Right, &record).cloned();
                         Some(self.judged_by_rules(transaction, write, pin, before).await?)
                     }
                     _ => None,
@@ -268,15 +276,16 @@ impl Sweep {
         let Judges::Faults(faults) = &self.judges else { return Ok(None) };
         let record = record_of(write);
         let mut verdict: Option<Verdict> = None;
-        for fault in faults.iter().filter(|fault| fault.table == write.table && fault.operations.contains(&write.operation)) {
+        for fault in
+            faults.iter().filter(|fault| fault.table == write.table && fault.operations.contains(&write.operation))
+        {
             // Over the row as the statement leaves it in the right world; for a delete, over the row as it was.
             let written = match write.operation {
                 Operation::Delete => before.clone(),
                 _ => self.worlds.row(World::Right, &record).cloned(),
             };
             let Some(row) = written else { continue };
-            let Some(set) =
-                fault.judge(&mut self.worlds.tables, &row, before.as_deref(), transaction.started).await?
+            let Some(set) = fault.judge(&mut self.worlds.tables, &row, before.as_deref(), transaction.started).await?
             else {
                 continue;
             };
@@ -307,7 +316,13 @@ impl Sweep {
             let rule = &rules[*place];
             match &rule.expected {
                 Some(program) => {
-                    let values = program.run(&mut self.worlds.tables, World::Right, &row, before.as_deref(), transaction.committed);
+                    let values = program.run(
+                        &mut self.worlds.tables,
+                        World::Right,
+                        &row,
+                        before.as_deref(),
+                        transaction.committed,
+                    );
                     let values = values.await.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
                     mended = mended.overlaid(&values);
                 }
@@ -316,7 +331,9 @@ impl Sweep {
                     let key = schema.map(|schema| schema.key.clone()).unwrap_or_default();
                     for column in rule.rule.blamed.iter().filter(|column| !key.contains(column)) {
                         match before.as_ref().and_then(|before| before.get(column)) {
-                            Some(value) if write.operation == Operation::Update => mended.set(column.clone(), value.clone()),
+                            Some(value) if write.operation == Operation::Update => {
+                                mended.set(column.clone(), value.clone())
+                            }
                             _ => {
                                 unknown.insert(column.clone());
                             }
@@ -332,7 +349,14 @@ impl Sweep {
     }
 
     /// The record as it should stand; where that is not how it stands, a root.
-    fn mend(&mut self, record: &RecordName, verdict: Verdict, rules: BTreeSet<Arc<str>>, written: WrittenBy, progress: &mut Progress) {
+    fn mend(
+        &mut self,
+        record: &RecordName,
+        verdict: Verdict,
+        rules: BTreeSet<Arc<str>>,
+        written: WrittenBy,
+        progress: &mut Progress,
+    ) {
         let actual = self.worlds.row(World::Actual, record).cloned();
         let known_before = self.worlds.is_wrong(record);
         self.worlds.set(record, actual.clone(), verdict.row.clone());
@@ -371,12 +395,15 @@ impl Sweep {
         let Judges::Rules(rules) = &self.judges else { return Ok(false) };
         let mut moved = false;
         for (record, pin) in pins.iter_mut().filter(|(_, pin)| pin.write.is_some()) {
-            let Some(row) = self.worlds.row(World::Right, record).cloned() else { continue };
+            let (Some(written), Some(row)) = (&pin.written, self.worlds.row(World::Right, record).cloned()) else {
+                continue;
+            };
             let mut values = Row::new();
             for place in &pin.rules {
                 let rule = &rules[*place];
                 let Some(program) = &rule.expected else { continue };
-                let expected = program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
+                let expected =
+                    program.run(&mut self.worlds.tables, World::Right, written, None, transaction.committed).await;
                 let expected = expected.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
                 values = values.overlaid(&expected);
             }
@@ -404,8 +431,10 @@ impl Sweep {
                 let rule = &rules[*place];
                 match &rule.expected {
                     Some(program) => {
-                        let values = program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
-                        mended = mended.overlaid(&values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?);
+                        let values =
+                            program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
+                        mended = mended
+                            .overlaid(&values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?);
                     }
                     None => unknown.extend(rule.rule.blamed.iter().cloned()),
                 }
@@ -497,7 +526,9 @@ fn rows_of(tables: &crate::catalog::RollingTables, table: &TableName, keys: &[Re
 fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<(usize, usize)> {
     let steps = transaction.steps.iter().enumerate().rev();
     steps
-        .flat_map(|(place, step)| step.writes.iter().enumerate().rev().map(move |(number, write)| (place, number, write)))
+        .flat_map(|(place, step)| {
+            step.writes.iter().enumerate().rev().map(move |(number, write)| (place, number, write))
+        })
         .find(|(_, _, write)| target.wrote(write) && record_of(write) == *record)
         .map(|(place, number, _)| (place, number))
 }

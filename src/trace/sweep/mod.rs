@@ -14,7 +14,7 @@ mod touch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use judge::{Judges, Suspicion, SuspectingFault, SuspectingRule, Violating};
+pub use judge::{Judges, SuspectingFault, SuspectingRule, Suspicion, Violating};
 pub use notes::{CarrierNotes, Notes};
 
 use super::blast_radius::{Cause, Role, WrittenBy};
@@ -96,14 +96,7 @@ impl Sweep {
         let mut statements = Statements::new(schemas.clone());
         let mut notes = Notes::default();
         let judges = Judges::compile(suspicion, &mut statements, &mut notes).await?;
-        Ok(Sweep {
-            worlds: Worlds::new(tables),
-            statements,
-            target,
-            judges,
-            notes,
-            diverged_traces: HashMap::new(),
-        })
+        Ok(Sweep { worlds: Worlds::new(tables), statements, target, judges, notes, diverged_traces: HashMap::new() })
     }
 
     /// Both worlds as they stand, and what was noted on the way.
@@ -128,7 +121,7 @@ impl Sweep {
             let kept_notes = self.notes.clone();
             self.worlds.begin();
             let mut progress = Progress::default();
-            self.steps(transaction, &mut progress, Some(&pins)).await?;
+            self.steps(transaction, &mut progress, Some(&mut pins)).await?;
             let moved = self.settle(transaction, &mut pins).await?;
             if moved && attempt < ATTEMPTS {
                 self.worlds.roll_back();
@@ -147,7 +140,7 @@ impl Sweep {
         &mut self,
         transaction: &Transaction,
         progress: &mut Progress,
-        pins: Option<&judge::Pins>,
+        mut pins: Option<&mut judge::Pins>,
     ) -> Result<(), TraceError> {
         for (place, step) in transaction.steps.iter().enumerate() {
             self.notice_stated_reads(step, progress);
@@ -157,7 +150,7 @@ impl Sweep {
                 BTreeMap::new()
             };
             self.step(transaction, step, progress).await;
-            if let Some(pins) = pins {
+            if let Some(pins) = pins.as_deref_mut() {
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
             }
             self.mark_diverged(step, progress).await;
@@ -211,7 +204,8 @@ impl Sweep {
         for write in &step.writes {
             for read in &write.reads {
                 let record = (read.table.clone(), read.key.clone());
-                let reads = |column: &str| read.columns.is_empty() || read.columns.iter().any(|name| name.as_ref() == column);
+                let reads =
+                    |column: &str| read.columns.is_empty() || read.columns.iter().any(|name| name.as_ref() == column);
                 if self.worlds.touches(&record, reads) {
                     let origin = self.origin(&record, step.statement.as_ref().map(|statement| statement.sql.clone()));
                     progress.diverged.get_or_insert(origin);
@@ -225,7 +219,10 @@ impl Sweep {
 
     fn origin(&self, record: &RecordName, statement: Option<Arc<str>>) -> Origin {
         let hops = self.worlds.difference(record).map_or(0, |difference| difference.hops);
-        Origin { cause: Cause { table: record.0.clone(), key: record.1.clone(), statement }, hops: hops.saturating_add(1) }
+        Origin {
+            cause: Cause { table: record.0.clone(), key: record.1.clone(), statement },
+            hops: hops.saturating_add(1),
+        }
     }
 
     /// After a transaction read something affected, what the application then writes may be computed from it.
@@ -239,7 +236,13 @@ impl Sweep {
                     self.diverged_traces.entry(trace.clone()).or_insert_with(|| origin.clone());
                 }
                 if !progress.roots.contains(&record) && !columns.is_empty() {
-                    self.possible(&record, columns.clone(), origin, written.clone(), "the transaction read an affected record before");
+                    self.possible(
+                        &record,
+                        columns.clone(),
+                        origin,
+                        written.clone(),
+                        "the transaction read an affected record before",
+                    );
                 }
             }
             progress.from_application.push((record, columns, written));
@@ -269,7 +272,14 @@ impl Sweep {
     }
 
     /// The record may be wrong in these columns, with no known right value.
-    fn possible(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>, origin: &Origin, written: WrittenBy, why: &str) {
+    fn possible(
+        &mut self,
+        record: &RecordName,
+        columns: BTreeSet<ColumnName>,
+        origin: &Origin,
+        written: WrittenBy,
+        why: &str,
+    ) {
         let difference = self.worlds.difference_or(record, || Difference {
             role: Role::Possible,
             hops: origin.hops,
@@ -295,11 +305,24 @@ impl Sweep {
             if progress.roots.contains(record) || columns.is_empty() || self.worlds.is_wrong(record) {
                 continue;
             }
-            self.suspected(record, columns.clone(), &origin, written.clone(), "the release wrote something wrong in the same transaction");
+            self.suspected(
+                record,
+                columns.clone(),
+                &origin,
+                written.clone(),
+                "the release wrote something wrong in the same transaction",
+            );
         }
     }
 
-    fn suspected(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>, origin: &Origin, written: WrittenBy, why: &str) {
+    fn suspected(
+        &mut self,
+        record: &RecordName,
+        columns: BTreeSet<ColumnName>,
+        origin: &Origin,
+        written: WrittenBy,
+        why: &str,
+    ) {
         let difference = self.worlds.difference_or(record, || Difference {
             role: Role::Possible,
             hops: origin.hops,

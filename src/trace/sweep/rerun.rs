@@ -36,8 +36,7 @@ impl Sweep {
             others.into_iter().for_each(|one| self.carry(one, None));
             return;
         }
-        let execution =
-            Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
+        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
         match self.both_worlds(step, write, execution, &touched).await {
             Ok(outcome) => self.take_over(transaction, step, statement, write, &touched, outcome, progress),
             Err(reason) => {
@@ -81,7 +80,10 @@ impl Sweep {
                 (Some(Effect::Insert(row)), Operation::Insert) | (Some(Effect::Update(row)), Operation::Update) => {
                     let after = one.after.as_ref();
                     row.iter().all(|(column, value)| {
-                        after.and_then(|after| after.get(column)).or_else(|| one.key.get(column)).is_none_or(|written| written == value)
+                        after
+                            .and_then(|after| after.get(column))
+                            .or_else(|| one.key.get(column))
+                            .is_none_or(|written| written == value)
                     })
                 }
                 _ => false,
@@ -129,11 +131,20 @@ impl Sweep {
                     let origin = self.origin(source, Some(statement.sql.clone()));
                     let mut written = written_by(one);
                     written.tx.clone_from(&transaction.id);
-                    self.possible(&record_of(one), columns, &origin, written, "a trigger or cascade of an affected statement wrote it");
+                    self.possible(
+                        &record_of(one),
+                        columns,
+                        &origin,
+                        written,
+                        "a trigger or cascade of an affected statement wrote it",
+                    );
                 }
             }
         }
-        if write.form.returning && differs && let Some(source) = touched.records.first() {
+        if write.form.returning
+            && differs
+            && let Some(source) = touched.records.first()
+        {
             let origin = self.origin(source, Some(statement.sql.clone()));
             progress.diverged.get_or_insert(origin);
         }
@@ -194,14 +205,19 @@ impl Sweep {
                     columns.unknown.extend(missing.map(|column| column.name.clone()));
                 }
                 let generated = table.schema().columns.iter().filter(|column| column.generated);
-                if given.is_some_and(|given| crate::trace::worlds::differing(Some(&row), Some(given)).is_none_or(|differing| !differing.is_empty())) {
+                if given.is_some_and(|given| {
+                    crate::trace::worlds::differing(Some(&row), Some(given))
+                        .is_none_or(|differing| !differing.is_empty())
+                }) {
                     columns.unknown.extend(generated.map(|column| column.name.clone()));
                 }
                 Some(Arc::new(table.whole(None, &row)))
             }
             Effect::Update(values) => {
                 let mut row = table.whole(right_before, values);
-                let assigned = |column: &ColumnName| write.assigned().iter().any(|assigned| assigned.column == *column && !assigned.given);
+                let assigned = |column: &ColumnName| {
+                    write.assigned().iter().any(|assigned| assigned.column == *column && !assigned.given)
+                };
                 if let Some(one) = one {
                     let by_itself = carry::changed_columns(one).into_iter().filter(|column| !assigned(column));
                     for column in by_itself {
@@ -211,7 +227,8 @@ impl Sweep {
                         let differs = one.after.as_ref().is_none_or(|after| {
                             values.iter().any(|(name, value)| after.get(name).is_some_and(|written| written != value))
                         });
-                        let is_given = write.assigned().iter().any(|assigned| assigned.column == column && assigned.given);
+                        let is_given =
+                            write.assigned().iter().any(|assigned| assigned.column == column && assigned.given);
                         if differs && !is_given {
                             columns.unknown.insert(column);
                         }
@@ -232,7 +249,8 @@ impl Sweep {
         columns: &Columns,
         touched: &Touched,
     ) {
-        let exists = self.worlds.row(World::Right, record).is_some() || self.worlds.row(World::Actual, record).is_some();
+        let exists =
+            self.worlds.row(World::Right, record).is_some() || self.worlds.row(World::Actual, record).is_some();
         let kept = |known: &BTreeSet<ColumnName>| -> BTreeSet<ColumnName> {
             if exists { known.difference(&columns.assigned).cloned().collect() } else { BTreeSet::new() }
         };
@@ -282,7 +300,12 @@ impl Sweep {
         let upgraded = known_wrong && difference.role == Role::Possible && source != *record;
         if upgraded {
             let kept = std::mem::take(&mut difference.last_wrong);
-            *difference = Difference { last_wrong: kept, unknown: difference.unknown.clone(), suspected: difference.suspected.clone(), ..fresh };
+            *difference = Difference {
+                last_wrong: kept,
+                unknown: difference.unknown.clone(),
+                suspected: difference.suspected.clone(),
+                ..fresh
+            };
         }
         if !unknown.is_empty() && !was_wrong {
             difference.why.get_or_insert_with(|| "it was computed from a value that is not known".into());
@@ -303,9 +326,10 @@ impl Sweep {
         let shared = |source: &&RecordName| {
             let other = self.worlds.row(World::Actual, source).or_else(|| self.worlds.row(World::Right, source));
             match (row, other) {
-                (Some(row), Some(other)) => {
-                    row.iter().filter(|(_, value)| !value.is_null() && other.iter().any(|(_, held)| held == *value)).count()
-                }
+                (Some(row), Some(other)) => row
+                    .iter()
+                    .filter(|(_, value)| !value.is_null() && other.iter().any(|(_, held)| held == *value))
+                    .count(),
                 _ => 0,
             }
         };
@@ -326,8 +350,7 @@ impl Sweep {
         }
         let touched = self.touched(query.references().iter(), &statement.parameters);
         let Some(source) = touched.records.first().cloned() else { return };
-        let execution =
-            Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
+        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
         let diverged = match self.results(query, execution).await {
             Ok((actual, right)) => touched.unknown || actual != right,
             Err(reason) => {
@@ -340,7 +363,11 @@ impl Sweep {
         }
     }
 
-    async fn results(&mut self, query: &CompiledQuery, execution: Execution<'_>) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    async fn results(
+        &mut self,
+        query: &CompiledQuery,
+        execution: Execution<'_>,
+    ) -> Result<(Vec<String>, Vec<String>), Refusal> {
         let actual = query.run(&mut self.worlds.tables, World::Actual, execution).await?;
         let right = query.run(&mut self.worlds.tables, World::Right, execution).await?;
         Ok((printed(&actual)?, printed(&right)?))
@@ -437,13 +464,17 @@ fn name_rows(
     right: &mut Effects,
 ) -> Result<(), Refusal> {
     if actual_rows.len() != own.len() || right_rows.len() != own.len() {
-        return Err(Refusal("inserts other rows in the right world, under keys that only the database could give".to_owned()));
+        return Err(Refusal(
+            "inserts other rows in the right world, under keys that only the database could give".to_owned(),
+        ));
     }
     // Not in the order proposed: pair each written row with the proposed row that it holds.
     let mut free: Vec<Option<(Row, Row)>> = actual_rows.into_iter().zip(right_rows).map(Some).collect();
     for one in own {
         let holds = |row: &Row| {
-            row.iter().all(|(column, value): (&ColumnName, &Value)| one.value_after(column).is_none_or(|written| written == value))
+            row.iter().all(|(column, value): (&ColumnName, &Value)| {
+                one.value_after(column).is_none_or(|written| written == value)
+            })
         };
         let slot = free.iter_mut().find(|pair| pair.as_ref().is_some_and(|(row, _)| holds(row)));
         let Some((actual_row, right_row)) = slot.and_then(Option::take) else {

@@ -82,7 +82,9 @@ impl Sweep {
 
     fn has_unknown(&self, reference: &TableReference, column: &str) -> bool {
         self.worlds.unknown_records(&reference.table).any(|record| {
-            self.worlds.difference(&record).is_some_and(|difference| difference.unknown.iter().any(|name| name.as_ref() == column))
+            self.worlds
+                .difference(&record)
+                .is_some_and(|difference| difference.unknown.iter().any(|name| name.as_ref() == column))
         })
     }
 }
