@@ -85,10 +85,10 @@ impl ColumnGuess {
     fn numeric_type(&self) -> ColumnType {
         const USUAL_PRECISION: usize = 18;
         let precision = (self.whole_digits + self.most_decimals).max(USUAL_PRECISION);
-        if self.fewest_decimals == self.most_decimals && precision <= 38 {
-            if let (Ok(precision), Ok(scale)) = (u8::try_from(precision), i8::try_from(self.most_decimals)) {
-                return ColumnType::Numeric(Some((precision, scale)));
-            }
+        let sizes = (u8::try_from(precision), i8::try_from(self.most_decimals));
+        if let (true, Ok(precision @ ..=38), Ok(scale)) = (self.fewest_decimals == self.most_decimals, sizes.0, sizes.1)
+        {
+            return ColumnType::Numeric(Some((precision, scale)));
         }
         let scale = usize::from(PLAIN_NUMERIC_SCALE.unsigned_abs());
         let fits = self.most_decimals <= scale && self.whole_digits + scale <= 76;

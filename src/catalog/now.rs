@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::{CatalogProvider, MemorySchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, TableProvider};
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
@@ -22,6 +22,7 @@ use crate::model::{ColumnName, DatabaseSource, TableName, TableSchema, TableSett
 pub struct Catalog {
     schemas: BTreeMap<TableName, Arc<TableSchema>>,
     rows: BTreeMap<TableName, Arc<dyn RowSource>>,
+    settings: TableSettingsByName,
     /// Keeps a live database's snapshot until the catalog is dropped.
     _snapshot: Option<postgres::Snapshot>,
 }
@@ -50,7 +51,12 @@ impl Catalog {
                 (tables, Some(snapshot))
             }
         };
-        let mut catalog = Catalog { schemas: BTreeMap::new(), rows: BTreeMap::new(), _snapshot: snapshot };
+        let mut catalog = Catalog {
+            schemas: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            settings: settings.clone(),
+            _snapshot: snapshot,
+        };
         for OpenedTable { mut schema, unique_key, rows } in tables {
             apply_settings(&mut schema, settings)?;
             if schema.key.is_empty() {
@@ -94,25 +100,45 @@ impl Catalog {
     /// # Errors
     /// A session that takes no tables.
     pub fn register(&self, session: &SessionContext) -> Result<(), CatalogError> {
-        let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
-        let engine_catalog = session
-            .catalog(&default_catalog)
-            .ok_or_else(|| DataFusionError::Configuration(format!("the session has no catalog {default_catalog}")))?;
         for (name, schema) in &self.schemas {
             let Some(source) = self.rows.get(name) else { continue };
-            ensure_schema(engine_catalog.as_ref(), &name.schema)?;
             let table = LazyTable { schema: arrow_schema(schema), source: Arc::clone(source) };
-            let reference = TableReference::partial(Arc::clone(&name.schema), Arc::clone(&name.table));
-            session.register_table(reference, Arc::new(table))?;
+            register_table(session, name, Arc::new(table))?;
         }
         Ok(())
     }
+
+    /// The columns of a table whose values are never printed.
+    pub fn personal_columns(&self, table: &TableName) -> &[ColumnName] {
+        self.settings.get(table).map_or(&[], |settings| settings.personal.as_slice())
+    }
+
+    /// The tables that the settings name and the database does not have, each with the nearest name it has: most
+    /// likely misspelt, so that the setting is without effect.
+    pub fn unknown_settings(&self) -> Vec<(TableName, Option<TableName>)> {
+        let unknown = self.settings.keys().filter(|table| !self.schemas.contains_key(table));
+        unknown.map(|table| (table.clone(), nearest_table(table, self.schemas.keys()))).collect()
+    }
 }
 
-fn ensure_schema(engine_catalog: &dyn CatalogProvider, name: &str) -> Result<(), CatalogError> {
-    if engine_catalog.schema(name).is_none() {
-        engine_catalog.register_schema(name, Arc::new(MemorySchemaProvider::new()))?;
+/// Makes a table known to the session as `schema.table`.
+///
+/// # Errors
+/// A session that takes no tables, or has one of this name.
+pub fn register_table(
+    session: &SessionContext,
+    name: &TableName,
+    table: Arc<dyn TableProvider>,
+) -> Result<(), CatalogError> {
+    let default_catalog = session.copied_config().options().catalog.default_catalog.clone();
+    let engine_catalog = session
+        .catalog(&default_catalog)
+        .ok_or_else(|| DataFusionError::Configuration(format!("the session has no catalog {default_catalog}")))?;
+    if engine_catalog.schema(&name.schema).is_none() {
+        engine_catalog.register_schema(&name.schema, Arc::new(MemorySchemaProvider::new()))?;
     }
+    let reference = TableReference::partial(Arc::clone(&name.schema), Arc::clone(&name.table));
+    session.register_table(reference, table)?;
     Ok(())
 }
 
