@@ -66,6 +66,9 @@ impl<'incident, I: Incident> Histories<'incident, I> {
         let project = self.write_project();
         let output = self.run(project.path(), &self.right, &["audit", "--format", "json"]);
         assert_eq!(output.status.code(), Some(0), "the rules do not hold in the right world:\n{}", said(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the audit reports as JSON");
+        let rules = report["rules"].as_array().expect("the audit lists its rules");
+        assert!(!rules.is_empty() && rules.iter().all(|rule| rule["status"] == "pass"), "{rules:?}");
     }
 
     /// Traces with these options, repairs and undoes.
