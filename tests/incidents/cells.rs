@@ -113,3 +113,39 @@ impl Table {
         assert!(self.rows.insert(key, row).is_none(), "a primary key is unique");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(rows: &[[Text; 2]], key: &[usize]) -> Snapshot {
+        let columns = vec!["id".to_owned(), "total".to_owned()];
+        let mut table = Table { columns, key: key.to_vec(), rows: BTreeMap::new() };
+        rows.iter().for_each(|row| table.add(row.to_vec()));
+        Snapshot(BTreeMap::from([("public.t".to_owned(), table)]))
+    }
+
+    fn row(id: &str, total: Option<&str>) -> [Text; 2] {
+        [Some(id.to_owned()), total.map(str::to_owned)]
+    }
+
+    fn differing(one: &Snapshot, other: &Snapshot) -> Vec<String> {
+        one.differences(other).iter().map(Cell::to_string).collect()
+    }
+
+    #[test]
+    fn a_cell_differs_from_another_value_from_null_and_from_no_record() {
+        let one = state(&[row("1", Some("1.0")), row("2", None), row("3", None), row("4", None)], &[0]);
+        let other = state(&[row("1", Some("1.00")), row("2", None), row("3", Some("")), row("5", None)], &[0]);
+        let expected = ["[1].total", "[3].total", "[4].id", "[4].total", "[5].id", "[5].total"];
+        assert_eq!(differing(&one, &other), expected.map(|cell| format!("public.t{cell}")));
+        assert_eq!(differing(&one, &one), [""; 0]);
+    }
+
+    #[test]
+    fn equal_rows_without_a_key_are_counted() {
+        let twice = state(&[row("1", None), row("1", None)], &[]);
+        let once = state(&[row("1", None)], &[]);
+        assert_eq!(differing(&twice, &once), ["public.t[1,NULL,2].id", "public.t[1,NULL,2].total"]);
+    }
+}

@@ -100,3 +100,45 @@ fn text_of(value: &Value) -> Text {
         other => Some(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_become_cells_with_what_is_expected_of_them() {
+        let table = Table {
+            columns: ["order_id", "line_no", "price"].map(str::to_owned).to_vec(),
+            key: vec![0, 1],
+            rows: BTreeMap::new(),
+        };
+        let shape = Snapshot(BTreeMap::from([("public.lines".to_owned(), table)]));
+        let record = |line_no: u64, state: &str, repair: &str, columns: &str| {
+            format!(
+                r#"{{"table":"public.lines","key":{{"line_no":{line_no},"order_id":7}},"role":"derived",
+                "state":"{state}","repair":"{repair}","columns":[{columns}]}}"#
+            )
+            .replace('\n', "")
+        };
+        let records = [
+            record(1, "live", "update", r#"{"name":"price","current":"1","expected":"2.00","exact":true}"#),
+            record(2, "live", "manual", r#"{"name":"price","current":"1","exact":false}"#),
+            record(3, "missing", "insert", r#"{"name":"price","current":null,"expected":null,"exact":true}"#),
+            record(4, "extra", "delete", ""),
+            record(5, "healed", "none", r#"{"name":"price","current":"1","expected":"2","exact":true}"#),
+        ];
+        let predictions = Predictions::read(&records.join("\n"), &shape);
+        let price = |line_no: &str| {
+            let key = vec![Some("7".to_owned()), Some(line_no.to_owned())];
+            let cell = Cell { table: "public.lines".to_owned(), key, column: "price".to_owned() };
+            predictions.cells.get(&cell).map(|prediction| prediction.expected.clone())
+        };
+        assert_eq!(price("1"), Some(Expected::Exact(Some("2.00".to_owned()))));
+        assert_eq!(price("2"), Some(Expected::Unknown));
+        assert_eq!(price("3"), Some(Expected::Exact(None)));
+        assert_eq!(price("4"), Some(Expected::NoRecord));
+        assert_eq!(price("5"), None);
+        assert_eq!(predictions.cells.len(), 1 + 1 + 3 + 3, "of a missing or extra record, every cell");
+        assert_eq!(predictions.records, BTreeMap::from([("derived".to_owned(), 5)]));
+    }
+}
