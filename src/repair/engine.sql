@@ -68,9 +68,9 @@ BEGIN
     SELECT 4, place, format(', NULL::text AS digest_%s', place) FROM unnest(digest_names) WITH ORDINALITY AS d (name, place)
   ) AS entries;
   EXECUTE format(
-    'CREATE TABLE %s AS SELECT 0::bigint AS change, 0::integer AS batch, ''''::text AS status, ''''::text AS reason%s FROM %s AS t WITH NO DATA',
+    'CREATE TABLE %s AS SELECT 0::bigint AS change, 0::integer AS batch, ''''::text AS status, ''''::text AS reason, false AS waits%s FROM %s AS t WITH NO DATA',
     plan_table, column_list, target);
-  EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (change), ALTER status SET DEFAULT ''planned'', ALTER status SET NOT NULL', plan_table);
+  EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (change), ALTER status SET DEFAULT ''planned'', ALTER status SET NOT NULL, ALTER waits SET DEFAULT false', plan_table);
   EXECUTE format('CREATE INDEX ON %s (status, batch)', plan_table);
   EXECUTE format('CREATE TABLE %s AS SELECT 0::bigint AS blast_radius_change, t.* FROM %s AS t WITH NO DATA', backup_table, target);
   EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (blast_radius_change)', backup_table);
@@ -110,6 +110,8 @@ DECLARE
   affected bigint;
   total bigint := 0;
   one bigint;
+  problem text;
+  code text;
 BEGIN
   EXECUTE format('SELECT count(*) FROM %s WHERE status = ''locked''', plan_table) INTO expected;
   IF expected = 0 THEN
@@ -126,7 +128,10 @@ BEGIN
         GET DIAGNOSTICS affected = ROW_COUNT;
         total := total + affected;
       EXCEPTION WHEN integrity_constraint_violation THEN
-        EXECUTE format('UPDATE %s SET status = %L, reason = %L WHERE change = $1', plan_table, before, SQLERRM) USING one;
+        GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, code = RETURNED_SQLSTATE;
+        -- 23505 and 23P01: another row holds the value, perhaps one that is to change as well.
+        EXECUTE format('UPDATE %s SET status = %L, reason = %L, waits = %L WHERE change = $1', plan_table, before, problem, code IN ('23505', '23P01'))
+          USING one;
         expected := expected - 1;
       END;
     END LOOP;
@@ -174,9 +179,11 @@ RETURNS text[] LANGUAGE sql STABLE AS $function$
 $function$;
 
 -- Locks the rows that still hold what is expected of them, and marks their changes 'locked': from here to the end of the
--- transaction nobody else can change them. Keeps a copy of each as it stands. Returns how many.
-CREATE OR REPLACE FUNCTION blast_radius.repair_{id}_lock(g blast_radius.repair_group, undo boolean, wanted_batch integer, deleting boolean)
-RETURNS bigint LANGUAGE plpgsql AS $function$
+-- transaction nobody else can change them. Keeps a copy of each as it stands. Returns how many. With `waiting`, only
+-- changes that a unique value kept from being made.
+CREATE OR REPLACE FUNCTION blast_radius.repair_{id}_lock(
+  g blast_radius.repair_group, undo boolean, wanted_batch integer, deleting boolean, waiting boolean
+) RETURNS bigint LANGUAGE plpgsql AS $function$
 DECLARE
   plan_table text := format('blast_radius.%I', 'repair_{id}_' || g.number);
   backup_table text := format('blast_radius.%I', 'backup_{id}_' || g.number);
@@ -210,9 +217,9 @@ BEGIN
   EXECUTE format(
     'UPDATE %1$s AS plan SET status = ''locked'', reason = NULL FROM (
        SELECT p.change FROM %1$s AS p JOIN %2$s AS t ON %3$s
-       WHERE p.status = %4$L AND ($1 IS NULL OR p.batch = $1) AND %5$s FOR UPDATE OF t
+       WHERE p.status = %4$L AND ($1 IS NULL OR p.batch = $1) AND (p.waits OR NOT $2) AND %5$s FOR UPDATE OF t
      ) AS held WHERE plan.change = held.change',
-    plan_table, target, key_match, before, guard) USING wanted_batch;
+    plan_table, target, key_match, before, guard) USING wanted_batch, waiting;
   GET DIAGNOSTICS locked = ROW_COUNT;
   IF locked = 0 THEN
     RETURN 0;
@@ -245,7 +252,7 @@ BEGIN
     EXECUTE format('UPDATE %s SET reason = ''the database computes these columns by itself'' WHERE status = %L', plan_table, before);
     RETURN 0;
   END IF;
-  IF blast_radius.repair_{id}_lock(g, undo, wanted_batch, g.operation <> 'update') = 0 THEN
+  IF blast_radius.repair_{id}_lock(g, undo, wanted_batch, g.operation <> 'update', false) = 0 THEN
     RETURN 0;
   END IF;
   SELECT string_agg(format('t.%I = p.key_%s', k.name, k.place), ' AND ') INTO key_match
@@ -283,7 +290,7 @@ BEGIN
   FOR g IN SELECT * FROM blast_radius.repair_group AS r
            WHERE r.repair = '{id}' AND r.operation = 'update' AND r.relation::regclass = target ORDER BY r.number LOOP
     CONTINUE WHEN blast_radius.repair_{id}_writable(g) IS NULL;
-    CONTINUE WHEN blast_radius.repair_{id}_lock(g, undo, wanted_batch, true) = 0;
+    CONTINUE WHEN blast_radius.repair_{id}_lock(g, undo, wanted_batch, true, true) = 0;
     plan_table := format('blast_radius.%I', 'repair_{id}_' || g.number);
     SELECT string_agg(format('t.%I = p.key_%s', k.name, k.place), ' AND ') INTO key_match
     FROM unnest(g.key_columns) WITH ORDINALITY AS k (name, place);

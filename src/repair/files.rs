@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
+use super::RepairError;
 use super::plan::{ChangeKind, ManualColumn, RepairPlan};
 use super::quoting::comment;
 use super::script::{Transaction, repair_transactions, undo_transactions};
-use super::RepairError;
 use crate::model::Value;
 
 /// Where the files of a repair were written.

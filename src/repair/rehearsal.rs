@@ -2,9 +2,9 @@
 
 use tokio_postgres::{Client, Transaction as DatabaseTransaction};
 
+use super::RepairError;
 use super::plan::RepairPlan;
 use super::script::{Transaction, repair_transactions, undo_transactions};
-use super::RepairError;
 
 /// A change that the repair, or its undo, would leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +86,10 @@ pub async fn rehearse(client: &mut Client, plan: &RepairPlan) -> Result<Rehearsa
 }
 
 async fn run(database: &DatabaseTransaction<'_>, name: &str, step: &Transaction) -> Result<(), RepairError> {
-    database.batch_execute(&step.body).await.map_err(|error| RepairError::Rehearse {
-        step: format!("{name} ({})", step.title),
-        reason: described(&error),
-    })
+    database
+        .batch_execute(&step.body)
+        .await
+        .map_err(|error| RepairError::Rehearse { step: format!("{name} ({})", step.title), reason: described(&error) })
 }
 
 async fn counts(

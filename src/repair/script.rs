@@ -25,10 +25,8 @@ pub(super) struct Transaction {
 pub(super) fn repair_transactions(plan: &RepairPlan) -> impl Iterator<Item = Transaction> {
     let batches = batches(plan);
     let prepare = std::iter::once_with(|| Transaction { title: "prepare".to_owned(), body: prepare_repair(plan) });
-    let changes = (1..=batches).map(move |batch| Transaction {
-        title: format!("batch {batch} of {batches}"),
-        body: batch_body(plan, batch),
-    });
+    let changes = (1..=batches)
+        .map(move |batch| Transaction { title: format!("batch {batch} of {batches}"), body: batch_body(plan, batch) });
     let finish = std::iter::once_with(|| Transaction { title: "finish".to_owned(), body: finish(plan, false) });
     prepare.chain(changes).chain(finish)
 }
@@ -93,7 +91,7 @@ fn prepare_repair(plan: &RepairPlan) -> String {
     // Dollar quotes whose tag no name holds.
     let mut tag = "$groups$".to_owned();
     while groups.contains(&tag) {
-        tag.insert_str(1, "x");
+        tag.insert(1, 'x');
     }
     format!(
         "{}
@@ -205,7 +203,7 @@ DROP FUNCTION
   blast_radius.repair_{id}_exchange(regclass, boolean, integer),
   blast_radius.repair_{id}_add(blast_radius.repair_group, boolean, integer),
   blast_radius.repair_{id}_change(blast_radius.repair_group, boolean, integer),
-  blast_radius.repair_{id}_lock(blast_radius.repair_group, boolean, integer, boolean),
+  blast_radius.repair_{id}_lock(blast_radius.repair_group, boolean, integer, boolean, boolean),
   blast_radius.repair_{id}_writable(blast_radius.repair_group),
   blast_radius.repair_{id}_spare_referenced(text, regclass, text, text[], text),
   blast_radius.repair_{id}_run(text, text, text),
