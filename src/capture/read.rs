@@ -53,11 +53,11 @@ pub fn read(
     let format = format.for_lines(probed.iter().map(|line| line.bytes.as_slice()));
     let Some(format) = format else {
         if is_blank && probed.len() < PROBED_LINES {
-            return Reading::new(name, Box::new(Blank), None, sink).to_end(lines, seal);
+            return Reading::new(name, Box::new(Blank), None, sink).run(lines, seal);
         }
         return Err(CaptureError::UnknownContent { input: name, known: known_formats() });
     };
-    Reading::new(name, format.reader(), Some(format.name()), sink).to_end(lines, seal)
+    Reading::new(name, format.reader(), Some(format.name()), sink).run(lines, seal)
 }
 
 /// An input without a line to read.
@@ -91,7 +91,7 @@ impl<'sink> Reading<'sink> {
         Reading { name, reader, sink, recording: Recording::default(), batch_bytes: 0, summary }
     }
 
-    fn to_end(mut self, mut lines: Lines, seal: ContentSeal) -> Result<ReadSummary, CaptureError> {
+    fn run(mut self, mut lines: Lines, seal: ContentSeal) -> Result<ReadSummary, CaptureError> {
         loop {
             match lines.next() {
                 Ok(Some(line)) => self.line(line)?,
