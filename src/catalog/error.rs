@@ -34,6 +34,16 @@ pub enum CatalogError {
         /// The nearest name that exists.
         nearest: Option<TableName>,
     },
+    /// A column that the project file names and its table does not have.
+    #[error("find column {column} of {table}{}", suggestion(.nearest))]
+    UnknownColumn {
+        /// The table.
+        table: TableName,
+        /// The column asked for.
+        column: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
     /// A cell that its column's type cannot hold.
     #[error("read a value of {table}.{column}: {source}")]
     Value {
@@ -57,6 +67,6 @@ pub enum CatalogError {
     Engine(#[from] datafusion::error::DataFusionError),
 }
 
-fn suggestion(nearest: &Option<TableName>) -> String {
+fn suggestion(nearest: &Option<impl std::fmt::Display>) -> String {
     nearest.as_ref().map_or_else(String::new, |name| format!(": did you mean {name}?"))
 }

@@ -48,8 +48,11 @@ pub fn arrow_type(column_type: &ColumnType) -> DataType {
 
 /// The Arrow schema of a table: its columns in order, all nullable.
 pub fn arrow_schema(schema: &TableSchema) -> Arc<Schema> {
-    let fields: Vec<Field> =
-        schema.columns.iter().map(|column| Field::new(column.name.as_ref(), arrow_type(&column.column_type), true)).collect();
+    let fields: Vec<Field> = schema
+        .columns
+        .iter()
+        .map(|column| Field::new(column.name.as_ref(), arrow_type(&column.column_type), true))
+        .collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -169,7 +172,9 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
             let text = text_from_decimal256(array.as_primitive::<Decimal256Type>().value(position), *scale);
             if *column_type == ColumnType::Numeric(None) { without_trailing_zeros(text) } else { text }
         }
-        DataType::Date32 => print_date(array.as_primitive::<Date32Type>().value(position)).ok_or_else(|| beyond(column_type))?,
+        DataType::Date32 => {
+            print_date(array.as_primitive::<Date32Type>().value(position)).ok_or_else(|| beyond(column_type))?
+        }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(position);
             return column_type.canonical(&Value::text(Timestamp::from_micros(micros).to_string()));
@@ -186,7 +191,16 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
             return value_from_array(&cast, 0, column_type);
         }
     };
+    if column_type.is_integer() && text.contains('.') {
+        return rounded_to_integer(&text, column_type);
+    }
     column_type.canonical(&Value::text(text))
+}
+
+/// Assigning a decimal to an integer column rounds half away from zero.
+fn rounded_to_integer(text: &str, column_type: &ColumnType) -> Result<Value, ModelError> {
+    let whole = ColumnType::Numeric(Some((38, 0))).canonical(&Value::text(text))?;
+    column_type.canonical(&whole)
 }
 
 fn beyond(column_type: &ColumnType) -> ModelError {
@@ -306,7 +320,12 @@ mod tests {
             not_null: false,
             generated: false,
         });
-        TableSchema { name: TableName::new("public", "t"), columns: columns.collect(), key: vec![], foreign_keys: vec![] }
+        TableSchema {
+            name: TableName::new("public", "t"),
+            columns: columns.collect(),
+            key: vec![],
+            foreign_keys: vec![],
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Operation, RecordRead, ReleaseName, Row, ServiceName, SessionId, TableName, Timestamp, TraceId, TransactionId, Value,
+    Operation, RecordRead, ReleaseName, Row, ServiceName, SessionId, TableName, Timestamp, TraceId, TransactionId,
+    Value,
 };
 
 /// The identity of one recorded fact: loading it twice stores it once.

@@ -1,0 +1,72 @@
+//! `unique: [a, b]`: no two rows hold the same values in these columns.
+//!
+//! **Why.** A retried request that inserts twice, an import that ran again: doubles are the commonest damage that no
+//! single row shows. Every row of a group of equals violates it, because the data does not say which one is right.
+//!
+//! **Example.** `check: { unique: [customer_id, placed_at] }`
+//!
+//! **Misses.** Rows with a NULL in one of the columns (as SQL's UNIQUE), rows that `where` leaves out (they are no
+//! rivals either), and doubles that are spelled differently.
+
+use std::sync::Arc;
+
+use super::{Check, CheckContext, CheckKind, Target, Violating, is_not_null};
+use crate::audit::document::Node;
+use crate::audit::mistake::Mistakes;
+use crate::audit::sql_text::quoted_name;
+use crate::model::ColumnName;
+
+pub(super) const KIND: CheckKind = CheckKind { name: "unique", read };
+
+#[derive(Debug)]
+struct Unique {
+    columns: Vec<ColumnName>,
+}
+
+fn read(context: &CheckContext<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<Arc<dyn Check>> {
+    let columns = context.columns(node, "unique", mistakes)?;
+    Some(Arc::new(Unique { columns }))
+}
+
+impl Check for Unique {
+    fn violating(&self, target: &Target<'_>) -> Violating {
+        let present: Vec<String> = self.columns.iter().map(|column| is_not_null(column)).collect();
+        let rivals: Vec<String> = present.iter().cloned().chain(target.filter_sql()).collect();
+        let columns: Vec<String> = self.columns.iter().map(|column| quoted_name(column)).collect();
+        let mut repeated = Vec::with_capacity(columns.len());
+        let mut same = Vec::with_capacity(columns.len());
+        for (position, column) in self.columns.iter().enumerate() {
+            repeated.push(format!("{} AS value_{position}", quoted_name(column)));
+            same.push(format!("repeated.value_{position} = {}", target.row_column(column)));
+        }
+        Violating::Row(format!(
+            "{} AND EXISTS (SELECT 1 FROM (SELECT {} FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1) AS repeated WHERE {})",
+            present.join(" AND "),
+            repeated.join(", "),
+            target.table_sql(),
+            rivals.join(" AND "),
+            columns.join(", "),
+            same.join(" AND "),
+        ))
+    }
+
+    fn columns(&self) -> Vec<ColumnName> {
+        self.columns.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::checks::fixtures::{violating_ids, violating_ids_where};
+
+    #[tokio::test]
+    async fn every_row_of_a_group_of_equals_violates() {
+        assert_eq!(violating_ids("unique: [status]").await, ["1", "4"]);
+        assert_eq!(violating_ids("unique: [status, sku]").await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn rows_left_out_are_no_rivals() {
+        assert_eq!(violating_ids_where("unique: [status]", "id <> 4").await, [""; 0]);
+    }
+}

@@ -1,0 +1,37 @@
+//! What can go wrong with an audit.
+
+use std::path::PathBuf;
+
+use super::mistake::Mistakes;
+use crate::catalog::CatalogError;
+
+/// Why an audit could not be done. Messages fit "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A rules file or folder that cannot be read.
+    #[error("read {path}: {reason}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Rules or faults that are wrong: every mistake, each with its place.
+    #[error("understand what is written ({} found):\n{_0}", count(.0.len()))]
+    Mistakes(Mistakes),
+    /// No rule at all: an audit that checks nothing would pass.
+    #[error("find a rule in {}: write some, or name another file or folder", list(.0))]
+    NoRules(Vec<PathBuf>),
+    /// The tables cannot be reached.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 { "1 mistake".to_owned() } else { format!("{mistakes} mistakes") }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(", ")
+}

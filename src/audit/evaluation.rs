@@ -1,0 +1,265 @@
+//! Rules over the tables as they stand: one scan for all row checks of a table, one query for each other check.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::AuditError;
+use super::checks::Violating;
+use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, Violation};
+use super::planning::{engine_message, key_as_positions, select_violating};
+use super::rule::{Rule, key_columns};
+use super::rule_set::RuleSet;
+use super::sql_text::{asks_for_existence, quoted_table};
+use crate::catalog::{Catalog, value_from_array};
+use crate::engine;
+use crate::model::{ColumnName, RecordKey, TableName, TableSchema, Value};
+
+/// Checks every rule against every row of its table.
+///
+/// A rule that fails while it is evaluated does not stop the others: its status says so.
+///
+/// # Errors
+/// A rule of a table that the catalog does not have; a session that takes no tables.
+pub async fn run(rules: &RuleSet, catalog: &Catalog) -> Result<AuditOutcome, AuditError> {
+    let session = engine::session_context();
+    catalog.register(&session)?;
+    let mut by_table: BTreeMap<&TableName, Vec<usize>> = BTreeMap::new();
+    for (position, rule) in rules.rules().iter().enumerate() {
+        by_table.entry(&rule.table).or_default().push(position);
+    }
+    let mut tallies: Vec<Result<Tally, String>> = rules.rules().iter().map(|_| Ok(Tally::default())).collect();
+    for (table, positions) in by_table {
+        let audited = AuditedTable::new(catalog.schema(table)?, catalog);
+        let of_table: Vec<&Rule> = positions.iter().map(|position| &rules.rules()[*position]).collect();
+        for (position, tally) in positions.iter().zip(audited.check(&session, &of_table).await) {
+            tallies[*position] = tally;
+        }
+    }
+    let mut outcome = AuditOutcome::default();
+    for (rule, tally) in rules.rules().iter().zip(tallies) {
+        report(rule, catalog.schema(&rule.table)?, tally, &mut outcome);
+    }
+    Ok(outcome)
+}
+
+/// What was found of one rule.
+#[derive(Debug, Default)]
+struct Tally {
+    checked: u64,
+    keys: Vec<RecordKey>,
+}
+
+fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcome: &mut AuditOutcome) {
+    let (checked, mut keys, error) = match tally {
+        Ok(Tally { checked, keys }) => (checked, keys, None),
+        Err(message) => (0, Vec::new(), Some(message)),
+    };
+    keys.sort_by(|one, other| compare_keys(table, one, other));
+    let violations = count(keys.len());
+    let level = rule.level(violations, checked);
+    let status = match (&error, level) {
+        (Some(_), _) => RuleStatus::Error,
+        (None, Some(_)) => RuleStatus::Fail,
+        (None, None) => RuleStatus::Pass,
+    };
+    let without_key = table.key.is_empty() && violations > 0;
+    let note = without_key.then(|| format!("{} has no key: a row is named by what it holds", table.name));
+    outcome.rules.push(RuleOutcome {
+        id: Arc::clone(&rule.id),
+        table: rule.table.clone(),
+        description: rule.description.clone(),
+        severity: level.unwrap_or(rule.severity),
+        status,
+        checked,
+        violations,
+        message: error.or(note),
+    });
+    let columns: Arc<[ColumnName]> = rule.blamed_columns().into();
+    outcome.violations.extend(keys.into_iter().map(|key| Violation {
+        rule: Arc::clone(&rule.id),
+        table: rule.table.clone(),
+        key,
+        columns: Arc::clone(&columns),
+        release: None,
+        written: None,
+    }));
+}
+
+/// By value where the key is a number: 9 before 10.
+fn compare_keys(table: &TableSchema, one: &RecordKey, other: &RecordKey) -> Ordering {
+    for ((column, value), (_, other_value)) in one.iter().zip(other.iter()) {
+        let is_integer = table.column(column).is_some_and(|column| column.column_type.is_integer());
+        let number = |value: &Value| value.as_str().filter(|_| is_integer).and_then(|text| text.parse::<i64>().ok());
+        let order = number(value).cmp(&number(other_value)).then_with(|| value.cmp(other_value));
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}
+
+/// A table whose rules are checked together.
+struct AuditedTable<'a> {
+    schema: &'a TableSchema,
+    /// What names a row.
+    key: Vec<ColumnName>,
+    catalog: &'a Catalog,
+}
+
+/// What the scan of a table answers for one rule, each as an SQL predicate.
+struct Question<'a> {
+    rule: &'a Rule,
+    /// Whether the row is in breach; `None` where a query of its own tells.
+    breach: Option<String>,
+}
+
+impl<'a> AuditedTable<'a> {
+    fn new(schema: &'a TableSchema, catalog: &'a Catalog) -> Self {
+        let mut key = key_columns(schema);
+        if schema.key.is_empty() {
+            // Keys are printed, personal values are not.
+            let personal = catalog.personal_columns(&schema.name);
+            key.retain(|column| !personal.contains(column));
+        }
+        AuditedTable { schema, key, catalog }
+    }
+
+    async fn check(&self, session: &SessionContext, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
+        let questions: Vec<Question<'_>> =
+            rules.iter().map(|rule| Question { rule, breach: self.breach_in_scan(rule) }).collect();
+        let mut tallies = match self.scan(session, &questions).await {
+            Ok(tallies) => tallies.into_iter().map(Ok).collect(),
+            // One of them spoils it for all: ask one by one, so that only that one fails.
+            Err(_) if questions.len() > 1 => {
+                let mut tallies = Vec::with_capacity(questions.len());
+                for question in &questions {
+                    let alone = self.scan(session, std::slice::from_ref(question)).await;
+                    tallies.push(alone.map(|mut tallies| tallies.pop().unwrap_or_default()));
+                }
+                tallies
+            }
+            Err(message) => vec![Err(message)],
+        };
+        for (question, tally) in questions.iter().zip(&mut tallies) {
+            if question.breach.is_none()
+                && let Ok(found) = tally
+            {
+                match self.query(session, question.rule).await {
+                    Ok(keys) => found.keys = keys,
+                    Err(message) => *tally = Err(message),
+                }
+            }
+        }
+        tallies
+    }
+
+    /// The predicate to compute for every row; `None` where the engine only filters by such a predicate.
+    fn breach_in_scan(&self, rule: &Rule) -> Option<String> {
+        let Violating::Row(predicate) = rule.violating(self.schema) else { return None };
+        let parsed =
+            Parser::new(&PostgreSqlDialect {}).try_with_sql(&predicate).and_then(|mut parser| parser.parse_expr());
+        parsed.is_ok_and(|parsed| !asks_for_existence(&parsed)).then_some(predicate)
+    }
+
+    /// One scan of the table that answers every question: rows checked, and the rows in breach where it tells them.
+    async fn scan(&self, session: &SessionContext, questions: &[Question<'_>]) -> Result<Vec<Tally>, String> {
+        let mut columns = vec![key_as_positions(&self.key)];
+        if questions.iter().all(|question| question.breach.is_none()) {
+            columns = vec!["1".to_owned()];
+        }
+        for (position, question) in questions.iter().enumerate() {
+            let filter = question.rule.filter.as_ref().map(|filter| format!("({}) IS TRUE", filter.sql));
+            columns.extend(filter.map(|filter| format!("({filter}) AS checked_{position}")));
+            columns.extend(question.breach.as_ref().map(|breach| format!("({breach}) AS breach_{position}")));
+        }
+        let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&self.schema.name));
+        let mut tallies: Vec<Tally> = questions.iter().map(|_| Tally::default()).collect();
+        self.for_each_batch(session, &sql, |batch| {
+            for (position, (question, tally)) in questions.iter().zip(&mut tallies).enumerate() {
+                tally.checked += match question.rule.filter {
+                    Some(_) => count(true_rows(batch, &format!("checked_{position}"))?.len()),
+                    None => count(batch.num_rows()),
+                };
+                if question.breach.is_some() {
+                    for row in true_rows(batch, &format!("breach_{position}"))? {
+                        tally.keys.push(self.key_at(batch, row)?);
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(tallies)
+    }
+
+    /// The rows in breach of a rule that the scan could not tell.
+    async fn query(&self, session: &SessionContext, rule: &Rule) -> Result<Vec<RecordKey>, String> {
+        let sql = select_violating(rule, self.schema, &self.key);
+        let mut keys = Vec::new();
+        self.for_each_batch(session, &sql, |batch| {
+            for row in 0..batch.num_rows() {
+                keys.push(self.key_at(batch, row)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(keys)
+    }
+
+    async fn for_each_batch(
+        &self,
+        session: &SessionContext,
+        sql: &str,
+        mut look: impl FnMut(&RecordBatch) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let refuse = |error: datafusion::error::DataFusionError| self.message_of(&error);
+        let mut batches = session.sql(sql).await.map_err(refuse)?.execute_stream().await.map_err(refuse)?;
+        while let Some(batch) = batches.try_next().await.map_err(refuse)? {
+            look(&batch)?;
+        }
+        Ok(())
+    }
+
+    fn key_at(&self, batch: &RecordBatch, row: usize) -> Result<RecordKey, String> {
+        let mut cells = Vec::with_capacity(self.key.len());
+        for (position, column) in self.key.iter().enumerate() {
+            let array = batch.column_by_name(&format!("key_{position}"));
+            let (Some(array), Some(declared)) = (array, self.schema.column(column)) else {
+                return Err(format!("the engine left out key column {column}"));
+            };
+            let value = value_from_array(array, row, &declared.column_type).map_err(|error| error.to_string())?;
+            cells.push((Arc::clone(column), value));
+        }
+        Ok(RecordKey::new(cells))
+    }
+
+    /// What the engine says; where personal values are about, only that it failed, for it may quote one.
+    fn message_of(&self, error: &datafusion::error::DataFusionError) -> String {
+        let quotes_values = !matches!(error.find_root(), datafusion::error::DataFusionError::Plan(_));
+        let any_personal = self.catalog.schemas().keys().any(|table| !self.catalog.personal_columns(table).is_empty());
+        if quotes_values && any_personal {
+            return "its SQL failed on some row (the engine's message is withheld: it may quote a personal value)"
+                .to_owned();
+        }
+        engine_message(error)
+    }
+}
+
+/// The rows of a boolean column that are true.
+fn true_rows(batch: &RecordBatch, column: &str) -> Result<Vec<usize>, String> {
+    let array = batch.column_by_name(column).and_then(|array| array.as_boolean_opt());
+    let array = array.ok_or_else(|| format!("the engine gave no boolean {column}"))?;
+    Ok((0..array.len()).filter(|row| array.is_valid(*row) && array.value(*row)).collect())
+}

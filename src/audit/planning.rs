@@ -1,0 +1,72 @@
+//! The SQL that finds the rows in breach of a rule, and what the engine has against it before any row is read.
+
+use std::sync::Arc;
+
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+
+use super::AuditError;
+use super::checks::Violating;
+use super::mistake::Mistakes;
+use super::names::Schemas;
+use super::rule::{Rule, key_columns};
+use super::sql_text::{quoted_name, quoted_table};
+use crate::catalog::{CatalogError, arrow_schema, register_table};
+use crate::engine;
+use crate::model::{ColumnName, TableSchema};
+
+/// Plans every rule over empty tables, and notes what the engine refuses: a type that does not fit, a column that a
+/// subquery does not have, a form it cannot run.
+pub(super) async fn note_refusals(
+    rules: &[Rule],
+    schemas: &Schemas,
+    mistakes: &mut Mistakes,
+) -> Result<(), AuditError> {
+    let session = engine::session_context();
+    for (name, schema) in schemas {
+        let empty = MemTable::try_new(arrow_schema(schema), vec![Vec::new()]).map_err(CatalogError::from)?;
+        register_table(&session, name, Arc::new(empty))?;
+    }
+    for rule in rules {
+        let Some(table) = schemas.get(&rule.table) else { continue };
+        let from = quoted_table(&rule.table);
+        let violating = select_violating(rule, table, &key_columns(table));
+        let expected = rule.expected().into_iter().map(|(_, value)| format!("SELECT ({value}) FROM {from}"));
+        for sql in std::iter::once(violating).chain(expected) {
+            if let Err(error) = plan(&session, &sql).await {
+                let message = format!("the engine cannot run this rule: {}", engine_message(&error));
+                mistakes.push(rule.check_location.clone(), message, None);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn plan(session: &SessionContext, sql: &str) -> Result<(), DataFusionError> {
+    session.sql(sql).await?.create_physical_plan().await.map(|_| ())
+}
+
+/// Selects `key` of the rows in breach, as `key_0`, `key_1` and on.
+pub(super) fn select_violating(rule: &Rule, table: &TableSchema, key: &[ColumnName]) -> String {
+    let columns = key_as_positions(key);
+    match rule.violating(table) {
+        Violating::Row(predicate) => format!("SELECT {columns} FROM {} WHERE {predicate}", quoted_table(&table.name)),
+        Violating::Query(query) => format!("SELECT {columns} FROM ({query}) AS violating"),
+    }
+}
+
+/// `"id" AS key_0, …`; something harmless where there is no column.
+pub(super) fn key_as_positions(key: &[ColumnName]) -> String {
+    let columns: Vec<String> =
+        key.iter().enumerate().map(|(position, column)| format!("{} AS key_{position}", quoted_name(column))).collect();
+    if columns.is_empty() { "1".to_owned() } else { columns.join(", ") }
+}
+
+/// What the engine says, without what only its developers need.
+pub(super) fn engine_message(error: &DataFusionError) -> String {
+    let root = error.find_root().strip_backtrace();
+    let message = root.strip_prefix("Error during planning: ").or_else(|| root.strip_prefix("Schema error: "));
+    message.unwrap_or(&root).lines().next().unwrap_or_default().to_owned()
+}

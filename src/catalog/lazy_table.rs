@@ -1,0 +1,88 @@
+//! A table that the query engine reads when a query runs, and only the columns that the query names.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+
+use super::CatalogError;
+
+/// Where a table's rows come from.
+pub(super) trait RowSource: Debug + Send + Sync {
+    /// Every row, with the columns of `projection` (whose fields name columns of the table) in its order.
+    fn read(&self, projection: SchemaRef) -> SendableRecordBatchStream;
+}
+
+/// The engine's view of a [`RowSource`].
+#[derive(Debug)]
+pub(super) struct LazyTable {
+    /// Every column of the table, as [`super::arrow_schema`] gives them.
+    pub(super) schema: SchemaRef,
+    /// Where its rows come from.
+    pub(super) source: Arc<dyn RowSource>,
+}
+
+#[async_trait]
+impl TableProvider for LazyTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let projected = match projection {
+            Some(positions) => Arc::new(self.schema.project(positions)?),
+            None => Arc::clone(&self.schema),
+        };
+        let rows = ProjectedRows { schema: Arc::clone(&projected), source: Arc::clone(&self.source) };
+        Ok(Arc::new(StreamingTableExec::try_new(projected, vec![Arc::new(rows)], None, [], false, limit)?))
+    }
+}
+
+#[derive(Debug)]
+struct ProjectedRows {
+    schema: SchemaRef,
+    source: Arc<dyn RowSource>,
+}
+
+impl PartitionStream for ProjectedRows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        self.source.read(Arc::clone(&self.schema))
+    }
+}
+
+/// Carries our error through the engine; [`unwrap_engine_error`] takes it out again.
+pub(super) fn wrap_error(error: CatalogError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Our own error where the engine only carried it, else the engine's.
+pub(super) fn unwrap_engine_error(error: DataFusionError) -> CatalogError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<CatalogError>() {
+            Ok(own) => *own,
+            Err(other) => CatalogError::Engine(DataFusionError::External(other)),
+        },
+        other => CatalogError::Engine(other),
+    }
+}

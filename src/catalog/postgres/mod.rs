@@ -1,0 +1,13 @@
+//! A live PostgreSQL database.
+//!
+//! In: a connection string. Out: the tables' schemas, and their rows. Everything is read in one snapshot: opening
+//! exports it from a transaction that stays open, and each scan reads in it on a connection of its own, so that two
+//! scans of one query never wait for each other.
+
+mod connection;
+mod copy_text;
+mod password_file;
+mod reader;
+mod schema;
+
+pub(super) use reader::{Snapshot, open};

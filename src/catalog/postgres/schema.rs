@@ -1,0 +1,204 @@
+//! The tables of a database, from `pg_catalog`.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Error};
+
+use crate::model::{Column, ColumnName, ColumnType, ForeignKey, TableName, TableSchema};
+
+/// Tables are ordinary, partitioned and foreign tables and materialised views; a partition is read with its parent.
+const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND n.nspname = ANY($1)";
+
+/// The tables of some schemas, and where a table has no primary key, the best unique key it has.
+pub(super) struct DatabaseSchema {
+    pub(super) tables: Vec<TableSchema>,
+    pub(super) unique_keys: BTreeMap<TableName, Vec<ColumnName>>,
+}
+
+/// Reads the tables of the schemas.
+///
+/// # Errors
+/// What the database refuses.
+pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<DatabaseSchema, Error> {
+    let mut tables = read_columns(client, schemas).await?;
+    let mut unique_keys = BTreeMap::new();
+    for (name, is_primary, columns) in read_keys(client, schemas).await? {
+        match tables.get_mut(&name) {
+            Some(table) if is_primary => table.key = columns,
+            // The first is the best: see the query's order.
+            Some(_) => _ = unique_keys.entry(name).or_insert(columns),
+            None => {}
+        }
+    }
+    for (name, foreign_key) in read_foreign_keys(client, schemas).await? {
+        if let Some(table) = tables.get_mut(&name) {
+            table.foreign_keys.push(foreign_key);
+        }
+    }
+    Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys })
+}
+
+/// The schemas among `wanted` that the database does not have.
+///
+/// # Errors
+/// What the database refuses.
+pub(super) async fn missing_schemas(client: &Client, wanted: &[String]) -> Result<Vec<String>, Error> {
+    let sql = "SELECT s FROM unnest($1::text[]) AS s WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = s)";
+    let rows = client.query(sql, &[&wanted]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Every column with its base type: a domain is what it is a domain of.
+async fn read_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<TableName, TableSchema>, Error> {
+    let sql = format!(
+        "WITH RECURSIVE resolved AS (
+             SELECT a.attrelid, a.attnum, a.atttypid AS type_oid, a.atttypmod AS modifier, a.attnotnull AS not_null
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE {TABLES} AND a.attnum > 0 AND NOT a.attisdropped
+             UNION ALL
+             SELECT r.attrelid, r.attnum, t.typbasetype, t.typtypmod, r.not_null OR t.typnotnull
+             FROM resolved r JOIN pg_type t ON t.oid = r.type_oid
+             WHERE t.typtype = 'd'
+         )
+         SELECT n.nspname::text, c.relname::text, a.attname::text, format_type(r.type_oid, r.modifier),
+                t.typtype = 'e' OR t.typname = 'citext', r.not_null, a.attgenerated <> ''
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN resolved r ON r.attrelid = c.oid
+              AND NOT EXISTS (SELECT FROM pg_type d WHERE d.oid = r.type_oid AND d.typtype = 'd')
+         LEFT JOIN pg_attribute a ON a.attrelid = r.attrelid AND a.attnum = r.attnum
+         LEFT JOIN pg_type t ON t.oid = r.type_oid
+         WHERE {TABLES}
+         ORDER BY n.nspname, c.relname, a.attnum"
+    );
+    let mut tables: BTreeMap<TableName, TableSchema> = BTreeMap::new();
+    for row in client.query(&sql, &[&schemas]).await? {
+        let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        let table = tables.entry(name.clone()).or_insert_with(|| TableSchema {
+            name,
+            columns: Vec::new(),
+            key: Vec::new(),
+            foreign_keys: Vec::new(),
+        });
+        // A table without columns has one row here, of NULLs.
+        let Some(column) = row.try_get::<_, Option<String>>(2)? else { continue };
+        let is_like_text: bool = row.try_get(4)?;
+        let type_name: String = row.try_get(3)?;
+        table.columns.push(Column {
+            name: column.into(),
+            column_type: if is_like_text { ColumnType::Text } else { column_type(&type_name) },
+            not_null: row.try_get(5)?,
+            generated: row.try_get(6)?,
+        });
+    }
+    Ok(tables)
+}
+
+/// Keys of tables: the primary key, and unique keys over columns that are never NULL, the narrowest first.
+async fn read_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName, bool, Vec<ColumnName>)>, Error> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, i.indisprimary, array_agg(a.attname::text ORDER BY k.position)
+         FROM pg_index i
+         JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_class x ON x.oid = i.indexrelid
+         CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, position)
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+         WHERE {TABLES} AND i.indisunique AND i.indisvalid AND (i.indimmediate OR i.indisprimary)
+               AND i.indpred IS NULL AND i.indexprs IS NULL AND k.position <= i.indnkeyatts
+         GROUP BY n.nspname, c.relname, x.relname, i.indisprimary, i.indnkeyatts
+         HAVING i.indisprimary OR bool_and(a.attnotnull)
+         ORDER BY n.nspname, c.relname, i.indnkeyatts, x.relname"
+    );
+    let rows = client.query(&sql, &[&schemas]).await?;
+    let keys = rows.iter().map(|row| {
+        let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        Ok((name, row.try_get(2)?, column_names(row.try_get(3)?)))
+    });
+    keys.collect()
+}
+
+/// Foreign keys as they were declared: those that partitions inherit are left out.
+async fn read_foreign_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName, ForeignKey)>, Error> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, fn.nspname::text, fc.relname::text,
+                array_agg(a.attname::text ORDER BY k.position), array_agg(fa.attname::text ORDER BY k.position)
+         FROM pg_constraint o
+         JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_class fc ON fc.oid = o.confrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
+         CROSS JOIN LATERAL unnest(o.conkey, o.confkey) WITH ORDINALITY AS k (attnum, foreign_attnum, position)
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+         JOIN pg_attribute fa ON fa.attrelid = fc.oid AND fa.attnum = k.foreign_attnum
+         WHERE {TABLES} AND o.contype = 'f' AND o.conparentid = 0
+         GROUP BY n.nspname, c.relname, fn.nspname, fc.relname, o.conname
+         ORDER BY n.nspname, c.relname, o.conname"
+    );
+    let rows = client.query(&sql, &[&schemas]).await?;
+    let foreign_keys = rows.iter().map(|row| {
+        let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        let referenced_table = TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?);
+        let columns = column_names(row.try_get(4)?);
+        Ok((name, ForeignKey { columns, table: referenced_table, referenced: column_names(row.try_get(5)?) }))
+    });
+    foreign_keys.collect()
+}
+
+fn column_names(names: Vec<String>) -> Vec<ColumnName> {
+    names.into_iter().map(ColumnName::from).collect()
+}
+
+/// A type by the name that `format_type` gives it.
+fn column_type(name: &str) -> ColumnType {
+    match name {
+        "boolean" => ColumnType::Boolean,
+        "smallint" => ColumnType::SmallInt,
+        "integer" => ColumnType::Integer,
+        "bigint" => ColumnType::BigInt,
+        "numeric" => ColumnType::Numeric(None),
+        "real" => ColumnType::Real,
+        "double precision" => ColumnType::Double,
+        "text" | "character varying" => ColumnType::Text,
+        "date" => ColumnType::Date,
+        _ => sized_type(name).unwrap_or_else(|| ColumnType::Other(name.to_owned())),
+    }
+}
+
+/// A type whose name holds its size: `numeric(12,2)`, `character varying(20)`, `timestamp(3) with time zone`.
+fn sized_type(name: &str) -> Option<ColumnType> {
+    if let Some(size) = name.strip_prefix("numeric(").and_then(|rest| rest.strip_suffix(')')) {
+        let (precision, scale) = size.split_once(',')?;
+        // Scales that the engine has no type for stay text: exact, but not computed with.
+        let precision = precision.parse::<u8>().ok().filter(|precision| *precision <= 76)?;
+        let scale =
+            scale.parse::<i8>().ok().filter(|scale| (0..=i8::try_from(precision).unwrap_or(76)).contains(scale))?;
+        return Some(ColumnType::Numeric(Some((precision, scale))));
+    }
+    if let Some(size) = name.strip_prefix("character varying(").and_then(|rest| rest.strip_suffix(')')) {
+        return size.parse().ok().map(ColumnType::Varchar);
+    }
+    let rest = name.strip_prefix("timestamp")?;
+    match rest.strip_suffix(" with time zone") {
+        Some(_) => Some(ColumnType::TimestampTz),
+        None => rest.ends_with(" without time zone").then_some(ColumnType::Timestamp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_names_are_understood() {
+        for (name, expected) in [
+            ("numeric(12,2)", ColumnType::Numeric(Some((12, 2)))),
+            ("numeric(100,2)", ColumnType::Other("numeric(100,2)".to_owned())),
+            ("numeric(5,-2)", ColumnType::Other("numeric(5,-2)".to_owned())),
+            ("character varying(20)", ColumnType::Varchar(20)),
+            ("timestamp(3) without time zone", ColumnType::Timestamp),
+            ("timestamp with time zone", ColumnType::TimestampTz),
+            ("timestamp with time zone[]", ColumnType::Other("timestamp with time zone[]".to_owned())),
+            ("character(3)", ColumnType::Other("character(3)".to_owned())),
+            ("jsonb", ColumnType::Other("jsonb".to_owned())),
+        ] {
+            assert_eq!(column_type(name), expected, "{name}");
+        }
+    }
+}
