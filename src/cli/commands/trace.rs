@@ -100,7 +100,7 @@ pub fn present(traced: &Traced, global: &GlobalArguments, arguments: &TraceArgum
     write_records(&report, arguments)?;
     write_result(global, |out| match format {
         Format::Json => Ok(write_json(&report, out)?),
-        Format::Text => Ok(write_text(&report, &text_options(global, arguments), out)?),
+        Format::Text => Ok(write_text(&report, &text_options(traced, global, arguments), out)?),
     })?;
     Ok(if report.is_clean() { ExitStatus::NothingFound } else { ExitStatus::Found })
 }
@@ -142,7 +142,7 @@ impl Format {
 }
 
 /// What the proposed commands repeat of this one.
-fn text_options(global: &GlobalArguments, arguments: &TraceArguments) -> TextOptions {
+fn text_options(traced: &Traced, global: &GlobalArguments, arguments: &TraceArguments) -> TextOptions {
     let project = global.project.as_deref();
     let global_arguments =
         project.map_or_else(String::new, |folder| format!("-C {} ", shell_word(&folder.display().to_string())));
@@ -150,6 +150,7 @@ fn text_options(global: &GlobalArguments, arguments: &TraceArguments) -> TextOpt
         global_arguments,
         trace_arguments: trace_words(arguments).join(" "),
         folder: folder_prefix(project),
+        can_rehearse: matches!(traced.database, Some(DatabaseSource::Postgres { .. })),
         verbose: global.verbose,
     }
 }
@@ -186,7 +187,57 @@ fn shell_word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::arguments::Arguments;
+    use crate::model::ReleaseName;
+
+    fn arguments(line: &str) -> (GlobalArguments, TraceArguments) {
+        let parsed = Arguments::try_parse_from(line.split(' ')).expect("the arguments are right");
+        (parsed.global, parsed.trace.expect("it is the main job"))
+    }
+
+    fn nothing_found() -> Traced {
+        let blast_radius = BlastRadius {
+            release: ReleaseName::new("v42"),
+            service: None,
+            writes: BTreeMap::new(),
+            window: None,
+            onset: None,
+            rules: vec![],
+            statements: vec![],
+            unattributed: 0,
+            suspects: 0,
+            limits: vec![],
+            records: vec![],
+        };
+        Traced { blast_radius, schemas: BTreeMap::new(), settings: TableSettingsByName::new(), database: None }
+    }
+
+    #[test]
+    fn results_go_where_they_are_asked_to_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (report, records) = (path("report.txt"), path("records.csv"));
+        let (global, trace) = arguments(&format!("blast-radius --release v42 -o {report} --records {records}"));
+        let status = present(&nothing_found(), &global, &trace).expect("both files can be written");
+        assert_eq!(status, ExitStatus::NothingFound);
+        let report = std::fs::read_to_string(report).expect("the report is there");
+        assert!(report.starts_with("v42 wrote nothing that is known to be wrong\n"), "{report:?}");
+        let records = std::fs::read_to_string(records).expect("the records are there");
+        assert_eq!(records.lines().count(), 1, "{records}");
+    }
+
+    #[test]
+    fn commands_repeat_what_was_asked() {
+        let (global, trace) =
+            arguments("blast-radius -C my/shop --release v42 --scope all --from 2026-03-02T10:00:00Z");
+        let options = text_options(&nothing_found(), &global, &trace);
+        assert_eq!(options.global_arguments, "-C my/shop ");
+        assert_eq!(options.trace_arguments, "--release v42 --scope all --from 2026-03-02T10:00:00Z");
+        assert_eq!(options.folder, "my/shop/");
+    }
 
     #[test]
     fn words_survive_a_shell() {
