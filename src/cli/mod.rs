@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod commands;
 pub mod diagnostic;
 pub mod output;
+pub mod recorded;
 
 use std::io::Write;
 use std::process::ExitCode;
