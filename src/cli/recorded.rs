@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use super::diagnostic::{Failure, SourceLine};
 use crate::capture::{self, CaptureError, FormatChoice, Input, ReadSummary};
 use crate::model::{RejectedLine, Timestamp};
-use crate::project::{FilePattern, Project, SourceLocation};
+use crate::project::{FilePattern, Project, ProjectError, SourceLocation};
 use crate::store::{Appended, Ingestion, KnownSources, Source, Store, StoreError};
 
 /// So many rejected lines are shown; all of them are in the store.
@@ -75,6 +76,39 @@ impl IngestError {
             IngestError::NoMatch { location, .. } => Some(location),
             _ => None,
         }
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        match error.location().map(source_line) {
+            Some(line) => Failure::new(&error).at(line, "no file matches this"),
+            None => Failure::new(error),
+        }
+    }
+}
+
+impl From<ProjectError> for Failure {
+    fn from(error: ProjectError) -> Self {
+        match &error {
+            ProjectError::Invalid { location, reason } => {
+                Failure::new("understand the project file").at(source_line(location), reason)
+            }
+            ProjectError::Environment { location, name, problem } => {
+                let what = format!("{name} {problem}");
+                Failure::new("read the database URL from the environment").at(source_line(location), what)
+            }
+            ProjectError::NotFound { .. } | ProjectError::Unreadable { .. } => Failure::new(error),
+        }
+    }
+}
+
+fn source_line(location: &SourceLocation) -> SourceLine {
+    SourceLine {
+        file: location.file.display().to_string(),
+        line: location.line,
+        column: location.column,
+        text: location.line_text.clone(),
     }
 }
 
