@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use super::diagnostic::{Failure, SourceLine};
 use crate::capture::{self, CaptureError, FormatChoice, Input, ReadSummary};
 use crate::model::{RejectedLine, Timestamp};
-use crate::project::{FilePattern, Project, SourceLocation};
+use crate::project::{FilePattern, Project, ProjectError, SourceLocation};
 use crate::store::{Appended, Ingestion, KnownSources, Source, Store, StoreError};
 
 /// So many rejected lines are shown; all of them are in the store.
@@ -45,7 +46,7 @@ pub enum IngestError {
         reason: String,
     },
     /// Damaged lines, where none were allowed.
-    #[error("ingest with --strict: {rejected} damaged lines, so nothing is stored{}", shown(.first))]
+    #[error("ingest with --strict (damaged lines: {rejected}, so nothing is stored){}", shown(.first))]
     Damaged {
         /// How many there are.
         rejected: u64,
@@ -75,6 +76,39 @@ impl IngestError {
             IngestError::NoMatch { location, .. } => Some(location),
             _ => None,
         }
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        match error.location().map(source_line) {
+            Some(line) => Failure::new(&error).at(line, "no file matches this"),
+            None => Failure::new(error),
+        }
+    }
+}
+
+impl From<ProjectError> for Failure {
+    fn from(error: ProjectError) -> Self {
+        match &error {
+            ProjectError::Invalid { location, reason } => {
+                Failure::new("understand the project file").at(source_line(location), reason)
+            }
+            ProjectError::Environment { location, name, problem } => {
+                let what = format!("{name} {problem}");
+                Failure::new("read the database URL from the environment").at(source_line(location), what)
+            }
+            ProjectError::NotFound { .. } | ProjectError::Unreadable { .. } => Failure::new(error),
+        }
+    }
+}
+
+fn source_line(location: &SourceLocation) -> SourceLine {
+    SourceLine {
+        file: location.file.display().to_string(),
+        line: location.line,
+        column: location.column,
+        text: location.line_text.clone(),
     }
 }
 
@@ -120,15 +154,15 @@ impl fmt::Display for IngestSummary {
         for InputSummary { name, read, appended } in &self.inputs {
             let format = read.format.unwrap_or("empty");
             let Appended { writes, log, duplicates, .. } = appended;
-            write!(formatter, "{name} ({format}): {} lines, {writes} new writes, {log} new log events", read.lines)?;
-            writeln!(formatter, ", {duplicates} known before, {} rejected", read.rejected)?;
+            write!(formatter, "{name} ({format}): lines {}, new writes {writes}, new log events {log}", read.lines)?;
+            writeln!(formatter, ", known before {duplicates}, rejected {}", read.rejected)?;
         }
         if self.unchanged > 0 {
-            writeln!(formatter, "{} inputs unchanged since they were read", self.unchanged)?;
+            writeln!(formatter, "inputs unchanged since they were read: {}", self.unchanged)?;
         }
         let rejected = self.rejected();
         if rejected > 0 {
-            writeln!(formatter, "{rejected} rejected lines{}", shown(&self.first_rejected))?;
+            writeln!(formatter, "rejected lines: {rejected}{}", shown(&self.first_rejected))?;
         }
         Ok(())
     }
