@@ -21,6 +21,7 @@ use crate::model::Timestamp;
   blast-radius --release v42 --faults faults.yaml       … where we know exactly what it got wrong
   blast-radius --release v42 --records records.csv      … every affected record
   blast-radius repair --release v42 --out repair-v42    repair.sql, undo.sql and manual.csv
+  blast-radius ingest events.ndjson logs/*.json         load write events and SQL logs
 
 Exit status: 0 nothing found, 1 found something, 2 could not do the job."
 )]
@@ -134,6 +135,25 @@ pub enum Command {
 Exit status: 0 nothing is left for a person to do, 1 manual.csv or the rehearsal lists something, 2 could not do the job.
 Formats: text (default), json.")]
     Repair(RepairArguments),
+    /// Load write events and SQL logs into the store; safe to repeat.
+    #[command(after_help = "Examples:
+  blast-radius ingest events/*.ndjson.zst logs/*.json
+  tail -n +1 events.ndjson | blast-radius ingest -
+
+Exit status: 0 every line was read, 1 damaged lines went to the store's rejected table, 2 could not do the job.
+Formats: auto (default), events, postgres-jsonlog; .gz and .zst are read as they are.")]
+    Ingest(IngestArguments),
+}
+
+/// Options of `ingest`.
+#[derive(Clone, Debug, Args)]
+pub struct IngestArguments {
+    /// Files to read, - for standard input; none: those of [ingest] files that are new or have grown.
+    #[arg(value_name = "FILES", help_heading = "Ingest")]
+    pub files: Vec<PathBuf>,
+    /// Store nothing where any line is damaged (exit status 2).
+    #[arg(long, help_heading = "Ingest")]
+    pub strict: bool,
 }
 
 /// Options of `repair`.

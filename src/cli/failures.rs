@@ -1,47 +1,11 @@
 //! Every room's errors as failures: what is wrong, where, and what to do about it.
 
 use super::diagnostic::{Failure, SourceLine};
-use super::recorded::IngestError;
 use crate::audit::{AuditError, Location, Mistakes};
 use crate::catalog::CatalogError;
 use crate::lineage::LineageError;
-use crate::project::{ProjectError, SourceLocation};
 use crate::store::StoreError;
 use crate::trace::TraceError;
-
-impl From<ProjectError> for Failure {
-    fn from(error: ProjectError) -> Self {
-        match &error {
-            ProjectError::Invalid { location, reason } => {
-                Failure::new(format!("understand {}", location.file.display())).at(project_line(location), reason)
-            }
-            _ => placed(&error, error.location()),
-        }
-    }
-}
-
-impl From<IngestError> for Failure {
-    fn from(error: IngestError) -> Self {
-        placed(&error, error.location())
-    }
-}
-
-fn placed(error: &dyn std::error::Error, location: Option<&SourceLocation>) -> Failure {
-    let failure = Failure::new(error);
-    match location {
-        Some(location) => failure.at(project_line(location), "named here"),
-        None => failure,
-    }
-}
-
-fn project_line(location: &SourceLocation) -> SourceLine {
-    SourceLine {
-        file: location.file.display().to_string(),
-        line: location.line,
-        column: location.column,
-        text: location.line_text.clone(),
-    }
-}
 
 fn rule_line(location: &Location) -> SourceLine {
     SourceLine {
@@ -67,11 +31,7 @@ fn mistaken(mistakes: &Mistakes) -> Failure {
         count => format!("{count} mistakes"),
     };
     mistakes.iter().fold(Failure::new(format!("understand what is written: {count}")), |failure, mistake| {
-        let label = match &mistake.help {
-            Some(help) => format!("{} ({help})", mistake.message),
-            None => mistake.message.clone(),
-        };
-        failure.at(rule_line(&mistake.location), label)
+        failure.at(rule_line(&mistake.location), &mistake.message, mistake.help.as_deref())
     })
 }
 

@@ -82,7 +82,7 @@ impl IngestError {
 impl From<IngestError> for Failure {
     fn from(error: IngestError) -> Self {
         match error.location().map(source_line) {
-            Some(line) => Failure::new(&error).at(line, "no file matches this"),
+            Some(line) => Failure::new(&error).at(line, "no file matches this", None),
             None => Failure::new(error),
         }
     }
@@ -92,11 +92,11 @@ impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match &error {
             ProjectError::Invalid { location, reason } => {
-                Failure::new("understand the project file").at(source_line(location), reason)
+                Failure::new("understand the project file").at(source_line(location), reason, None)
             }
             ProjectError::Environment { location, name, problem } => {
                 let what = format!("{name} {problem}");
-                Failure::new("read the database URL from the environment").at(source_line(location), what)
+                Failure::new("read the database URL from the environment").at(source_line(location), what, None)
             }
             ProjectError::NotFound { .. } | ProjectError::Unreadable { .. } => Failure::new(error),
         }

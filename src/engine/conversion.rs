@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal256Builder, Float64Array};
-use arrow::datatypes::{DataType, Decimal256Type, Float64Type, i256};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal256Builder, Float64Array};
+use arrow::datatypes::{DataType, Decimal256Type, Float64Type, Int64Type, i256};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
-/// Registers `to_numeric(a)` and `rounded(a)`.
+/// Registers `to_numeric(a)`, and `round(a)` and `round(a, digits)` in place of the engine's own: that one says other
+/// scales than it yields.
 pub fn register(context: &SessionContext) {
-    for conversion in [Conversion::ToNumeric, Conversion::Rounded] {
+    for conversion in [Conversion::ToNumeric, Conversion::Round] {
         context.register_udf(ScalarUDF::from(Convert {
             conversion,
             signature: Signature::user_defined(Volatility::Immutable),
@@ -22,8 +23,9 @@ pub fn register(context: &SessionContext) {
 enum Conversion {
     /// An integer or decimal as the decimal of its own scale.
     ToNumeric,
-    /// A decimal rounded half away from zero, a float half to even; anything else as it is.
-    Rounded,
+    /// A decimal rounded half away from zero to some digits (it keeps its scale), a float half to even; anything else as
+    /// it is.
+    Round,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -36,7 +38,7 @@ impl ScalarUDFImpl for Convert {
     fn name(&self) -> &str {
         match self.conversion {
             Conversion::ToNumeric => "to_numeric",
-            Conversion::Rounded => "rounded",
+            Conversion::Round => "round",
         }
     }
 
@@ -45,57 +47,83 @@ impl ScalarUDFImpl for Convert {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let [data_type] = types else { return exec_err!("{} takes one value", self.name()) };
-        Ok(vec![match (self.conversion, data_type) {
+        let (data_type, digits) = match (self.conversion, types) {
+            (_, [data_type]) => (data_type, None),
+            (Conversion::Round, [data_type, _]) => (data_type, Some(DataType::Int64)),
+            _ => return exec_err!("{} does not take {} values", self.name(), types.len()),
+        };
+        if digits.is_some() && data_type.is_floating() {
+            return exec_err!("PostgreSQL rounds no float to digits");
+        }
+        let converted = match (self.conversion, data_type) {
             (_, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => DataType::Decimal256(76, *scale),
             (Conversion::ToNumeric, integer) if integer.is_integer() => DataType::Decimal256(76, 0),
             (Conversion::ToNumeric, other) => {
                 return exec_err!("a cast of {other} to numeric is not evaluated as PostgreSQL does");
             }
-            (Conversion::Rounded, float) if float.is_floating() => DataType::Float64,
-            (Conversion::Rounded, other) => other.clone(),
-        }])
+            (Conversion::Round, float) if float.is_floating() => DataType::Float64,
+            (Conversion::Round, integer) if integer.is_integer() && digits.is_some() => DataType::Decimal256(76, 0),
+            (Conversion::Round, other) => other.clone(),
+        };
+        Ok(std::iter::once(converted).chain(digits).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
-            [data_type] => Ok(data_type.clone()),
-            _ => exec_err!("{} takes one value", self.name()),
+            [data_type, ..] => Ok(data_type.clone()),
+            [] => exec_err!("{} takes a value", self.name()),
         }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let [array] = arrays.as_slice() else { return exec_err!("{} takes one value", self.name()) };
+        let [array, digits @ ..] = arrays.as_slice() else { return exec_err!("{} takes a value", self.name()) };
         let converted = match (self.conversion, array.data_type()) {
-            (Conversion::Rounded, DataType::Float64) => {
+            (Conversion::Round, DataType::Float64) => {
                 let rounded = array.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::round_ties_even));
                 Arc::new(rounded.collect::<Float64Array>()) as ArrayRef
             }
-            (Conversion::Rounded, DataType::Decimal256(_, scale)) => rounded_decimals(array, *scale)?,
+            (Conversion::Round, DataType::Decimal256(_, scale)) => rounded_decimals(array, *scale, digits.first())?,
             _ => array.clone(),
         };
         Ok(ColumnarValue::Array(converted))
     }
 }
 
-fn rounded_decimals(array: &ArrayRef, scale: i8) -> Result<ArrayRef> {
-    let exponent = u32::from(scale.max(0).unsigned_abs());
-    let Some(unit) = i256::from_i128(10).checked_pow(exponent) else { return exec_err!("a scale of {scale} digits") };
+fn rounded_decimals(array: &ArrayRef, scale: i8, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
+    let digits = digits.map(|digits| digits.as_primitive::<Int64Type>());
     let mut builder = Decimal256Builder::with_capacity(array.len()).with_data_type(DataType::Decimal256(76, scale));
-    for value in array.as_primitive::<Decimal256Type>() {
-        builder.append_option(value.map(|value| {
-            let rest = value.wrapping_rem(unit);
-            let whole = value.wrapping_sub(rest);
-            let up = rest.wrapping_abs().wrapping_mul(i256::from_i128(2)) >= unit;
-            match (up, value < i256::ZERO) {
-                (false, _) => whole,
-                (true, false) => whole.wrapping_add(unit),
-                (true, true) => whole.wrapping_sub(unit),
-            }
-        }));
+    for (position, value) in array.as_primitive::<Decimal256Type>().iter().enumerate() {
+        let wanted = match digits {
+            Some(digits) if digits.is_null(position) => None,
+            Some(digits) => Some(digits.value(position)),
+            None => Some(0),
+        };
+        let (Some(value), Some(wanted)) = (value, wanted) else {
+            builder.append_null();
+            continue;
+        };
+        match rounded(value, i64::from(scale) - wanted) {
+            Some(rounded) => builder.append_value(rounded),
+            None => return exec_err!("rounding to {wanted} digits is out of range"),
+        }
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// The value with its last `dropped` digits rounded away, half away from zero.
+fn rounded(value: i256, dropped: i64) -> Option<i256> {
+    let Ok(exponent) = u32::try_from(dropped) else { return Some(value) };
+    // More digits than any value has: nothing is left.
+    let Some(unit) = i256::from_i128(10).checked_pow(exponent) else { return Some(i256::ZERO) };
+    let rest = value.checked_rem(unit)?;
+    let whole = value.checked_sub(rest)?;
+    let up = rest.wrapping_abs() >= unit.checked_sub(rest.wrapping_abs())?;
+    match (up && dropped > 0, value < i256::ZERO) {
+        (false, _) => Some(whole),
+        (true, false) => whole.checked_add(unit),
+        (true, true) => whole.checked_sub(unit),
+    }
 }
 
 #[cfg(test)]
@@ -104,11 +132,14 @@ mod tests {
     async fn casts_to_integers_round() {
         let context = crate::engine::session_context();
         for (sql, printed) in [
-            ("CAST(rounded(2.5) AS INT)", "3"),
-            ("CAST(rounded(-2.5) AS INT)", "-3"),
-            ("CAST(rounded(2.49) AS INT)", "2"),
-            ("CAST(rounded(CAST('2.5' AS DOUBLE)) AS INT)", "2"),
-            ("CAST(rounded(7) AS INT)", "7"),
+            ("CAST(round(2.5) AS INT)", "3"),
+            ("CAST(round(-2.5) AS INT)", "-3"),
+            ("CAST(round(2.49) AS INT)", "2"),
+            ("CAST(round(CAST('2.5' AS DOUBLE)) AS INT)", "2"),
+            ("CAST(round(7) AS INT)", "7"),
+            ("round(2.345, 2)", "2.350"),
+            ("round(-2.345, 2)", "-2.350"),
+            ("round(1250, -2)", "1300"),
             ("to_numeric(7) / 2", "3.500000000000000000000000000000"),
         ] {
             let batches = context.sql(&format!("SELECT {sql}")).await.expect(sql).collect().await.expect(sql);

@@ -5,6 +5,7 @@
 
 mod blast_radius;
 mod error;
+mod onset;
 mod outcome;
 mod reenact;
 mod roots;
@@ -17,5 +18,6 @@ pub use blast_radius::{
     RepairAction, Role, WrittenBy,
 };
 pub use error::TraceError;
+pub use onset::{Onsets, ViolationName, onsets};
 pub use run::{Question, known_releases, trace};
 pub use sweep::{SuspectingFault, SuspectingRule, Suspicion, Target, Violating};

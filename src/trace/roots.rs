@@ -6,7 +6,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Ident, Query, Statement, VisitMut, VisitorMut};
+use sqlparser::ast::{
+    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, Statement, VisitMut, VisitorMut,
+};
 
 use super::error::TraceError;
 use super::reenact::{CompiledQuery, Execution, OverriddenRows, Refusal, Statements};
@@ -18,6 +20,9 @@ use crate::sql;
 
 /// The row at hand, for expressions of ours; its columns come first, `before.<column>` after them.
 const ROW_AT_HAND: &str = "row_at_hand";
+/// The keys at hand, for queries of others: their columns have names that no table has.
+const KEY_AT_HAND: &str = "key_at_hand";
+const AT_HAND_PREFIX: &str = "at hand ";
 
 /// Expressions over one row: what it holds, what stood before, and every other table as of the moment.
 pub struct RowProgram {
@@ -77,6 +82,18 @@ impl RowProgram {
 pub struct KeyQuery {
     query: CompiledQuery,
     table: Arc<TableSchema>,
+    at_hand: AtHand,
+}
+
+/// What the query's first reference holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtHand {
+    /// The rows at hand.
+    Rows,
+    /// Their keys alone, under names of their own.
+    Keys,
+    /// Nothing of ours: the query runs whole.
+    Nothing,
 }
 
 impl KeyQuery {
@@ -93,10 +110,10 @@ impl KeyQuery {
         let keys: Vec<String> = table.key.iter().map(|column| format!("{alias}.{}", quoted(column))).collect();
         let text = format!("SELECT {} FROM {ROW_AT_HAND} AS {alias} WHERE ({predicate})", keys.join(", "));
         let query = statements.query(&parsed_query(&text)?, &[Arc::new(row_at_hand(table))]).await?;
-        Ok(KeyQuery { query, table: table.clone() })
+        Ok(KeyQuery { query, table: table.clone(), at_hand: AtHand::Rows })
     }
 
-    /// The keys that a whole query yields.
+    /// The keys that a query yields; tied to the rows at hand where its shape allows, so that it need not run whole.
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
@@ -105,22 +122,43 @@ impl KeyQuery {
         table: &Arc<TableSchema>,
         sql: &str,
     ) -> Result<KeyQuery, Refusal> {
-        let query = statements.query(&parsed_query(sql)?, &[]).await?;
-        Ok(KeyQuery { query, table: table.clone() })
+        let whole = parsed_query(sql)?;
+        if let Some(tied) = tied_to_rows(&whole, table)? {
+            let query = statements.query(&tied, &[Arc::new(key_at_hand(table))]).await?;
+            return Ok(KeyQuery { query, table: table.clone(), at_hand: AtHand::Keys });
+        }
+        let query = statements.query(&whole, &[]).await?;
+        Ok(KeyQuery { query, table: table.clone(), at_hand: AtHand::Nothing })
+    }
+
+    /// Whether only rows at hand are looked at; else the query runs whole.
+    pub fn is_tied(&self) -> bool {
+        self.at_hand != AtHand::Nothing
     }
 
     /// How other tables' rows lead to rows at hand: their column, and the column at hand it must equal. `None` where a
     /// reference to that table is not tied to the row at hand: then any row may be concerned.
     pub fn ties(&self, other: &TableName) -> Option<Vec<(ColumnName, ColumnName)>> {
-        let references = self.query.references().iter().skip(1).filter(|reference| reference.table == *other);
-        references
-            .map(|reference| {
-                reference.bounds.iter().find_map(|bound| match bound.operands.as_slice() {
-                    [sql::Operand::Column { reference: 0, column }] => Some((bound.column.clone(), column.clone())),
-                    _ => None,
-                })
-            })
-            .collect()
+        let references = self.query.references();
+        let positions = (1..references.len()).filter(|position| references[*position].table == *other);
+        positions.map(|position| self.tie(position, 0)).collect()
+    }
+
+    /// Directly, or through another reference that is tied by the same column.
+    fn tie(&self, position: usize, depth: usize) -> Option<(ColumnName, ColumnName)> {
+        const CHAIN: usize = 8;
+        let references = self.query.references();
+        references.get(position)?.bounds.iter().find_map(|bound| match bound.operands.as_slice() {
+            [sql::Operand::Column { reference: 0, column }] => {
+                let at_hand = column.strip_prefix(AT_HAND_PREFIX).map_or_else(|| column.clone(), ColumnName::from);
+                Some((bound.column.clone(), at_hand))
+            }
+            [sql::Operand::Column { reference, column }] if depth < CHAIN && *reference != position => {
+                let (between, at_hand) = self.tie(*reference, depth + 1)?;
+                (between == *column).then(|| (bound.column.clone(), at_hand))
+            }
+            _ => None,
+        })
     }
 
     /// The keys met, of these rows or (where none are given) of the whole query.
@@ -133,7 +171,14 @@ impl KeyQuery {
         rows: Option<Vec<Arc<Row>>>,
         time: Timestamp,
     ) -> Result<Vec<RecordKey>, Refusal> {
-        let overridden = rows.map(|rows| OverriddenRows::from([(0, rows)]));
+        let keys_of = |row: &Arc<Row>| -> Arc<Row> {
+            let cells = self.table.key.iter().filter_map(|column| Some((key_name(column), row.get(column)?.clone())));
+            Arc::new(cells.collect())
+        };
+        let overridden = rows.map(|rows| match self.at_hand {
+            AtHand::Keys => OverriddenRows::from([(0, rows.iter().map(keys_of).collect())]),
+            _ => OverriddenRows::from([(0, rows)]),
+        });
         let execution = Execution { parameters: &[], time, overridden: overridden.as_ref() };
         let batches = self.query.run(tables, World::Actual, execution).await?;
         let mut keys = Vec::new();
@@ -215,6 +260,72 @@ impl Fault {
         }
         let set = values.iter().filter(|(column, _)| column.as_ref() != MATCHED);
         Ok(Some(set.map(|(column, value)| (column.clone(), value.clone())).collect()))
+    }
+}
+
+/// `SELECT o.id FROM … WHERE …` with `FROM key_at_hand, …` before and `AND o.id = "at hand id"` behind: the same keys,
+/// of the records at hand alone. `None` where the query's shape (a limit, a window, keys that are no plain columns) would
+/// give it another meaning.
+fn tied_to_rows(query: &Query, table: &TableSchema) -> Result<Option<Query>, Refusal> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(None) };
+    let plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.distinct.as_ref().is_none_or(|distinct| matches!(distinct, Distinct::Distinct))
+        && select.projection.len() == table.key.len()
+        && select.qualify.is_none();
+    let columns: Option<Vec<&Expr>> = select
+        .projection
+        .iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, .. } => {
+                matches!(column, Expr::Identifier(_) | Expr::CompoundIdentifier(_)).then_some(column)
+            }
+            _ => None,
+        })
+        .collect();
+    let (true, Some(columns)) = (plain, columns) else { return Ok(None) };
+    // A group must be made of one record's rows alone, or filtering before would change it.
+    let grouped = match &select.group_by {
+        GroupByExpr::Expressions(groups, _) => {
+            groups.is_empty() || columns.iter().all(|column| groups.contains(column))
+        }
+        GroupByExpr::All(_) => false,
+    };
+    if !grouped {
+        return Ok(None);
+    }
+    let equal: Vec<String> =
+        columns.iter().zip(&table.key).map(|(column, key)| format!("{column} = {}", quoted(&key_name(key)))).collect();
+    let scaffold = parsed_query(&format!("SELECT 1 FROM {KEY_AT_HAND} WHERE {}", equal.join(" AND ")))?;
+    let SetExpr::Select(scaffold) = *scaffold.body else { return Ok(None) };
+    let mut tied = query.clone();
+    if let SetExpr::Select(select) = tied.body.as_mut() {
+        select.from.splice(0..0, scaffold.from);
+        let both = |one: Expr, other: Expr| Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(one))),
+            op: BinaryOperator::And,
+            right: Box::new(other),
+        };
+        select.selection = match (select.selection.take(), scaffold.selection) {
+            (Some(own), Some(tie)) => Some(both(own, tie)),
+            (own, tie) => own.or(tie),
+        };
+    }
+    Ok(Some(tied))
+}
+
+fn key_name(column: &str) -> ColumnName {
+    format!("{AT_HAND_PREFIX}{column}").into()
+}
+
+fn key_at_hand(table: &TableSchema) -> TableSchema {
+    let columns = table.key.iter().filter_map(|name| table.column(name));
+    TableSchema {
+        name: TableName::new("public", KEY_AT_HAND),
+        columns: columns.map(|column| Column { name: key_name(&column.name), ..column.clone() }).collect(),
+        key: table.key.iter().map(|column| key_name(column)).collect(),
+        foreign_keys: Vec::new(),
     }
 }
 

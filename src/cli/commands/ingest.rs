@@ -3,9 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use crate::capture::FormatChoice;
+use crate::cli::ExitStatus;
+use crate::cli::arguments::{GlobalArguments, IngestArguments};
+use crate::cli::diagnostic::Failure;
+use crate::cli::output::write_result;
 use crate::cli::recorded::{IngestError, IngestSummary, Recorded, Wanted, file, named_files, read_all};
 use crate::project::Project;
 use crate::store::Store;
+
+/// Loads what the arguments name, and prints what came of it.
+///
+/// # Errors
+/// See [`ingest`]; a format that is not known.
+pub async fn run(global: &GlobalArguments, arguments: &IngestArguments) -> Result<ExitStatus, Failure> {
+    let format = match global.format.as_deref() {
+        None => FormatChoice::AUTO,
+        Some(name) => FormatChoice::named(name).map_err(Failure::new)?,
+    };
+    let project = Project::find(Path::new("."))?;
+    let summary = ingest(&project, &arguments.files, format, arguments.strict).await?;
+    write_result(global, |out| Ok(write!(out, "{summary}")?))?;
+    Ok(if summary.rejected() == 0 { ExitStatus::NothingFound } else { ExitStatus::Found })
+}
 
 /// Reads `files` (`-` is standard input) into the project's store; without any, those of `[ingest] files` that are new
 /// or have grown. The exit status is 1 where [`IngestSummary::rejected`] is not 0.

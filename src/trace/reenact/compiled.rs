@@ -13,7 +13,7 @@ use sqlparser::ast::{Query, Statement};
 
 use super::Refusal;
 use super::parameters::parameter_types;
-use super::translate::{parameter_function, time_function, translate};
+use super::translate::{Language, parameter_function, time_function, translate};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell};
 use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
@@ -53,10 +53,12 @@ impl CompiledQuery {
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
+    #[expect(clippy::too_many_arguments, reason = "a query with all that its plan depends on")]
     pub async fn compile(
         context: &SessionContext,
         query: &Query,
         schemas: &Schemas,
+        language: Language,
         prefix: &str,
         assigned: &[(ColumnName, ColumnType)],
         parameters: &[Value],
@@ -66,7 +68,7 @@ impl CompiledQuery {
         let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
         let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();
         let types = parameter_types(&query, &used, assigned, parameters);
-        let needs = translate(&mut query, prefix, parameters)?;
+        let needs = translate(&mut query, language, prefix, parameters)?;
         let mut cells = Vec::with_capacity(needs.parameters.len());
         for number in needs.parameters {
             let column_type = types

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast;
 
+use super::translate::Language;
 use super::{CompiledQuery, Execution, Refusal};
 use crate::catalog::{RollingTables, World, value_from_array};
 use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableName, TableSchema, Value};
@@ -124,7 +125,7 @@ impl Statements {
         let prefix = self.next_prefix();
         let mut schemas = self.schemas.clone();
         schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
-        CompiledQuery::compile(&self.context, query, &schemas, &prefix, &[], &[]).await
+        CompiledQuery::compile(&self.context, query, &schemas, Language::Engine, &prefix, &[], &[]).await
     }
 
     async fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
@@ -155,7 +156,8 @@ impl Statements {
 
     async fn compile_read(&mut self, query: &ast::Query, parameters: &[Value]) -> Result<CompiledQuery, Refusal> {
         let prefix = self.next_prefix();
-        CompiledQuery::compile(&self.context, query, &self.schemas, &prefix, &[], parameters).await
+        CompiledQuery::compile(&self.context, query, &self.schemas, Language::PostgreSql, &prefix, &[], parameters)
+            .await
     }
 
     async fn compile_write(
@@ -168,8 +170,16 @@ impl Statements {
             self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
         let prefix = self.next_prefix();
         let assigned = typed(&form.assigned, &schema);
-        let query =
-            CompiledQuery::compile(&self.context, &form.query, &self.schemas, &prefix, &assigned, parameters).await?;
+        let query = CompiledQuery::compile(
+            &self.context,
+            &form.query,
+            &self.schemas,
+            Language::PostgreSql,
+            &prefix,
+            &assigned,
+            parameters,
+        )
+        .await?;
         let on_conflict = match &form.kind {
             WriteKind::Insert {
                 on_conflict: Some(OnConflict { action: ConflictAction::Update { assigned, query }, .. }),
@@ -179,7 +189,18 @@ impl Statements {
                 let excluded = TableSchema { name: TableName::new("public", "excluded"), ..schema.as_ref().clone() };
                 schemas.insert(excluded.name.clone(), Arc::new(excluded));
                 let assigned = typed(assigned, &schema);
-                Some(CompiledQuery::compile(&self.context, query, &schemas, &prefix, &assigned, parameters).await?)
+                Some(
+                    CompiledQuery::compile(
+                        &self.context,
+                        query,
+                        &schemas,
+                        Language::PostgreSql,
+                        &prefix,
+                        &assigned,
+                        parameters,
+                    )
+                    .await?,
+                )
             }
             _ => None,
         };

@@ -32,12 +32,21 @@ pub fn time_function(prefix: &str) -> String {
     format!("{prefix}transaction_time")
 }
 
+/// Whose SQL a query is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// A statement's: what does not surely mean the same in the engine is refused.
+    PostgreSql,
+    /// A rule's or a fault's: the engine's own, with everything that the engine has.
+    Engine,
+}
+
 /// Rewrites the query in place.
 ///
 /// # Errors
 /// A function, operator or type that the engine does not evaluate as PostgreSQL does.
-pub fn translate(query: &mut Query, prefix: &str, parameters: &[Value]) -> Result<Needs, Refusal> {
-    let mut translation = Translation { prefix, parameters, needs: Needs::default(), refusal: None };
+pub fn translate(query: &mut Query, language: Language, prefix: &str, parameters: &[Value]) -> Result<Needs, Refusal> {
+    let mut translation = Translation { language, prefix, parameters, needs: Needs::default(), refusal: None };
     query.locks.clear();
     let _ = query.visit(&mut translation);
     match translation.refusal {
@@ -111,6 +120,7 @@ const AGREEING: [&str; 58] = [
 const AGREEING_MORE: [&str; 8] = ["substr", "substring", "starts_with", "trunc", "translate", "trim", "upper", "sign"];
 
 struct Translation<'a> {
+    language: Language,
     prefix: &'a str,
     parameters: &'a [Value],
     needs: Needs,
@@ -119,17 +129,23 @@ struct Translation<'a> {
 
 impl Translation<'_> {
     fn refuse(&mut self, what: impl Into<String>) -> ControlFlow<()> {
+        if self.language == Language::Engine {
+            return ControlFlow::Continue(());
+        }
         self.refusal.get_or_insert(Refusal(format!("uses {}", what.into())));
         ControlFlow::Break(())
     }
 
     fn function(&mut self, function: &Function) -> Result<Option<Expr>, String> {
         let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
-        let own = name.starts_with(self.prefix) || matches!(name.as_str(), "numeric_divide" | "to_numeric" | "rounded");
+        let own = name.starts_with(self.prefix) || matches!(name.as_str(), "numeric_divide" | "to_numeric");
         if own {
             return Ok(None);
         }
-        if !AGREEING.contains(&name.as_str()) && !AGREEING_MORE.contains(&name.as_str()) {
+        if self.language == Language::PostgreSql
+            && !AGREEING.contains(&name.as_str())
+            && !AGREEING_MORE.contains(&name.as_str())
+        {
             return Err(format!("the function {name}, which the built-in evaluator does not run"));
         }
         let time = || call(&time_function(self.prefix), Vec::new());
@@ -259,14 +275,14 @@ fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         | DataType::Int8(None)
             if !matches!(inner, Expr::Value(_)) && !is_rounded(inner) =>
         {
-            Some(cast(call("rounded", vec![inner.clone()]), data_type.clone()))
+            Some(cast(call("round", vec![inner.clone()]), data_type.clone()))
         }
         _ => None,
     }
 }
 
 fn is_rounded(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(function) if function.name.to_string() == "rounded")
+    matches!(expression, Expr::Function(function) if function.name.to_string() == "round")
 }
 
 /// `avg(x)` as `sum(x) / count(x)`, which is how PostgreSQL rounds it.

@@ -62,17 +62,55 @@ pub enum Suspicion<'a> {
     All,
 }
 
-struct Rule {
-    rule: SuspectingRule,
-    keys: KeyQuery,
+/// A rule, planned.
+pub struct PlannedRule {
+    /// The rule.
+    pub rule: SuspectingRule,
+    /// Its violations.
+    pub keys: KeyQuery,
     expected: Option<RowProgram>,
+}
+
+impl PlannedRule {
+    /// Plans a rule; one that cannot be evaluated over the history is a limit.
+    pub async fn compile(rule: &SuspectingRule, statements: &mut Statements, notes: &mut Notes) -> Option<PlannedRule> {
+        let schema = statements.schemas().get(&rule.table)?.clone();
+        match compile_rule(rule, &schema, statements).await {
+            Ok(planned) => Some(planned),
+            Err(reason) => {
+                notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id));
+                None
+            }
+        }
+    }
+
+    /// The rows whose violation the transaction can have changed, as far as can be told from its writes.
+    pub fn candidates(&self, transaction: &Transaction) -> Candidates {
+        if !self.keys.is_tied() {
+            return Candidates::Query;
+        }
+        let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
+        let mut values: BTreeMap<ColumnName, BTreeSet<Value>> = BTreeMap::new();
+        for write in transaction.writes() {
+            if write.table == self.rule.table {
+                keys.insert(write.key.clone());
+            }
+            if self.rule.reads.contains(&write.table) {
+                let Some(ties) = self.keys.ties(&write.table) else { return Candidates::EveryRow };
+                for (column, at_hand) in ties {
+                    let images = [write.value_before(&column), write.value_after(&column), write.key.get(&column)];
+                    values.entry(at_hand).or_default().extend(images.into_iter().flatten().cloned());
+                }
+            }
+        }
+        Candidates::Rows { keys, values }
+    }
 }
 
 /// Suspicions, planned.
 pub enum Judges {
     /// See [`Suspicion::Violating`].
-    #[expect(private_interfaces, reason = "a planned rule is of use to the sweep alone")]
-    Rules(Vec<Rule>),
+    Rules(Vec<PlannedRule>),
     /// See [`Suspicion::Faults`].
     Faults(Vec<Fault>),
     /// See [`Suspicion::All`].
@@ -109,13 +147,7 @@ impl Judges {
             Suspicion::Violating(rules) => {
                 let mut compiled = Vec::with_capacity(rules.len());
                 for rule in *rules {
-                    let Some(schema) = schemas.get(&rule.table) else { continue };
-                    match compile_rule(rule, schema, statements).await {
-                        Ok(rule) => compiled.push(rule),
-                        Err(reason) => {
-                            notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id))
-                        }
-                    }
+                    compiled.extend(PlannedRule::compile(rule, statements, notes).await);
                 }
                 Ok(Judges::Rules(compiled))
             }
@@ -127,7 +159,7 @@ async fn compile_rule(
     rule: &SuspectingRule,
     schema: &Arc<TableSchema>,
     statements: &mut Statements,
-) -> Result<Rule, crate::trace::reenact::Refusal> {
+) -> Result<PlannedRule, crate::trace::reenact::Refusal> {
     if schema.key.is_empty() {
         return Err(crate::trace::reenact::Refusal("is about a table without a key".to_owned()));
     }
@@ -144,7 +176,7 @@ async fn compile_rule(
         true => None,
         false => Some(RowProgram::compile(statements, schema, &expressions).await?),
     };
-    Ok(Rule { rule: rule.clone(), keys, expected })
+    Ok(PlannedRule { rule: rule.clone(), keys, expected })
 }
 
 /// What the rules say of one record that a transaction wrote.
@@ -176,7 +208,7 @@ impl Sweep {
             return Ok(pins);
         }
         let before: BTreeMap<usize, Candidates> =
-            concerned.iter().map(|place| (*place, self.candidates_before(&rules[*place], transaction))).collect();
+            concerned.iter().map(|place| (*place, rules[*place].candidates(transaction))).collect();
         self.worlds.begin();
         transaction.writes().for_each(|write| self.worlds.apply_actual(write));
         let mut after: Vec<(usize, Vec<RecordKey>)> = Vec::new();
@@ -192,10 +224,7 @@ impl Sweep {
                 continue;
             }
             let rule = &rules[place];
-            let rows = match rule.rule.violating {
-                Violating::Predicate(_) => Some(rows_of(&self.worlds.tables, &rule.rule.table, &keys)),
-                Violating::Query(_) => None,
-            };
+            let rows = rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, &rule.rule.table, &keys));
             let already = rule.keys.run(&mut self.worlds.tables, rows, transaction.committed).await;
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
@@ -207,28 +236,6 @@ impl Sweep {
             }
         }
         Ok(pins)
-    }
-
-    /// The rows whose violation the transaction can have changed, as far as can be told before it.
-    fn candidates_before(&self, rule: &Rule, transaction: &Transaction) -> Candidates {
-        if matches!(rule.rule.violating, Violating::Query(_)) {
-            return Candidates::Query;
-        }
-        let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
-        let mut values: BTreeMap<ColumnName, BTreeSet<Value>> = BTreeMap::new();
-        for write in transaction.writes() {
-            if write.table == rule.rule.table {
-                keys.insert(write.key.clone());
-            }
-            if rule.rule.reads.contains(&write.table) {
-                let Some(ties) = rule.keys.ties(&write.table) else { return Candidates::EveryRow };
-                for (column, at_hand) in ties {
-                    let images = [write.value_before(&column), write.value_after(&column), write.key.get(&column)];
-                    values.entry(at_hand).or_default().extend(images.into_iter().flatten().cloned());
-                }
-            }
-        }
-        Candidates::Rows { keys, values }
     }
 
     /// Mends the writes of one step that are wrong.
@@ -486,18 +493,24 @@ fn without_the_write(write: &Write, before: Option<Arc<Row>>) -> Verdict {
     }
 }
 
-enum Candidates {
+/// Rows whose violation a transaction can have changed.
+pub enum Candidates {
     /// The rule is a whole query.
     Query,
     /// Any row may be concerned.
     EveryRow,
     /// Rows of these keys, and rows with these values.
-    Rows { keys: BTreeSet<RecordKey>, values: BTreeMap<ColumnName, BTreeSet<Value>> },
+    Rows {
+        /// The keys.
+        keys: BTreeSet<RecordKey>,
+        /// Values by column.
+        values: BTreeMap<ColumnName, BTreeSet<Value>>,
+    },
 }
 
 impl Candidates {
     /// The rows to look at once the transaction is applied; `None` for a whole query.
-    fn after(&self, rule: &Rule, tables: &mut crate::catalog::RollingTables) -> Option<Vec<Arc<Row>>> {
+    fn after(&self, rule: &PlannedRule, tables: &mut crate::catalog::RollingTables) -> Option<Vec<Arc<Row>>> {
         let table = &rule.rule.table;
         match self {
             Candidates::Query => None,
@@ -517,7 +530,8 @@ impl Candidates {
     }
 }
 
-fn rows_of(tables: &crate::catalog::RollingTables, table: &TableName, keys: &[RecordKey]) -> Vec<Arc<Row>> {
+/// The rows of these keys as they stand.
+pub fn rows_of(tables: &crate::catalog::RollingTables, table: &TableName, keys: &[RecordKey]) -> Vec<Arc<Row>> {
     let Some(table) = tables.table(table) else { return Vec::new() };
     keys.iter().filter_map(|key| table.row(World::Actual, key).cloned()).collect()
 }

@@ -14,7 +14,7 @@ mod touch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use judge::{Judges, SuspectingFault, SuspectingRule, Suspicion, Violating};
+pub use judge::{Candidates, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating, rows_of};
 pub use notes::{CarrierNotes, Notes};
 
 use super::blast_radius::{Cause, Role, WrittenBy};
