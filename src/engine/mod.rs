@@ -2,6 +2,11 @@
 //!
 //! In: nothing but a choice of engine. Out: a [`SessionContext`] whose SQL has PostgreSQL's meaning as far as ours goes.
 
+mod single_row;
+mod subqueries;
+
+use std::sync::Arc;
+
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 /// A session in which `12.30` is a decimal and not a binary float, and names fold to lower case as PostgreSQL folds them.
@@ -12,5 +17,7 @@ pub fn session_context() -> SessionContext {
         .with_default_catalog_and_schema("blast_radius", "public")
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL");
-    SessionContext::new_with_config(config)
+    let session = SessionContext::new_with_config(config);
+    session.add_analyzer_rule(Arc::new(subqueries::PostgresSubqueries));
+    session
 }

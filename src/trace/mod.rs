@@ -4,6 +4,7 @@
 //! Out: a [`BlastRadius`]: every record on which the worlds differ, with its right value where it can be computed.
 
 mod blast_radius;
+pub mod faults;
 
 pub use blast_radius::{
     AffectedColumn, AffectedRecord, AffectedStatement, BlastRadius, Cause, Onset, OnsetShape, RecordState,
