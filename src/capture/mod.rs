@@ -1,1 +1,20 @@
-//! Outside bytes → model. One file per format.
+//! Outside bytes → model. One file per format, one line in [`format`] where it is registered.
+//!
+//! In: an [`Input`] (a file, standard input; plain, `.gz` or `.zst`). Out: [`crate::model::Recording`]s, handed to a
+//! sink a batch at a time, so that an input of any size passes through bounded memory. A line that cannot be read
+//! becomes a [`crate::model::RejectedLine`] with its number and the reason, and the reading goes on.
+
+mod error;
+mod events;
+mod format;
+mod input;
+mod lines;
+mod postgres_jsonlog;
+mod postgres_message;
+mod postgres_session;
+mod read;
+
+pub use error::CaptureError;
+pub use format::{FormatChoice, format_names};
+pub use input::Input;
+pub use read::{ReadSummary, read};

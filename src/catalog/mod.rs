@@ -11,10 +11,12 @@ mod lazy_table;
 mod now;
 mod parquet_file;
 mod postgres;
+mod rolling;
 mod typed;
 
 pub use error::CatalogError;
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
+pub use rolling::{RollingTable, RollingTables, World};
 pub use typed::{
     PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,
     rows_from_batch, text_from_decimal256, value_from_array,

@@ -191,7 +191,16 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
             return value_from_array(&cast, 0, column_type);
         }
     };
+    if column_type.is_integer() && text.contains('.') {
+        return rounded_to_integer(&text, column_type);
+    }
     column_type.canonical(&Value::text(text))
+}
+
+/// Assigning a decimal to an integer column rounds half away from zero.
+fn rounded_to_integer(text: &str, column_type: &ColumnType) -> Result<Value, ModelError> {
+    let whole = ColumnType::Numeric(Some((38, 0))).canonical(&Value::text(text))?;
+    column_type.canonical(&whole)
 }
 
 fn beyond(column_type: &ColumnType) -> ModelError {

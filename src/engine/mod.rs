@@ -1,23 +1,38 @@
 //! Where queries run: here, or on a cluster. The only room that knows.
 //!
-//! In: nothing but a choice of engine. Out: a [`SessionContext`] whose SQL has PostgreSQL's meaning as far as ours goes.
+//! In: nothing but a choice of engine. Out: a [`SessionContext`] whose SQL has PostgreSQL's meaning as far as ours goes,
+//! and what a query needs to run many times with other values: [`ValueCell`]s and [`LiveTable`]s.
 
+mod conversion;
+mod live;
+mod numeric;
 mod single_row;
 mod subqueries;
 
+pub use live::{LiveTable, ValueCell};
+
 use std::sync::Arc;
 
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-/// A session in which `12.30` is a decimal and not a binary float, and names fold to lower case as PostgreSQL folds them.
+/// A session in which `12.30` is a decimal and not a binary float, decimals divide as PostgreSQL divides them, and
+/// names fold to lower case.
 pub fn session_context() -> SessionContext {
     let config = SessionConfig::new()
         .with_information_schema(false)
         .with_target_partitions(1)
         .with_default_catalog_and_schema("blast_radius", "public")
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
-        .set_str("datafusion.sql_parser.dialect", "PostgreSQL");
-    let session = SessionContext::new_with_config(config);
-    session.add_analyzer_rule(Arc::new(subqueries::PostgresSubqueries));
-    session
+        .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
+        // Filters that a plan learns while it runs would be wrong when it runs again on other rows.
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
+    let mut builder = SessionStateBuilder::new_with_default_features().with_config(config);
+    // The first planner that answers wins.
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(numeric::DivisionPlanner));
+    let context = SessionContext::new_with_state(builder.build());
+    conversion::register(&context);
+    numeric::register(&context);
+    context.add_analyzer_rule(Arc::new(subqueries::PostgresSubqueries));
+    context
 }

@@ -1,1 +1,15 @@
 //! What happened, put together: writes joined to their statements, transactions and releases.
+//!
+//! In: recorded writes and log events from the store, the shapes of the tables, what the project says of releases.
+//! Out: a [`History`](crate::model::History): every committed transaction in commit order, step by step.
+
+mod attribution;
+mod error;
+mod history;
+mod images;
+mod join;
+mod sessions;
+mod steps;
+
+pub use error::LineageError;
+pub use history::{Sources, assemble};

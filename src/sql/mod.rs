@@ -1,1 +1,48 @@
 //! One SQL text → what it reads and writes: tables, columns, keys, template and parameters.
+//!
+//! In: a statement's text, and the shapes of the tables. Out: its [`Role`] in a transaction; for a query its
+//! [`Reads`]: every reference to a table with the columns used and the [`Bound`]s that say which of its rows can
+//! matter; for a write its [`WriteForm`]: one query that yields the keys and the new values of the rows it writes.
+
+mod bounds;
+mod error;
+mod references;
+mod role;
+mod tags;
+mod targets;
+mod template;
+mod write_form;
+
+pub use bounds::{Bound, Operand, canonical};
+pub use error::SqlError;
+pub use references::{ColumnsRead, Reads, TableReference, reference_name};
+pub use role::{Role, parse, role_of};
+pub use tags::comment_tags;
+pub use targets::{WriteTarget, tables_named, write_targets};
+pub use template::template;
+pub use write_form::{Assigned, ConflictAction, OnConflict, WriteForm, WriteKind};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::ast::{Ident, ObjectName};
+
+use crate::model::{TableName, TableSchema};
+
+/// The shapes of the tables that a statement may name.
+pub type Schemas = BTreeMap<TableName, Arc<TableSchema>>;
+
+/// An identifier as the catalog spells it: folded to lower case unless quoted.
+pub fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// A table's full name; a bare name is taken to be in `public`. `None` for names of more than two parts.
+pub fn table_name(name: &ObjectName) -> Option<TableName> {
+    let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(folded)).collect();
+    match parts?.as_slice() {
+        [table] => Some(TableName::new("public", table.as_str())),
+        [schema, table] => Some(TableName::new(schema.as_str(), table.as_str())),
+        _ => None,
+    }
+}

@@ -1,1 +1,32 @@
-//! The durable history: append and read. Delta Lake tables.
+//! The durable history: append, read. Delta Lake tables on a folder (or any object store that is compiled in).
+//!
+//! In: [`crate::model::Recording`]s, each fact with its identity, so that what comes twice is stored once.
+//! Out: the same facts, in the order of the contract.
+//!
+//! | table | rows |
+//! |---|---|
+//! | `writes/<schema>.<table>` | the write events of one table: its own columns, each as text, before and after |
+//! | `log` | the events of the SQL logs |
+//! | `rejected` | lines that could not be read, with the reason |
+//! | `sources` | which inputs were read, and how they were then |
+//! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
+//!
+//! Readers take the tables as the last row of `commits` says, so an ingest is seen whole or not at all. What an ingest
+//! that was cut off left in the tables is taken back before the next one writes to them.
+
+mod batch;
+mod commits;
+mod delta;
+mod error;
+mod ingestion;
+mod log_table;
+mod open;
+mod order;
+mod rejected_table;
+mod sources_table;
+mod writes_table;
+
+pub use error::StoreError;
+pub use ingestion::{Appended, Ingestion};
+pub use open::Store;
+pub use sources_table::{KnownSources, Source};

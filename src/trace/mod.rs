@@ -4,9 +4,19 @@
 //! Out: a [`BlastRadius`]: every record on which the worlds differ, with its right value where it can be computed.
 
 mod blast_radius;
+mod error;
 pub mod faults;
+mod outcome;
+mod reenact;
+mod roots;
+mod run;
+mod sweep;
+mod worlds;
 
 pub use blast_radius::{
     AffectedColumn, AffectedRecord, AffectedStatement, BlastRadius, Cause, Onset, OnsetShape, RecordState,
     RepairAction, Role, WrittenBy,
 };
+pub use error::TraceError;
+pub use run::{Question, known_releases, trace};
+pub use sweep::{SuspectingFault, SuspectingRule, Suspicion, Target, Violating};

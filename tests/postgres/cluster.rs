@@ -29,6 +29,7 @@ log_statement = none
 log_parameter_max_length = -1
 log_connections = on
 log_disconnections = on
+track_commit_timestamp = on
 lc_messages = C
 timezone = UTC
 log_timezone = UTC

@@ -1,0 +1,48 @@
+//! What stops the reading of an input. A damaged line does not: it becomes a [`crate::model::RejectedLine`].
+
+use std::sync::Arc;
+
+/// An input that cannot be read at all, or whose format cannot be told. Messages fit "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// An input that cannot be opened.
+    #[error("open {input}: {source}")]
+    Open {
+        /// The input's name.
+        input: Arc<str>,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// An input that broke off while it was read (a disk or a pipe, not its content).
+    #[error("read {input} after line {line}: {source}")]
+    Read {
+        /// The input's name.
+        input: Arc<str>,
+        /// The last line that was read whole.
+        line: u64,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Content that no format recognises.
+    #[error("tell the format of {input}: its first lines look like none of {known}; name one with --format")]
+    UnknownContent {
+        /// The input's name.
+        input: Arc<str>,
+        /// The formats there are.
+        known: String,
+    },
+    /// A format's name that there is not.
+    #[error("find the format '{name}': expected auto or one of {known}")]
+    UnknownFormat {
+        /// The name asked for.
+        name: String,
+        /// The formats there are.
+        known: String,
+    },
+    /// Who takes the recordings wants no more.
+    #[error("read {input} to its end: the receiving end stopped")]
+    Stopped {
+        /// The input's name.
+        input: Arc<str>,
+    },
+}

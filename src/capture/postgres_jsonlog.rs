@@ -1,0 +1,264 @@
+//! `postgres-jsonlog`: PostgreSQL's `log_destination = 'jsonlog'` (PostgreSQL 15 and newer).
+//!
+//! In: one JSON object a line; keys without a value are left out. Out: [`crate::model::LogEvent`]s, one for each
+//! execution of a statement, each failure and each session's end, whatever mix of `log_statement`, `log_duration` and
+//! `log_min_duration_statement` wrote the log. Lines that tell nothing of statements are passed over.
+
+use serde::Deserialize;
+
+use super::events::json_reason;
+use super::format::{Format, LineOutcome, LineReader};
+use super::postgres_session::{LogLine, Sessions};
+use crate::model::Recording;
+
+/// The format `postgres-jsonlog`.
+pub(super) struct PostgresJsonlog;
+
+impl Format for PostgresJsonlog {
+    fn name(&self) -> &'static str {
+        "postgres-jsonlog"
+    }
+
+    fn recognises(&self, line: &str) -> bool {
+        let line = line.trim_start();
+        // Inside a JSON text these names would be escaped, so they are keys.
+        line.starts_with('{')
+            && (line.contains("\"error_severity\"") || line.contains("\"session_id\"") && line.contains("\"line_num\""))
+    }
+
+    fn reader(&self) -> Box<dyn LineReader> {
+        Box::new(JsonlogReader::default())
+    }
+}
+
+/// The keys that are read; the others say nothing of statements.
+#[derive(Deserialize)]
+struct JsonLine {
+    timestamp: Option<String>,
+    session_id: Option<String>,
+    line_num: Option<u64>,
+    vxid: Option<String>,
+    txid: Option<u64>,
+    error_severity: Option<String>,
+    message: Option<String>,
+    detail: Option<String>,
+    context: Option<String>,
+    statement: Option<String>,
+    application_name: Option<String>,
+    backend_type: Option<String>,
+}
+
+#[derive(Default)]
+struct JsonlogReader {
+    sessions: Sessions,
+}
+
+impl LineReader for JsonlogReader {
+    fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        let line: JsonLine = serde_json::from_str(line).map_err(|error| json_reason(&error))?;
+        let missing = |key: &str| format!("`{key}` is missing");
+        let line = LogLine {
+            time: line.timestamp.ok_or_else(|| missing("timestamp"))?,
+            session: line.session_id.ok_or_else(|| missing("session_id"))?.into(),
+            number: line.line_num.ok_or_else(|| missing("line_num"))?,
+            severity: line.error_severity.ok_or_else(|| missing("error_severity"))?,
+            // PostgreSQL leaves out what is empty.
+            message: line.message.unwrap_or_default(),
+            detail: line.detail,
+            context: line.context,
+            statement: line.statement,
+            transaction: line.txid.filter(|xid| *xid != 0),
+            virtual_transaction: line.vxid,
+            application_name: line.application_name,
+            backend_type: line.backend_type,
+        };
+        self.sessions.read(line, &mut recording.log)
+    }
+
+    fn finish(&mut self, recording: &mut Recording) {
+        self.sessions.finish(&mut recording.log);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LogEvent, LogEventKind, TransactionId, Value};
+
+    /// Log lines of session `s` numbered from 1, each given by its severity, message and further keys.
+    fn read(lines: &[(&str, &str, serde_json::Value)]) -> (Vec<LogEvent>, Vec<Result<LineOutcome, String>>) {
+        let mut reader = JsonlogReader::default();
+        let mut recording = Recording::default();
+        let mut outcomes = Vec::new();
+        for (number, (severity, message, rest)) in (1..).zip(lines) {
+            let mut line = serde_json::json!({
+                "timestamp": format!("2026-11-23 08:05:46.{number:03} UTC"), "session_id": "s", "line_num": number,
+                "error_severity": severity, "message": message, "application_name": "shop@v42",
+                "backend_type": "client backend",
+            });
+            if let (Some(line), Some(rest)) = (line.as_object_mut(), rest.as_object()) {
+                line.extend(rest.clone());
+            }
+            outcomes.push(reader.read_line(&line.to_string(), &mut recording));
+        }
+        reader.finish(&mut recording);
+        (recording.log, outcomes)
+    }
+
+    fn summary(events: &[LogEvent]) -> Vec<(u64, LogEventKind, &str, Option<&str>)> {
+        let transaction = |event: &LogEvent| event.transaction.as_ref().map(|TransactionId(id)| id.to_string());
+        events
+            .iter()
+            .map(|event| {
+                let transaction: Option<&'static str> = transaction(event).map(|id| &*id.leak());
+                (event.line, event.kind, event.sql.as_deref().unwrap_or_default(), transaction)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_with_its_duration_is_one_execution() {
+        let (events, _) = read(&[
+            ("LOG", "duration: 0.8 ms  parse <unnamed>: INSERT", serde_json::json!({"vxid": "3/1"})),
+            ("LOG", "duration: 0.1 ms  bind <unnamed>: INSERT", serde_json::json!({"vxid": "3/1"})),
+            (
+                "LOG",
+                "duration: 2.500 ms  execute <unnamed>: INSERT",
+                serde_json::json!({"vxid": "3/1", "txid": 747, "detail": "parameters: $1 = 'it''s', $2 = NULL"}),
+            ),
+        ]);
+        assert_eq!(summary(&events), [(3, LogEventKind::Statement, "INSERT", Some("747"))]);
+        assert_eq!(events[0].parameters, [Value::text("it's"), Value::NULL]);
+        assert_eq!(events[0].ts.as_micros() - events[0].started.as_micros(), 2_500);
+        assert_eq!(events[0].virtual_transaction.as_deref(), Some("3/1"));
+        assert_eq!(events[0].application_name.as_deref(), Some("shop@v42"));
+    }
+
+    #[test]
+    fn a_line_before_and_a_bare_duration_after_are_one_execution() {
+        let (events, _) = read(&[
+            ("LOG", "statement: BEGIN", serde_json::json!({"vxid": "3/1", "txid": 0})),
+            ("LOG", "duration: 0.1 ms", serde_json::json!({"vxid": "3/1", "txid": 0})),
+            ("LOG", "execute <unnamed>: INSERT", serde_json::json!({"vxid": "3/1", "detail": "parameters: $1 = '1'"})),
+            ("NOTICE", "a trigger says so", serde_json::json!({"vxid": "3/1"})),
+            ("LOG", "duration: 0.3 ms", serde_json::json!({"vxid": "3/1", "txid": 747})),
+            ("LOG", "statement: COMMIT", serde_json::json!({"vxid": "3/1", "txid": 747})),
+            ("LOG", "duration: 0.5 ms", serde_json::json!({"vxid": "3/0", "txid": 0})),
+            ("LOG", "disconnection: session time: 0:00:00.009 user=a", serde_json::json!({})),
+        ]);
+        assert_eq!(
+            summary(&events),
+            [
+                (1, LogEventKind::Statement, "BEGIN", None),
+                (3, LogEventKind::Statement, "INSERT", Some("747")),
+                (6, LogEventKind::Statement, "COMMIT", Some("747")),
+                (8, LogEventKind::Disconnection, "", None),
+            ]
+        );
+        assert_eq!(events[1].parameters, [Value::text("1")]);
+        assert_eq!(events[1].ts.as_micros() - events[1].started.as_micros(), 2_000);
+        assert_eq!(events[2].virtual_transaction.as_deref(), Some("3/1"), "the transaction it ended");
+    }
+
+    #[test]
+    fn a_failure_is_one_event_with_the_statement_that_failed() {
+        let (events, _) = read(&[
+            ("LOG", "statement: SELECT 1/0", serde_json::json!({"vxid": "3/1", "txid": 779})),
+            ("ERROR", "division by zero", serde_json::json!({"vxid": "3/1", "txid": 779, "statement": "SELECT 1/0"})),
+            ("LOG", "statement: COMMIT", serde_json::json!({"vxid": "3/0", "txid": 779})),
+            ("LOG", "duration: 0.03 ms", serde_json::json!({"vxid": "3/0"})),
+            (
+                "ERROR",
+                "duplicate key",
+                serde_json::json!({
+                    "vxid": "3/2", "statement": "INSERT", "context": "unnamed portal with parameters: $1 = 'x'",
+                }),
+            ),
+            ("FATAL", "terminating connection due to administrator command", serde_json::json!({})),
+        ]);
+        assert_eq!(
+            summary(&events),
+            [
+                (1, LogEventKind::Error, "SELECT 1/0", Some("779")),
+                (3, LogEventKind::Statement, "COMMIT", Some("779")),
+                (5, LogEventKind::Error, "INSERT", None),
+                (6, LogEventKind::Disconnection, "", None),
+            ]
+        );
+        assert_eq!(events[0].message.as_deref(), Some("division by zero"));
+        assert_eq!(events[1].virtual_transaction, None);
+        assert_eq!(events[2].parameters, [Value::text("x")]);
+    }
+
+    #[test]
+    fn an_execution_without_a_duration_is_kept() {
+        let (events, _) = read(&[
+            ("LOG", "statement: INSERT 1", serde_json::json!({"vxid": "3/1"})),
+            ("LOG", "statement: INSERT 2", serde_json::json!({"vxid": "3/2"})),
+            ("ERROR", "division by zero", serde_json::json!({"vxid": "3/3", "statement": "SELECT 1/0"})),
+        ]);
+        let kinds: Vec<_> = events.iter().map(|event| (event.line, event.kind)).collect();
+        let expected = [(1, LogEventKind::Statement), (2, LogEventKind::Statement), (3, LogEventKind::Error)];
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn a_cursor_that_is_fetched_from_is_one_execution() {
+        let (events, _) = read(&[
+            ("LOG", "execute s/c: SELECT 1", serde_json::json!({})),
+            ("LOG", "duration: 0.1 ms", serde_json::json!({})),
+            ("LOG", "execute fetch from s/c: SELECT 1", serde_json::json!({})),
+            ("LOG", "duration: 0.1 ms", serde_json::json!({})),
+            ("LOG", "duration: 0.1 ms  execute fetch from s/c: SELECT 1", serde_json::json!({})),
+        ]);
+        assert_eq!(summary(&events), [(1, LogEventKind::Statement, "SELECT 1", None)]);
+    }
+
+    #[test]
+    fn lost_lines_are_not_bridged() {
+        let mut reader = JsonlogReader::default();
+        let mut recording = Recording::default();
+        let line = |number: u64, message: &str, txid: u64| {
+            let line = serde_json::json!({
+                "timestamp": "2026-11-23 08:05:46.001 UTC", "session_id": "s", "line_num": number, "txid": txid,
+                "error_severity": "LOG", "message": message,
+            });
+            line.to_string()
+        };
+        for (number, message, txid) in [(1, "statement: INSERT", 0), (4, "duration: 1.0 ms", 999)] {
+            reader.read_line(&line(number, message, txid), &mut recording).expect("sound");
+        }
+        reader.finish(&mut recording);
+        assert_eq!(
+            summary(&recording.log),
+            [(1, LogEventKind::Statement, "INSERT", None)],
+            "999 is another statement's"
+        );
+    }
+
+    #[test]
+    fn damage_is_named_and_idle_talk_is_not_damage() {
+        let zone = serde_json::json!({"timestamp": "2026-11-23 09:05:46.001 CET"});
+        let (events, outcomes) = read(&[
+            ("LOG", "checkpoint complete: wrote 3 buffers", zone.clone()),
+            ("LOG", "statement: SELECT 1", zone),
+            ("LOG", "statement: SELECT 1", serde_json::json!({"detail": "parameters: $1 = 'cut"})),
+            ("LOG", "Dauer: 0.627 ms  Anweisung: SELECT 1", serde_json::json!({})),
+            ("FEHLER", "Division durch Null", serde_json::json!({})),
+            ("LOG", "statement: SELECT 2", serde_json::json!({"session_id": null})),
+            ("ERROR", "boom", serde_json::json!({"backend_type": "parallel worker", "statement": "SELECT"})),
+        ]);
+        assert_eq!(events, []);
+        assert_eq!(outcomes[0], Ok(LineOutcome::Ignored));
+        assert_eq!(outcomes[6], Ok(LineOutcome::Ignored));
+        for (outcome, reason) in outcomes[1..6].iter().zip([
+            "log_timezone = 'UTC'",
+            "parameter $1 cannot be read",
+            "lc_messages = 'C'",
+            "lc_messages = 'C'",
+            "`session_id` is missing",
+        ]) {
+            assert!(outcome.as_ref().is_err_and(|found| found.contains(reason)), "{outcome:?}");
+        }
+    }
+}

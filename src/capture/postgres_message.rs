@@ -1,0 +1,259 @@
+//! What PostgreSQL's log messages say, in whatever format the log is written.
+
+use jiff::civil;
+use jiff::tz::Offset;
+
+use crate::model::{Timestamp, Value};
+
+/// One log message, as far as it concerns statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Message<'message> {
+    /// `statement: SQL` and `execute NAME: SQL`: an execution begins (with `log_statement`).
+    Begins {
+        /// The SQL.
+        sql: &'message str,
+    },
+    /// `execute fetch from NAME/PORTAL: SQL`: more rows of an execution that has begun before.
+    Fetches,
+    /// `duration: X ms`: what began before is done (or, with `log_duration`, was parsed or bound).
+    Done,
+    /// `duration: X ms  statement: SQL` and `… execute NAME: SQL`: a whole execution (with
+    /// `log_min_duration_statement`).
+    Executed {
+        /// How long it took, in microseconds.
+        micros: i64,
+        /// The SQL.
+        sql: &'message str,
+    },
+    /// The session ended.
+    Disconnection,
+    /// A duration in another language than ours: the log cannot be read, and must not be passed over.
+    Translated,
+    /// Anything else.
+    Other,
+}
+
+impl<'message> Message<'message> {
+    pub(super) fn parse(message: &'message str) -> Message<'message> {
+        if let Some(sql) = message.strip_prefix("statement: ") {
+            return Message::Begins { sql };
+        }
+        if message.starts_with("execute fetch from ") {
+            return Message::Fetches;
+        }
+        if let Some(named) = message.strip_prefix("execute ") {
+            return named.split_once(": ").map_or(Message::Other, |(_, sql)| Message::Begins { sql });
+        }
+        if let Some(duration) = message.strip_prefix("duration: ") {
+            return Message::parse_duration(duration);
+        }
+        if message.starts_with("disconnection: session time: ") {
+            return Message::Disconnection;
+        }
+        if is_translated_duration(message) { Message::Translated } else { Message::Other }
+    }
+
+    fn parse_duration(duration: &'message str) -> Message<'message> {
+        let Some((micros, what)) = duration.split_once(" ms") else { return Message::Other };
+        let Some(micros) = micros_from_millis(micros) else { return Message::Other };
+        let what = what.trim_start_matches(' ');
+        if what.is_empty() {
+            return Message::Done;
+        }
+        if let Some(sql) = what.strip_prefix("statement: ") {
+            return Message::Executed { micros, sql };
+        }
+        match what.strip_prefix("execute ") {
+            // More rows of an execution whose first rows were logged as an execution of their own.
+            Some(fetch) if fetch.starts_with("fetch from ") => Message::Other,
+            Some(named) => named.split_once(": ").map_or(Message::Other, |(_, sql)| Message::Executed { micros, sql }),
+            None => Message::Other,
+        }
+    }
+}
+
+/// `Dauer: 0.627 ms`, `durée : 0.627 ms`: a word, a colon, a number, milliseconds.
+fn is_translated_duration(message: &str) -> bool {
+    let Some((word, rest)) = message.split_once(':') else { return false };
+    let number = rest.trim_start();
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    let is_word = !word.trim_end().is_empty() && word.trim_end().chars().all(char::is_alphabetic);
+    let fraction = number.get(digits..).and_then(|rest| rest.strip_prefix(['.', ','])).unwrap_or_default();
+    let unit = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit()).trim_start();
+    is_word && digits > 0 && (unit.starts_with("ms") || unit.starts_with("мс") || unit.starts_with("ミリ秒"))
+}
+
+/// `0.627` milliseconds are 627 microseconds.
+fn micros_from_millis(text: &str) -> Option<i64> {
+    let (millis, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(millis) || !is_number(fraction) || fraction.len() > 3 {
+        return None;
+    }
+    let micros: i64 = format!("{fraction:0<3}").parse().ok()?;
+    millis.parse::<i64>().ok()?.checked_mul(1_000)?.checked_add(micros)
+}
+
+/// The parameters of a `DETAIL` such as `parameters: $1 = 'it''s', $2 = NULL`; none where it is about something else.
+///
+/// # Errors
+/// Parameters that cannot be read to their end.
+pub(super) fn parameters_of_detail(detail: &str) -> Result<Vec<Value>, String> {
+    match detail.strip_prefix("parameters: ").or_else(|| detail.strip_prefix("Parameters: ")) {
+        Some(parameters) => parse_parameters(parameters),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The parameters of an error's `CONTEXT`: `unnamed portal with parameters: …`, `portal "x" with parameters: …`.
+///
+/// # Errors
+/// Parameters that cannot be read to their end.
+pub(super) fn parameters_of_context(context: &str) -> Result<Vec<Value>, String> {
+    const MARK: &str = "with parameters: ";
+    let mut start = 0;
+    for line in context.split_inclusive('\n') {
+        if line.starts_with("unnamed portal with parameters: ") || line.starts_with("portal \"") {
+            let rest = &context[start..];
+            return rest.find(MARK).map_or(Ok(Vec::new()), |mark| parse_parameters(&rest[mark + MARK.len()..]));
+        }
+        start += line.len();
+    }
+    Ok(Vec::new())
+}
+
+fn parse_parameters(text: &str) -> Result<Vec<Value>, String> {
+    let mut values = Vec::new();
+    let mut rest = text;
+    loop {
+        let number = values.len() + 1;
+        let unreadable = || format!("parameter ${number} cannot be read");
+        rest = rest.strip_prefix(&format!("${number} = ")).ok_or_else(unreadable)?;
+        let value = if let Some(after) = rest.strip_prefix("NULL") {
+            rest = after;
+            Value::NULL
+        } else {
+            let (value, after) = parse_quoted(rest).ok_or_else(unreadable)?;
+            rest = after;
+            Value::text(value)
+        };
+        values.push(value);
+        if rest.is_empty() {
+            return Ok(values);
+        }
+        rest = rest.strip_prefix(", ").ok_or_else(unreadable)?;
+    }
+}
+
+/// A text in single quotes, which stand doubled inside it, and what follows.
+fn parse_quoted(text: &str) -> Option<(String, &str)> {
+    let mut rest = text.strip_prefix('\'')?;
+    let mut value = String::new();
+    loop {
+        let (part, after) = rest.split_once('\'')?;
+        value.push_str(part);
+        match after.strip_prefix('\'') {
+            Some(after) => {
+                value.push('\'');
+                rest = after;
+            }
+            None => return Some((value, after)),
+        }
+    }
+}
+
+/// A log line's time, such as `2026-11-23 08:07:30.422 UTC`.
+///
+/// # Errors
+/// A zone that only a country's rules (or a guess) could turn into an offset, or no time at all.
+pub(super) fn parse_log_time(text: &str) -> Result<Timestamp, String> {
+    let no_time = || format!("'{text}' is no time as PostgreSQL's log writes it, such as 2026-11-23 08:07:30.422 UTC");
+    let (time, zone) = text.trim().rsplit_once(' ').ok_or_else(no_time)?;
+    let time: civil::DateTime = time.parse().map_err(|_| no_time())?;
+    let offset = zone_offset(zone).ok_or_else(|| {
+        format!("the time zone '{zone}' means different offsets in different places: set log_timezone = 'UTC'")
+    })?;
+    let time = offset.to_timestamp(time).map_err(|_| no_time())?;
+    Ok(Timestamp::from_micros(time.as_microsecond()))
+}
+
+/// `UTC`, `GMT`, `+02`, `-0330`, `+05:30`.
+fn zone_offset(zone: &str) -> Option<Offset> {
+    if matches!(zone, "UTC" | "GMT" | "UCT" | "Z") {
+        return Some(Offset::UTC);
+    }
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("+", digits) => (1, digits.replace(':', "")),
+        ("-", digits) => (-1, digits.replace(':', "")),
+        _ => return None,
+    };
+    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i32 = digits[..2].parse().ok()?;
+    let minutes: i32 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
+    Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart() {
+        let sql = "UPDATE t SET a = 'x: y'";
+        for (message, expected) in [
+            ("statement: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
+            ("execute <unnamed>: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
+            ("execute S_1/C_2: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
+            ("execute fetch from S_1/C_2: SELECT 1", Message::Fetches),
+            ("duration: 0.627 ms", Message::Done),
+            ("duration: 12.5 ms  statement: UPDATE t SET a = 'x: y'", Message::Executed { micros: 12_500, sql }),
+            ("duration: 3 ms  execute _pg3_0: UPDATE t SET a = 'x: y'", Message::Executed { micros: 3_000, sql }),
+            ("duration: 3.000 ms  execute fetch from a/b: SELECT 1", Message::Other),
+            ("duration: 0.834 ms  parse <unnamed>: SELECT 1", Message::Other),
+            ("duration: 0.834 ms  bind <unnamed>: SELECT 1", Message::Other),
+            ("duration: 0.834 ms  plan:\n{}", Message::Other),
+            ("disconnection: session time: 0:00:00.009 user=a database=b host=[local]", Message::Disconnection),
+            ("Dauer: 0.627 ms  Anweisung: SELECT 1", Message::Translated),
+            ("durée : 0.627 ms", Message::Translated),
+            ("checkpoint complete: wrote 3 buffers (0.0%); write=0.202 s", Message::Other),
+            ("connection received: host=127.0.0.1 port=43274", Message::Other),
+        ] {
+            assert_eq!(Message::parse(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_exactly() {
+        let detail =
+            "parameters: $1 = '1', $2 = NULL, $3 = 'it''s a ''quote'', $1 = ''x''\nnewline', $4 = '', $5 = 'NULL'";
+        let values = parameters_of_detail(detail).expect("sound");
+        let text = |text: &str| Value::text(text);
+        let third = text("it's a 'quote', $1 = 'x'\nnewline");
+        assert_eq!(values, [text("1"), Value::NULL, third, text(""), text("NULL")]);
+        assert_eq!(parameters_of_detail("prepare: PREPARE p AS SELECT 1").expect("none"), []);
+        assert_eq!(parameters_of_detail("Parameters: $1 = 'a'").expect("as PostgreSQL 17 writes it"), [text("a")]);
+        for damaged in ["parameters: $1 = 'a", "parameters: $2 = 'a'", "parameters: $1 = 'a' x", "parameters: "] {
+            assert!(parameters_of_detail(damaged).is_err(), "{damaged}");
+        }
+        let context =
+            "SQL statement \"UPDATE t\"\nPL/pgSQL function f() line 1\nunnamed portal with parameters: $1 = 'a\nb'";
+        assert_eq!(parameters_of_context(context).expect("sound"), [text("a\nb")]);
+        assert_eq!(parameters_of_context("portal \"c\" with parameters: $1 = NULL").expect("sound"), [Value::NULL]);
+        assert_eq!(parameters_of_context("COPY dfr, line 2, column id: \"zz\"").expect("none"), []);
+    }
+
+    #[test]
+    fn times_need_an_offset() {
+        let utc = parse_log_time("2026-11-23 08:07:30.422 UTC").expect("a time");
+        assert_eq!(utc.to_string(), "2026-11-23T08:07:30.422Z");
+        assert_eq!(parse_log_time("2026-11-23 08:07:30.422 GMT"), Ok(utc));
+        assert_eq!(parse_log_time("2026-11-23 10:07:30.422 +02"), Ok(utc));
+        assert_eq!(parse_log_time("2026-11-23 04:37:30.422 -0330"), Ok(utc));
+        let refused = parse_log_time("2026-11-23 09:07:30.422 CET").expect_err("a guess");
+        assert!(refused.contains("log_timezone = 'UTC'"), "{refused}");
+        assert!(parse_log_time("yesterday").is_err());
+        assert!(parse_log_time("2026-13-23 08:07:30 UTC").is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! One input from its first line to its last.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::format::{FormatChoice, LineOutcome, LineReader, known_formats};
+use super::input::ContentSeal;
+use super::lines::{Line, Lines};
+use super::{CaptureError, Input};
+use crate::model::{Recording, RecordingId, RejectedLine};
+
+/// A batch is handed on once it holds so many records …
+const BATCH_RECORDS: usize = 50_000;
+/// … or comes from so many bytes.
+const BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// The format is told from so many first lines …
+const PROBED_LINES: usize = 1_000;
+/// … and so many bytes.
+const PROBED_BYTES: usize = 4 * 1024 * 1024;
+
+/// What was read of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadSummary {
+    /// The format it is in; `None` for an input without a line.
+    pub format: Option<&'static str>,
+    /// How many lines it has.
+    pub lines: u64,
+    /// How many of them are sound and say nothing of writes or statements.
+    pub ignored: u64,
+    /// How many of them could not be read.
+    pub rejected: u64,
+    /// Its size as it is stored, in bytes.
+    pub bytes: u64,
+    /// The BLAKE3 hash of its bytes as they are stored.
+    pub content: [u8; 32],
+}
+
+/// Reads an input to its end, a batch at a time; `sink` breaks to stop early.
+///
+/// # Errors
+/// An input that breaks off, whose format cannot be told, or whose sink stopped. What was handed on before stays so.
+pub fn read(
+    input: Input,
+    format: FormatChoice,
+    sink: &mut dyn FnMut(Recording) -> ControlFlow<()>,
+) -> Result<ReadSummary, CaptureError> {
+    let name = Arc::clone(input.name());
+    let (content, seal) =
+        input.content().map_err(|source| CaptureError::Read { input: Arc::clone(&name), line: 0, source })?;
+    let mut lines = Lines::new(content);
+    let probed = lines.look_ahead(PROBED_LINES, PROBED_BYTES);
+    let is_blank = probed.iter().all(|line| line.bytes.trim_ascii().is_empty());
+    let format = format.for_lines(probed.iter().map(|line| line.bytes.as_slice()));
+    let Some(format) = format else {
+        if is_blank && probed.len() < PROBED_LINES {
+            return Reading::new(name, Box::new(Blank), None, sink).run(lines, seal);
+        }
+        return Err(CaptureError::UnknownContent { input: name, known: known_formats() });
+    };
+    Reading::new(name, format.reader(), Some(format.name()), sink).run(lines, seal)
+}
+
+/// An input without a line to read.
+struct Blank;
+
+impl LineReader for Blank {
+    fn read_line(&mut self, _line: &str, _recording: &mut Recording) -> Result<LineOutcome, String> {
+        Ok(LineOutcome::Ignored)
+    }
+
+    fn finish(&mut self, _recording: &mut Recording) {}
+}
+
+struct Reading<'sink> {
+    name: Arc<str>,
+    reader: Box<dyn LineReader>,
+    sink: &'sink mut dyn FnMut(Recording) -> ControlFlow<()>,
+    recording: Recording,
+    batch_bytes: usize,
+    summary: ReadSummary,
+}
+
+impl<'sink> Reading<'sink> {
+    fn new(
+        name: Arc<str>,
+        reader: Box<dyn LineReader>,
+        format: Option<&'static str>,
+        sink: &'sink mut dyn FnMut(Recording) -> ControlFlow<()>,
+    ) -> Self {
+        let summary = ReadSummary { format, lines: 0, ignored: 0, rejected: 0, bytes: 0, content: [0; 32] };
+        Reading { name, reader, sink, recording: Recording::default(), batch_bytes: 0, summary }
+    }
+
+    fn run(mut self, mut lines: Lines, seal: ContentSeal) -> Result<ReadSummary, CaptureError> {
+        loop {
+            match lines.next() {
+                Ok(Some(line)) => self.line(line)?,
+                Ok(None) => break,
+                // The rest of a damaged archive cannot be read; that it is missing is one rejected line.
+                Err(error) if seal.is_damage() => {
+                    let number = lines.last_number() + 1;
+                    self.reject(
+                        number,
+                        format!("the compressed input is damaged from here on: {error}"),
+                        String::new(),
+                    );
+                    break;
+                }
+                Err(source) => {
+                    return Err(CaptureError::Read { input: self.name, line: lines.last_number(), source });
+                }
+            }
+        }
+        self.summary.lines = lines.last_number();
+        self.reader.finish(&mut self.recording);
+        self.hand_on()?;
+        // Of a damaged archive only the part that was read is hashed: mended, it is another input.
+        (self.summary.content, self.summary.bytes) = seal.finish();
+        Ok(self.summary)
+    }
+
+    fn line(&mut self, line: Line) -> Result<(), CaptureError> {
+        self.batch_bytes += line.bytes.len();
+        if let Some(length) = line.too_long {
+            let text = String::from_utf8_lossy(&line.bytes).into_owned();
+            self.reject(
+                line.number,
+                format!("the line has {length} bytes, more than any sound line; this is its beginning"),
+                text,
+            );
+        } else if !line.bytes.trim_ascii().is_empty() {
+            match String::from_utf8(line.bytes) {
+                Ok(text) => self.text(line.number, text, line.unfinished),
+                Err(error) => {
+                    let reason = format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1);
+                    self.reject(line.number, reason, String::from_utf8_lossy(error.as_bytes()).into_owned());
+                }
+            }
+        }
+        let records = self.recording.writes.len() + self.recording.log.len() + self.recording.rejected.len();
+        if records >= BATCH_RECORDS || self.batch_bytes >= BATCH_BYTES {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, number: u64, text: String, unfinished: bool) {
+        match self.reader.read_line(&text, &mut self.recording) {
+            Ok(LineOutcome::Used) => {}
+            Ok(LineOutcome::Ignored) => self.summary.ignored += 1,
+            Err(reason) if unfinished => {
+                self.reject(number, format!("the input ends in the middle of this line: {reason}"), text);
+            }
+            Err(reason) => self.reject(number, reason, text),
+        }
+    }
+
+    fn reject(&mut self, line: u64, reason: String, text: String) {
+        let mut hasher = blake3::Hasher::new();
+        for part in [b"rejected".as_slice(), self.name.as_bytes(), &line.to_le_bytes(), text.as_bytes()] {
+            hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part);
+        }
+        let id = identity(&hasher);
+        self.summary.rejected += 1;
+        self.recording.rejected.push(RejectedLine { id, source: Arc::clone(&self.name), line, reason, text });
+    }
+
+    fn hand_on(&mut self) -> Result<(), CaptureError> {
+        self.batch_bytes = 0;
+        let recording = std::mem::take(&mut self.recording);
+        if recording == Recording::default() {
+            return Ok(());
+        }
+        match (self.sink)(recording) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(CaptureError::Stopped { input: Arc::clone(&self.name) }),
+        }
+    }
+}
+
+/// The first half of a hash: 128 bits leave no room for two facts with one identity.
+pub(super) fn identity(hasher: &blake3::Hasher) -> RecordingId {
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    RecordingId(id)
+}

@@ -1,0 +1,207 @@
+//! The command line as it may be given.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Timestamp;
+
+/// After a bad deploy: which database records are wrong, what was computed from them, and the SQL that repairs exactly
+/// that.
+#[derive(Debug, Parser)]
+#[command(
+    name = "blast-radius",
+    version,
+    max_term_width = 100,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    override_usage = "blast-radius [OPTIONS] --release <RELEASE>\n       blast-radius [OPTIONS] <COMMAND>",
+    after_help = "Examples:
+  blast-radius --release v42                            what did v42 break, and what came of it?
+  blast-radius --release v42 --faults faults.yaml       … where we know exactly what it got wrong
+  blast-radius --release v42 --records records.csv      … every affected record
+  blast-radius repair --release v42 --out repair-v42    repair.sql, undo.sql and manual.csv
+
+Exit status: 0 nothing found, 1 found something, 2 could not do the job."
+)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: GlobalArguments,
+    /// The main job.
+    #[command(flatten)]
+    pub trace: Option<TraceArguments>,
+    /// Another job.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArguments {
+    /// Work as if started in DIR: blast-radius.toml is there or in the nearest folder above.
+    #[arg(short = 'C', long, value_name = "DIR", global = true)]
+    pub project: Option<PathBuf>,
+    /// How to print the result (or, for ingest, what the input is); each command lists its formats.
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub format: Option<String>,
+    /// Write the result to FILE, whole or not at all, instead of standard output.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub output: Option<PathBuf>,
+    /// Say nothing but the result and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// List everything instead of the first few.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// When to colour.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN", global = true)]
+    pub color: ColorArgument,
+    /// Show no progress.
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Where queries run: only local in this version.
+    #[arg(long, value_name = "ENGINE", default_value = "local", value_parser = local_engine, global = true)]
+    pub engine: String,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorArgument {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Even into a file or a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+fn local_engine(text: &str) -> Result<String, String> {
+    match text {
+        "local" => Ok(text.to_owned()),
+        _ if text.starts_with("df://") => Err("clusters are not supported yet: only local".to_owned()),
+        _ => Err("no such engine: only local".to_owned()),
+    }
+}
+
+/// What to trace: options of the main job and of repair.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What to trace")]
+pub struct TraceArguments {
+    /// The release that went wrong.
+    #[arg(long, value_name = "RELEASE")]
+    pub release: String,
+    /// Its service, where releases of several services share the name.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// What the release got wrong, where that is known exactly.
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// Which of the release's writes count as wrong [default: faults where a faults file is given, else violating].
+    #[arg(long, value_enum, value_name = "SCOPE", requires_if("faults", "faults"))]
+    pub scope: Option<ScopeArgument>,
+    /// Only writes of the release at or after TIME (2026-03-02T10:00:00Z).
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+    /// Only writes of the release before TIME.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// Write every affected record to FILE: .ndjson, .csv or .parquet.
+    #[arg(long, value_name = "FILE")]
+    pub records: Option<PathBuf>,
+}
+
+/// Which of the release's writes count as wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeArgument {
+    /// Those that broke a rule when they were committed.
+    Violating,
+    /// Those that the faults file describes.
+    Faults,
+    /// Every one.
+    All,
+}
+
+/// A command beside the main job.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write repair.sql, undo.sql and manual.csv for what a release broke.
+    #[command(after_help = "Examples:
+  blast-radius repair --release v42 --out repair-v42 --verify
+  psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -f repair-v42/repair.sql
+
+Exit status: 0 nothing is left for a person to do, 1 manual.csv or the rehearsal lists something, 2 could not do the job.
+Formats: text (default), json.")]
+    Repair(RepairArguments),
+}
+
+/// Options of `repair`.
+#[derive(Clone, Debug, Args)]
+pub struct RepairArguments {
+    /// What to trace first.
+    #[command(flatten)]
+    pub trace: TraceArguments,
+    /// The folder for the three files; made where it is not there.
+    #[arg(long, value_name = "DIR", help_heading = "Repair")]
+    pub out: PathBuf,
+    /// Repair more: records that are only possibly wrong but have an expected value; values of personal columns, which
+    /// are otherwise never written to a file.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',', help_heading = "Repair")]
+    pub include: Vec<IncludeArgument>,
+    /// Run repair and undo on the project's database in one transaction, and roll it back.
+    #[arg(long, help_heading = "Repair")]
+    pub verify: bool,
+    /// Change at most ROWS rows in one transaction.
+    #[arg(long, value_name = "ROWS", default_value = "10000", help_heading = "Repair",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+}
+
+/// What `repair` includes beside root and derived records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IncludeArgument {
+    /// Possible records that have an expected value.
+    Possible,
+    /// Values of personal columns.
+    Personal,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_main_job_needs_a_release_and_a_command_does_not() {
+        let main = parse("blast-radius -C shop --release v42 --scope all").expect("the main job parses");
+        let trace = main.trace.expect("the main job's options are there");
+        assert_eq!((trace.release.as_str(), trace.scope), ("v42", Some(ScopeArgument::All)));
+        let repair = parse("blast-radius repair -C shop --release v42 --out r --include possible,personal");
+        assert!(
+            matches!(repair.map(|parsed| parsed.command), Ok(Some(Command::Repair(found))) if found.include.len() == 2)
+        );
+        for wrong in [
+            "blast-radius -C shop",
+            "blast-radius --scope all",
+            "blast-radius --release v42 --scope faults",
+            "blast-radius --release v42 --engine df://host:1",
+            "blast-radius --release v42 --from yesterday",
+            "blast-radius repair --release v42",
+            "blast-radius repair --release v42 --out r --batch 0",
+        ] {
+            let error = parse(wrong).err().map(|error| error.exit_code());
+            assert_eq!(error, Some(2), "{wrong}");
+        }
+    }
+}

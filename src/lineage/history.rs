@@ -1,0 +1,265 @@
+//! From recordings to a history in commit order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::LineageError;
+use super::attribution::Attributor;
+use super::images::{self, Images};
+use super::join::{self, Joined, RecordedTransaction};
+use super::sessions::{self, LoggedTransaction};
+use super::steps::JoinedWrite;
+use crate::model::{
+    Attribution, CommitSeq, Deploy, History, LogEvent, RecordRead, RecordedWrite, ReleaseSettings, SessionId,
+    Statement, StatementLink, Step, TableName, Timestamp, TraceId, Transaction, TransactionId, Write, WriteSeq,
+};
+use crate::sql::{Schemas, comment_tags};
+
+/// Everything a history is put together from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// In the store's order: by `seq`, else by time, else as they came.
+    pub writes: &'a [RecordedWrite],
+    /// The SQL log.
+    pub log: &'a [LogEvent],
+    /// The shapes of the tables.
+    pub schemas: &'a Schemas,
+    /// How a write names its release.
+    pub release: &'a ReleaseSettings,
+    /// What was live when.
+    pub deploys: &'a [Deploy],
+}
+
+/// Puts the history together.
+///
+/// # Errors
+/// A recorded value that its column's type cannot hold.
+pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
+    let groups = transactions_in_commit_order(sources.writes);
+    let in_order: Vec<&RecordedWrite> = groups.iter().flatten().map(|place| &sources.writes[*place]).collect();
+    let images = images::complete(&in_order, sources.schemas)?;
+    let unknown_tables = unknown_tables(&in_order, &images);
+    let mut recorded = Vec::with_capacity(groups.len());
+    let mut next = 0;
+    for group in &groups {
+        let writes: Vec<JoinedWrite<'_>> = (next..next + group.len())
+            .filter_map(|place| Some(JoinedWrite { recorded: in_order[place], images: images[place].as_ref()? }))
+            .collect();
+        next += group.len();
+        if let Some(last) = writes.last() {
+            let session = writes.iter().find_map(|write| write.recorded.session.clone());
+            let id = writes.iter().find_map(|write| write.recorded.transaction.clone());
+            recorded.push(RecordedTransaction { id, session, ts: last.recorded.ts, writes });
+        }
+    }
+    let log = sessions::committed(sources.log);
+    let joined = join::join(&recorded, &log, sources.schemas);
+    let mut building =
+        Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
+    for (transaction, joined) in recorded.iter().zip(&joined) {
+        building.add(transaction, joined.as_ref());
+    }
+    let mut limits = building.limits();
+    limits.extend(unknown_tables.iter().map(|(table, writes)| {
+        format!("{writes} recorded writes to {table} are left out: the database has no such table")
+    }));
+    Ok(History { transactions: building.transactions, limits })
+}
+
+/// The places of each transaction's writes. A transaction stands where its last write stands.
+fn transactions_in_commit_order(writes: &[RecordedWrite]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut by_id: HashMap<(&TransactionId, Option<&SessionId>), usize> = HashMap::new();
+    for (place, write) in writes.iter().enumerate() {
+        let known = write.transaction.as_ref().map(|id| (id, write.session.as_ref()));
+        match known.and_then(|id| by_id.get(&id)) {
+            Some(group) => groups[*group].push(place),
+            None => {
+                if let Some(id) = known {
+                    by_id.insert(id, groups.len());
+                }
+                groups.push(vec![place]);
+            }
+        }
+    }
+    groups.sort_by_key(|group| group.last().copied());
+    groups
+}
+
+fn unknown_tables(writes: &[&RecordedWrite], images: &[Option<Images>]) -> BTreeMap<TableName, usize> {
+    let mut unknown = BTreeMap::new();
+    for (write, _) in writes.iter().zip(images).filter(|(_, images)| images.is_none()) {
+        *unknown.entry(write.table.clone()).or_insert(0) += 1;
+    }
+    unknown
+}
+
+struct Building<'a> {
+    sources: &'a Sources<'a>,
+    log: &'a BTreeMap<SessionId, Vec<LoggedTransaction>>,
+    next_seq: u64,
+    unlinked: usize,
+    ambiguous: usize,
+    transactions: Vec<Transaction>,
+}
+
+impl Building<'_> {
+    fn add(&mut self, recorded: &RecordedTransaction<'_>, joined: Option<&Joined>) {
+        let logged = joined.and_then(|joined| self.log.get(&joined.session)?.get(joined.place));
+        let application_name = logged.and_then(|logged| logged.application_name.clone());
+        let steps = match (joined, logged) {
+            (Some(joined), Some(logged)) => self.steps_from_log(recorded, joined, logged, application_name.as_deref()),
+            _ => self.steps_from_events(recorded),
+        };
+        match joined.map(|joined| joined.link) {
+            None if !self.log.is_empty() && steps.iter().any(|step| step.statement.is_none()) => self.unlinked += 1,
+            Some(StatementLink::Ambiguous) => self.ambiguous += 1,
+            _ => {}
+        }
+        let attribution = steps.iter().flat_map(|step| &step.writes).find_map(|write| write.attribution.clone());
+        let first = recorded.writes.iter().map(|write| write.recorded.ts).min().unwrap_or(recorded.ts);
+        let commit = CommitSeq(u64::try_from(self.transactions.len()).unwrap_or(u64::MAX).saturating_add(1));
+        self.transactions.push(Transaction {
+            commit,
+            id: recorded.id.clone().or_else(|| logged.and_then(|logged| logged.transaction.clone())),
+            session: recorded.session.clone().or_else(|| joined.map(|joined| joined.session.clone())),
+            started: logged.map_or(first, |logged| logged.begun),
+            committed: recorded.ts,
+            attribution,
+            steps,
+        });
+    }
+
+    fn steps_from_log(
+        &mut self,
+        recorded: &RecordedTransaction<'_>,
+        joined: &Joined,
+        logged: &LoggedTransaction,
+        application_name: Option<&str>,
+    ) -> Vec<Step> {
+        let mut steps: Vec<Step> = logged
+            .statements
+            .iter()
+            .map(|statement| Step {
+                statement: Some(Statement {
+                    sql: statement.sql.clone(),
+                    parameters: statement.parameters.clone(),
+                    started: statement.started,
+                    link: joined.link,
+                }),
+                writes: Vec::new(),
+            })
+            .collect();
+        let mut unmatched = Step { statement: None, writes: Vec::new() };
+        for (write, statement) in recorded.writes.iter().zip(&joined.assignment.statement_of) {
+            let sql = statement.and_then(|place| logged.statements.get(place)).map(|statement| &statement.sql);
+            let attribution = self.attributor().attribute(write.recorded, sql.map(AsRef::as_ref), application_name);
+            let trace = write.recorded.trace.clone().or_else(|| sql.and_then(|sql| trace_of(sql)));
+            let write = self.write(write, attribution, trace);
+            match statement.and_then(|place| steps.get_mut(place)) {
+                Some(step) => step.writes.push(write),
+                None => unmatched.writes.push(write),
+            }
+        }
+        if !unmatched.writes.is_empty() {
+            steps.push(unmatched);
+        }
+        steps
+    }
+
+    /// Without a log: writes that name the same statement, one after the other, are one execution of it; the same
+    /// record a second time is the next execution.
+    fn steps_from_events(&mut self, recorded: &RecordedTransaction<'_>) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        for joined_write in &recorded.writes {
+            let event = joined_write.recorded;
+            let sql = event.statement.as_deref();
+            let attribution = self.attributor().attribute(event, sql, None);
+            let trace = event.trace.clone().or_else(|| event.statement.as_ref().and_then(|sql| trace_of(sql)));
+            let write = self.write(joined_write, attribution, trace);
+            let continues = steps.last().is_some_and(|step: &Step| match &step.statement {
+                Some(statement) => {
+                    Some(&statement.sql) == event.statement.as_ref()
+                        && statement.parameters == event.parameters
+                        && !step.writes.iter().any(|earlier| earlier.table == write.table && earlier.key == write.key)
+                }
+                None => event.statement.is_none(),
+            });
+            match steps.last_mut() {
+                Some(step) if continues => step.writes.push(write),
+                _ => {
+                    let statement = event.statement.clone().map(|sql| Statement {
+                        sql,
+                        parameters: event.parameters.clone(),
+                        started: event.ts,
+                        link: StatementLink::Event,
+                    });
+                    steps.push(Step { statement, writes: vec![write] });
+                }
+            }
+        }
+        steps
+    }
+
+    fn attributor(&self) -> Attributor<'_> {
+        Attributor { release: self.sources.release, deploys: self.sources.deploys }
+    }
+
+    fn write(&mut self, write: &JoinedWrite<'_>, attribution: Option<Attribution>, trace: Option<TraceId>) -> Write {
+        let seq = write.recorded.seq.unwrap_or(self.next_seq + 1);
+        self.next_seq = self.next_seq.max(seq);
+        let reads = write.recorded.reads.iter().map(|read| self.canonical_read(read)).collect();
+        Write {
+            seq: WriteSeq(seq),
+            ts: write.recorded.ts,
+            table: write.recorded.table.clone(),
+            operation: write.recorded.operation,
+            key: write.images.key.clone(),
+            before: write.images.before.clone(),
+            after: write.images.after.clone(),
+            reads,
+            trace,
+            attribution,
+        }
+    }
+
+    fn canonical_read(&self, read: &RecordRead) -> RecordRead {
+        let key = match self.sources.schemas.get(&read.table) {
+            Some(schema) => images::canonical_key(&read.key, schema),
+            None => read.key.clone(),
+        };
+        RecordRead { table: read.table.clone(), key, columns: read.columns.clone() }
+    }
+
+    fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if self.unlinked > 0 {
+            limits.push(format!(
+                "{} committed transactions are not in the SQL log: what they computed is not known",
+                self.unlinked
+            ));
+        }
+        if self.ambiguous > 0 {
+            limits.push(format!(
+                "{} transactions fit several places of the SQL log: their values are not exact",
+                self.ambiguous
+            ));
+        }
+        limits
+    }
+}
+
+/// The trace id of a `traceparent` tag (<https://www.w3.org/TR/trace-context/>): version-trace-parent-flags.
+fn trace_of(sql: &str) -> Option<TraceId> {
+    if !sql.contains("traceparent") {
+        return None;
+    }
+    let tags = comment_tags(sql);
+    let trace = tags.get("traceparent")?.split('-').nth(1)?;
+    (trace.len() == 32).then(|| TraceId(Arc::from(trace)))
+}
+
+/// When the first write was made; `None` for an empty history.
+pub fn first_write(history: &History) -> Option<Timestamp> {
+    history.transactions.iter().flat_map(Transaction::writes).map(|write| write.ts).min()
+}

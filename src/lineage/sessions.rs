@@ -1,0 +1,340 @@
+//! A session's log lines as transactions: what was committed, what never happened.
+//!
+//! The log has a line per statement and one per error. Transactions are rebuilt from the statements themselves: BEGIN
+//! to COMMIT, savepoints as a stack, an error aborts until the next ROLLBACK, a lost connection rolls back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use crate::model::{LogEvent, LogEventKind, SessionId, Timestamp, TransactionId, Value};
+use crate::sql::{self, Role};
+
+/// One committed statement of the log.
+#[derive(Clone, Debug)]
+pub struct LoggedStatement {
+    /// The text as sent.
+    pub sql: Arc<str>,
+    /// The statement, where the parser knows it.
+    pub parsed: Option<Arc<ast::Statement>>,
+    /// `$1` and on.
+    pub parameters: Vec<Value>,
+    /// When it began.
+    pub started: Timestamp,
+    /// What it does; [`Role::Write`] where the parser does not know it.
+    pub role: Role,
+}
+
+/// One committed transaction of the log.
+#[derive(Clone, Debug)]
+pub struct LoggedTransaction {
+    /// The session.
+    pub session: SessionId,
+    /// When it began.
+    pub begun: Timestamp,
+    /// When its commit was logged.
+    pub committed: Timestamp,
+    /// PostgreSQL's id, where a line names it.
+    pub transaction: Option<TransactionId>,
+    /// The session's `application_name`.
+    pub application_name: Option<Arc<str>>,
+    /// Its reads and writes.
+    pub statements: Vec<LoggedStatement>,
+}
+
+impl LoggedTransaction {
+    /// Whether any statement writes, or may.
+    pub fn may_write(&self) -> bool {
+        self.statements.iter().any(|statement| statement.role == Role::Write)
+    }
+}
+
+/// Statements by their text: the same text is parsed once.
+#[derive(Debug, Default)]
+pub struct ParsedTexts(HashMap<Arc<str>, Vec<(Role, Option<Arc<ast::Statement>>)>>);
+
+impl ParsedTexts {
+    fn of(&mut self, sql: &Arc<str>) -> &[(Role, Option<Arc<ast::Statement>>)] {
+        self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
+            Ok(statements) => {
+                statements.into_iter().map(|statement| (sql::role_of(&statement), Some(Arc::new(statement)))).collect()
+            }
+            Err(_) => vec![(role_by_first_word(sql), None)],
+        })
+    }
+}
+
+fn role_by_first_word(sql: &str) -> Role {
+    let word: String = sql.trim_start().chars().take_while(|character| character.is_ascii_alphabetic()).collect();
+    match word.to_ascii_uppercase().as_str() {
+        "BEGIN" | "START" => Role::Begin,
+        "COMMIT" | "END" => Role::Commit { chain: false },
+        "ROLLBACK" | "ABORT" => Role::Rollback { chain: false },
+        "SELECT" | "VALUES" | "TABLE" => Role::Read,
+        "SET" | "RESET" | "SHOW" | "DISCARD" | "DEALLOCATE" | "PREPARE" | "LISTEN" | "UNLISTEN" => Role::Other,
+        _ => Role::Write,
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    transaction: LoggedTransaction,
+    aborted: bool,
+    /// Name and the number of statements before it.
+    savepoints: Vec<(String, usize)>,
+}
+
+/// Every session's committed transactions that may have written or that hold several statements, in session order.
+pub fn committed(log: &[LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction>> {
+    let mut sessions: BTreeMap<SessionId, Vec<&LogEvent>> = BTreeMap::new();
+    for event in log {
+        sessions.entry(event.session.clone()).or_default().push(event);
+    }
+    let mut texts = ParsedTexts::default();
+    let rebuild = |(session, mut events): (SessionId, Vec<&LogEvent>)| {
+        events.sort_by_key(|event| event.line);
+        let mut rebuilding = Rebuilding { open: None, last_implicit: None, committed: Vec::new() };
+        for event in events {
+            rebuilding.event(event, &mut texts);
+        }
+        (session, rebuilding.committed)
+    };
+    sessions.into_iter().map(rebuild).collect()
+}
+
+struct Rebuilding {
+    open: Option<Open>,
+    /// The virtual transaction of the last statement outside BEGIN and COMMIT: where the log lacks those, statements of
+    /// the same one belong together.
+    last_implicit: Option<Arc<str>>,
+    committed: Vec<LoggedTransaction>,
+}
+
+impl Rebuilding {
+    fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
+        match event.kind {
+            LogEventKind::Disconnection => self.open = None,
+            LogEventKind::Error => self.error(event, texts),
+            LogEventKind::Statement => {
+                let Some(sql) = &event.sql else { return };
+                let statements = texts.of(sql).to_vec();
+                // Several statements in one text are one transaction of their own.
+                let implicit = statements.len() > 1 && self.open.is_none();
+                if implicit {
+                    self.begin(event);
+                }
+                for (role, parsed) in statements {
+                    self.statement(event, sql, role, parsed);
+                }
+                if implicit && self.open.is_some() {
+                    self.commit(event, false);
+                }
+            }
+        }
+    }
+
+    fn error(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
+        let Some(open) = &mut self.open else { return };
+        open.aborted = true;
+        let at_commit = event
+            .sql
+            .as_ref()
+            .is_some_and(|sql| texts.of(sql).iter().any(|(role, _)| matches!(role, Role::Commit { .. })));
+        // A deferred constraint or a serialization failure: the COMMIT itself rolled back.
+        if at_commit {
+            self.open = None;
+        }
+    }
+
+    fn statement(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
+        match role {
+            Role::Begin if self.open.is_none() => self.begin(event),
+            Role::Begin | Role::Other => {}
+            Role::Commit { chain } => self.commit(event, chain),
+            Role::Rollback { chain } => {
+                self.open = None;
+                if chain {
+                    self.begin(event);
+                }
+            }
+            Role::Savepoint(name) => {
+                if let Some(open) = &mut self.open {
+                    let before = open.transaction.statements.len();
+                    open.savepoints.push((name, before));
+                }
+            }
+            Role::RollbackTo(name) => {
+                if let Some(open) = &mut self.open
+                    && let Some(place) = open.savepoints.iter().rposition(|(known, _)| *known == name)
+                {
+                    open.transaction.statements.truncate(open.savepoints[place].1);
+                    open.savepoints.truncate(place + 1);
+                    open.aborted = false;
+                }
+            }
+            Role::Release(name) => {
+                if let Some(open) = &mut self.open
+                    && let Some(place) = open.savepoints.iter().rposition(|(known, _)| *known == name)
+                {
+                    open.savepoints.truncate(place);
+                }
+            }
+            Role::Read | Role::Write => self.work(event, sql, role, parsed),
+        }
+    }
+
+    fn work(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
+        let statement = LoggedStatement {
+            sql: sql.clone(),
+            parsed,
+            parameters: event.parameters.clone(),
+            started: event.started,
+            role,
+        };
+        if let Some(open) = &mut self.open {
+            note(&mut open.transaction, event);
+            if !open.aborted {
+                open.transaction.statements.push(statement);
+            }
+            return;
+        }
+        let within = event.virtual_transaction.as_ref().filter(|id| !id.ends_with("/0"));
+        if within.is_some()
+            && within == self.last_implicit.as_ref()
+            && let Some(last) = self.committed.last_mut()
+        {
+            note(last, event);
+            last.committed = event.ts;
+            last.statements.push(statement);
+            return;
+        }
+        self.last_implicit = within.cloned();
+        let mut transaction = opened(event);
+        note(&mut transaction, event);
+        transaction.statements.push(statement);
+        self.committed.push(transaction);
+    }
+
+    fn begin(&mut self, event: &LogEvent) {
+        self.open = Some(Open { transaction: opened(event), aborted: false, savepoints: Vec::new() });
+    }
+
+    fn commit(&mut self, event: &LogEvent, chain: bool) {
+        if let Some(Open { mut transaction, aborted: false, .. }) = self.open.take()
+            && !transaction.statements.is_empty()
+        {
+            note(&mut transaction, event);
+            transaction.committed = event.ts;
+            self.committed.push(transaction);
+        }
+        if chain {
+            self.begin(event);
+        }
+    }
+}
+
+fn opened(event: &LogEvent) -> LoggedTransaction {
+    LoggedTransaction {
+        session: event.session.clone(),
+        begun: event.started,
+        committed: event.ts,
+        transaction: None,
+        application_name: event.application_name.clone(),
+        statements: Vec::new(),
+    }
+}
+
+/// What a line tells of the transaction it belongs to.
+fn note(transaction: &mut LoggedTransaction, event: &LogEvent) {
+    if transaction.transaction.is_none() {
+        transaction.transaction.clone_from(&event.transaction);
+    }
+    if event.application_name.is_some() {
+        transaction.application_name.clone_from(&event.application_name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RecordingId;
+
+    fn log(lines: &[(&str, &str)]) -> Vec<LogEvent> {
+        let event = |(place, (kind, sql)): (usize, &(&str, &str))| LogEvent {
+            id: RecordingId([0; 16]),
+            session: SessionId("s".into()),
+            line: place as u64,
+            ts: Timestamp::from_micros(place as i64),
+            started: Timestamp::from_micros(place as i64),
+            kind: match *kind {
+                "error" => LogEventKind::Error,
+                "end" => LogEventKind::Disconnection,
+                _ => LogEventKind::Statement,
+            },
+            transaction: None,
+            virtual_transaction: None,
+            application_name: None,
+            sql: Some((*sql).into()),
+            parameters: vec![],
+            message: None,
+        };
+        lines.iter().enumerate().map(event).collect()
+    }
+
+    fn texts(lines: &[(&str, &str)]) -> Vec<Vec<String>> {
+        let sessions = committed(&log(lines));
+        let transactions = sessions.into_values().flatten();
+        transactions.map(|transaction| transaction.statements.iter().map(|one| one.sql.to_string()).collect()).collect()
+    }
+
+    #[test]
+    fn what_was_rolled_back_never_happened() {
+        let lines = [
+            ("ok", "BEGIN"),
+            ("ok", "UPDATE t SET a = 1"),
+            ("ok", "ROLLBACK"),
+            ("ok", "BEGIN"),
+            ("ok", "UPDATE t SET a = 2"),
+            ("error", "UPDATE t SET a = 'x'"),
+            ("ok", "COMMIT"),
+            ("ok", "UPDATE t SET a = 3"),
+            ("error", "UPDATE t SET a = 4"),
+            ("ok", "BEGIN"),
+            ("ok", "UPDATE t SET a = 5"),
+            ("end", ""),
+        ];
+        assert_eq!(texts(&lines), [["UPDATE t SET a = 3"]]);
+    }
+
+    #[test]
+    fn savepoints_are_a_stack() {
+        let lines = [
+            ("ok", "BEGIN"),
+            ("ok", "UPDATE t SET a = 1"),
+            ("ok", "SAVEPOINT one"),
+            ("ok", "UPDATE t SET a = 2"),
+            ("ok", "SAVEPOINT two"),
+            ("error", "UPDATE t SET a = 'x'"),
+            ("ok", "ROLLBACK TO one"),
+            ("ok", "UPDATE t SET a = 3"),
+            ("ok", "COMMIT"),
+        ];
+        assert_eq!(texts(&lines), [["UPDATE t SET a = 1", "UPDATE t SET a = 3"]]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_rolls_back() {
+        let lines = [("ok", "BEGIN"), ("ok", "UPDATE t SET a = 1"), ("error", "COMMIT"), ("ok", "SELECT 1")];
+        assert_eq!(texts(&lines), [["SELECT 1"]]);
+    }
+
+    #[test]
+    fn several_statements_in_one_text_are_one_transaction() {
+        let lines = [("ok", "UPDATE t SET a = 1; UPDATE t SET a = 2")];
+        assert_eq!(
+            committed(&log(&lines)).into_values().flatten().map(|one| one.statements.len()).collect::<Vec<_>>(),
+            [2]
+        );
+    }
+}

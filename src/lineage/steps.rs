@@ -1,0 +1,142 @@
+//! A transaction's writes given to the statements that made them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::images::Images;
+use super::sessions::{LoggedStatement, LoggedTransaction};
+use crate::model::{ColumnType, Operation, RecordKey, RecordedWrite, Row, TableName, Value};
+use crate::sql::{self, Operand, Schemas, WriteTarget};
+
+/// Which statement made each write, and how surely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// For each write: the place of its statement; `None` where none fits.
+    pub statement_of: Vec<Option<usize>>,
+    /// Whether another distribution would fit as well.
+    pub ambiguous: bool,
+}
+
+/// One write as the join sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinedWrite<'a> {
+    /// As recorded.
+    pub recorded: &'a RecordedWrite,
+    /// Its canonical images.
+    pub images: &'a Images,
+}
+
+/// Gives the writes to the statements in order. `None` where the transaction cannot have made them: a write that a
+/// statement names fits none, or nothing fits at all.
+pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schemas: &Schemas) -> Option<Assignment> {
+    let targets: Vec<Vec<WriteTarget>> = transaction
+        .statements
+        .iter()
+        .map(|statement| statement.parsed.as_ref().map_or_else(Vec::new, |parsed| sql::write_targets(parsed, schemas)))
+        .collect();
+    // Calls, DO blocks and what the parser does not know may have written anything.
+    let opaque = |place: usize| targets[place].is_empty() && transaction.statements[place].role == sql::Role::Write;
+    let targeted: HashSet<&TableName> = targets.iter().flatten().map(|target| &target.table).collect();
+    let mut statement_of = Vec::with_capacity(writes.len());
+    let mut current = 0;
+    let mut touched: HashSet<(&TableName, &RecordKey)> = HashSet::new();
+    let mut ambiguous = false;
+    let mut fitted = false;
+    for write in writes {
+        let record = (&write.recorded.table, &write.images.key);
+        let fits = |place: usize| fits_any(write, &targets[place], &transaction.statements[place], schemas);
+        // A statement touches a record once: the same record again is the next statement's.
+        let stays = current < targets.len() && fits(current) && !touched.contains(&record);
+        let place = if stays {
+            let later = (current + 1..targets.len()).find(|place| fits(*place));
+            ambiguous |= later
+                .is_some_and(|later| transaction.statements[later].sql != transaction.statements[current].sql)
+                && !fixes_key(&targets[current], &transaction.statements[current]);
+            Some(current)
+        } else {
+            let from = if touched.contains(&record) { current + 1 } else { current };
+            (from..targets.len())
+                .find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table))
+        };
+        match place {
+            Some(place) => {
+                if place != current {
+                    touched.clear();
+                }
+                current = place;
+                touched.insert(record);
+                fitted |= !opaque(place);
+                statement_of.push(Some(place));
+            }
+            None if targeted.contains(&write.recorded.table) && !may_cascade(write, &targets) => return None,
+            // Work the database did by itself: a trigger, a cascade.
+            None => statement_of
+                .push((!transaction.statements.is_empty()).then_some(current.min(targets.len().saturating_sub(1)))),
+        }
+    }
+    let anything_goes = (0..targets.len()).any(opaque);
+    (fitted || anything_goes).then_some(Assignment { statement_of, ambiguous })
+}
+
+/// A trigger or a cascade may write a table that a statement of the same transaction names too, but only beside a
+/// write to another table.
+fn may_cascade(write: &JoinedWrite<'_>, targets: &[Vec<WriteTarget>]) -> bool {
+    targets.iter().flatten().any(|target| target.table != write.recorded.table)
+}
+
+fn fixes_key(targets: &[WriteTarget], _statement: &LoggedStatement) -> bool {
+    targets.iter().all(|target| !target.fixed.is_empty())
+}
+
+fn fits_any(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &LoggedStatement, schemas: &Schemas) -> bool {
+    targets.iter().any(|target| fits(write, target, statement, schemas))
+}
+
+fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStatement, schemas: &Schemas) -> bool {
+    let operation = write.recorded.operation;
+    if target.table != write.recorded.table || !target.operations.contains(&operation) {
+        return false;
+    }
+    let Some(schema) = schemas.get(&target.table) else { return true };
+    // An upsert that updates a row need not have the values it proposed.
+    let proposed = operation == Operation::Update && target.operations.contains(&Operation::Insert);
+    let image = match operation {
+        Operation::Insert => write.images.after.as_ref(),
+        _ => write.images.before.as_ref(),
+    };
+    let holds_fixed = target.fixed.iter().all(|(column, operands)| {
+        let is_key = schema.key.contains(column);
+        if proposed && !is_key {
+            return true;
+        }
+        let value = image.and_then(|row| row.get(column)).or_else(|| write.images.key.get(column));
+        let (Some(value), Some(known)) = (value, schema.column(column)) else { return true };
+        operands.iter().any(|operand| operand_is(operand, value, statement, &known.column_type))
+    });
+    holds_fixed && (operation != Operation::Update || sets_what_changed(write, target))
+}
+
+/// At least one changed column is one that the statement sets (triggers may have changed others).
+fn sets_what_changed(write: &JoinedWrite<'_>, target: &WriteTarget) -> bool {
+    let (Some(before), Some(after)) = (&write.images.before, &write.images.after) else { return true };
+    let changed = changed_columns(before, after);
+    target.assigned.is_empty() || changed.is_empty() || changed.iter().any(|column| target.assigned.contains(column))
+}
+
+fn changed_columns(before: &Row, after: &Row) -> Vec<Arc<str>> {
+    let changed = after.iter().filter(|(column, value)| before.get(column).is_some_and(|old| old != *value));
+    changed.map(|(column, _)| column.clone()).collect()
+}
+
+fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, column_type: &ColumnType) -> bool {
+    match operand {
+        Operand::Literal(literal) => literal == value,
+        Operand::Parameter(number) => {
+            let parameter = number.checked_sub(1).and_then(|place| statement.parameters.get(place));
+            // A parameter that the log cut or left out says nothing against it.
+            parameter
+                .is_none_or(|parameter| column_type.canonical(parameter).is_ok_and(|canonical| canonical == *value))
+        }
+        Operand::Column { .. } => true,
+    }
+}

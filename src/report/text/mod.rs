@@ -1,0 +1,346 @@
+//! `--format text`: for the engineer on call. What broke, since when, how much of it is wrong now, what to do next.
+//!
+//! Styled with ANSI colours throughout: whoever opens the output strips them where it is no terminal.
+
+mod layout;
+
+use std::io::{self, Write};
+
+use layout::{Side, WIDTH, counted, number, one_line, table, time, wrapped};
+use owo_colors::OwoColorize;
+
+use super::{Report, ReportedColumn, ReportedRecord};
+use crate::trace::{OnsetShape, RecordState};
+
+/// What the text repeats of the command line, so that the commands it proposes can be copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Global options as they were given, each followed by a blank: `-C datasets/shop `.
+    pub global_arguments: String,
+    /// The options that name what is traced, as they were given: `--release v42 --faults faults.yaml`.
+    pub trace_arguments: String,
+    /// Where relative files of the proposed commands lie, seen from where the command was given: `datasets/shop/`.
+    pub folder: String,
+    /// Lists everything instead of the first few: statements, rules, subjects, examples.
+    pub verbose: bool,
+}
+
+impl TextOptions {
+    fn first(&self, few: usize) -> usize {
+        if self.verbose { usize::MAX } else { few }
+    }
+}
+
+/// Writes the report for people.
+///
+/// # Errors
+/// What the writer says.
+pub fn write_text(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    headline(report, out)?;
+    facts(report, options, out)?;
+    if !report.is_clean() {
+        tables(report, out)?;
+        differences(report, options, out)?;
+        statements(report, options, out)?;
+        rules(report, options, out)?;
+        examples(report, options, out)?;
+    }
+    limits(report, out)?;
+    next_steps(report, options, out)
+}
+
+fn section(title: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n{}", title.bold())
+}
+
+fn headline(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let found = report.blast_radius;
+    let service = found.service.as_ref().map_or_else(String::new, |service| format!("{service}@"));
+    let release = format!("{service}{}", found.release);
+    let totals = report.summary;
+    let all = totals.root + totals.derived + totals.possible;
+    if all == 0 {
+        return writeln!(out, "{} {}", release.bold(), "wrote nothing that is known to be wrong".green().bold());
+    }
+    let broke = format!("made {} wrong; ", counted(all, "record"));
+    let now = match totals.live {
+        0 => "none of them is wrong now".green().bold().to_string(),
+        live if live == all => "all of them are wrong now".red().bold().to_string(),
+        live => {
+            let verb = if live == 1 { "is" } else { "are" };
+            format!("{} of them {verb} wrong now", number(live)).red().bold().to_string()
+        }
+    };
+    writeln!(out, "{} {}{now}", release.bold(), broke.bold())
+}
+
+/// The facts below the headline, a label and a text each.
+fn facts(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let found = report.blast_radius;
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    let written: u64 = found.writes.values().sum();
+    let tables = u64::try_from(found.writes.len()).unwrap_or(u64::MAX);
+    let window = found.window.map_or_else(String::new, |(first, last)| format!(", {} to {}", time(first), time(last)));
+    facts.push(("wrote", format!("{} in {}{window}", counted(written, "row"), counted(tables, "table"))));
+    if let Some(onset) = found.onset {
+        let shape = match onset.shape {
+            OnsetShape::Sudden => "suddenly: most of its writes were wrong from the start",
+            OnsetShape::Slow => "slowly: few of its writes were wrong at first, or at any time",
+        };
+        let (first, last) = (time(onset.first_wrong), time(onset.last_wrong));
+        facts.push(("wrong", format!("{first} to {last}, {shape}")));
+    }
+    if !report.is_clean() {
+        let totals = report.summary;
+        let roles = format!(
+            "{} written wrong by the release, {} derived from them, {} possibly",
+            number(totals.root),
+            number(totals.derived),
+            number(totals.possible)
+        );
+        facts.push(("found", roles));
+        facts.push(("now", states(report)));
+    }
+    for subject in &report.subjects {
+        let shown = subject
+            .values
+            .iter()
+            .take(options.first(6))
+            .map(|value| one_line(&value.to_string(), 24))
+            .collect::<Vec<_>>();
+        let more = subject.count - u64::try_from(shown.len()).unwrap_or(subject.count).min(subject.count);
+        let list = match (shown.is_empty(), more) {
+            (true, _) => " (personal: not listed)".to_owned(),
+            (false, 0) => format!(": {}", shown.join(", ")),
+            (false, more) => format!(": {} and {} more", shown.join(", "), number(more)),
+        };
+        facts.push(("hurt", format!("{} distinct {}{list}", number(subject.count), subject.column)));
+    }
+    if report.summary.external > 0 {
+        let external = counted(report.summary.external, "record");
+        facts.push(("left", format!("{external} of external tables have left the company: no repair reaches them")));
+    }
+    if report.summary.suspect > 0 {
+        let suspects = counted(report.summary.suspect, "other record");
+        facts.push(("suspect", format!("{suspects} written by the release, with nothing known against them")));
+    }
+    for (label, text) in facts {
+        // The label is padded before it is styled: escape codes have no width.
+        let lines = wrapped(&format!("  {label:<8}"), &text);
+        writeln!(out, "  {}{}", format!("{label:<8}").dimmed(), lines.get(10..).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+fn states(report: &Report<'_>) -> String {
+    let names = [
+        (RecordState::Live, "live (hold a wrong value)"),
+        (RecordState::Missing, "missing (should exist)"),
+        (RecordState::Extra, "extra (should not exist)"),
+        (RecordState::Healed, "healed (overwritten since)"),
+        (RecordState::Gone, "gone (deleted since)"),
+    ];
+    let counts = names.iter().filter_map(|(state, name)| {
+        let count = report.states.get(state)?;
+        Some(format!("{} {name}", number(*count)))
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn tables(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    section("Where it went, from the release outward", out)?;
+    let count = |count: u64| if count == 0 { "-".to_owned() } else { number(count) };
+    let header = ["table", "root", "derived", "possible", "wrong now", "depth"].map(str::to_owned).to_vec();
+    let rows = report.tables.iter().map(|table| {
+        let counts = [table.root, table.derived, table.possible, table.live].map(count);
+        let mut row = vec![table.table.to_string()];
+        row.extend(counts);
+        row.push(table.depth.to_string());
+        row
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let sides = [Side::Left, Side::Right, Side::Right, Side::Right, Side::Right, Side::Right];
+    let lines = table(&sides, &rows);
+    for (position, line) in lines.iter().enumerate() {
+        if position == 0 { writeln!(out, "{}", line.dimmed())? } else { writeln!(out, "{line}")? }
+    }
+    Ok(())
+}
+
+fn differences(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let shown: Vec<_> = report.differences.iter().filter(|difference| difference.rows > 0).collect();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    section("How far sums are off (what they are now, less what they should be)", out)?;
+    let limit = options.first(12);
+    let rows = shown.iter().take(limit).map(|difference| {
+        let left_out = match difference.difference.left_out() {
+            0 => String::new(),
+            values => format!(", {} not summed", counted(values, "value")),
+        };
+        let rows = format!("over {}{left_out}", counted(difference.rows, "row"));
+        vec![format!("{}.{}", difference.table, difference.column), difference.difference.to_string(), rows]
+    });
+    for line in table(&[Side::Left, Side::Right, Side::Left], &rows.collect::<Vec<_>>()) {
+        writeln!(out, "{line}")?;
+    }
+    more(shown.len(), limit, out)
+}
+
+fn statements(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let found = &report.blast_radius.statements;
+    if found.is_empty() {
+        return Ok(());
+    }
+    section("Statements that carried it", out)?;
+    let limit = options.first(8);
+    for statement in found.iter().take(limit) {
+        let how = if statement.exact { "recomputed" } else { "not all recomputed" };
+        let ran = format!("ran {}", counted(statement.executions, "time"));
+        writeln!(out, "  {} wrong, {ran}, {how}", counted(statement.affected, "record"))?;
+        let width = if options.verbose { usize::MAX } else { WIDTH - 4 };
+        writeln!(out, "    {}", one_line(&statement.statement, width).cyan())?;
+    }
+    more(found.len(), limit, out)
+}
+
+fn rules(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let found = &report.blast_radius.rules;
+    if found.is_empty() {
+        return Ok(());
+    }
+    section("Rules that the release's writes broke", out)?;
+    let limit = options.first(12);
+    let rows = found.iter().take(limit).map(|(id, violations)| vec![number(*violations), id.to_string()]);
+    for line in table(&[Side::Right, Side::Left], &rows.collect::<Vec<_>>()) {
+        writeln!(out, "{line}")?;
+    }
+    more(found.len(), limit, out)
+}
+
+fn more(all: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
+    let hidden = u64::try_from(all.saturating_sub(shown)).unwrap_or(u64::MAX);
+    if hidden == 0 { Ok(()) } else { writeln!(out, "  and {} more (-v lists all)", number(hidden)) }
+}
+
+/// A few records that are wrong now: of each role, the first of each table.
+fn examples(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let tables_of_a_role = if options.verbose { 10 } else { 2 };
+    let mut shown: Vec<(&str, String)> = Vec::new();
+    let mut is_first = true;
+    for (affected, record) in report.records() {
+        let known = shown.iter().any(|(role, table)| *role == record.role && *table == record.table);
+        let full = shown.iter().filter(|(role, _)| *role == record.role).count() >= tables_of_a_role;
+        if !affected.state.is_wrong_now() || known || full || record.role == "suspect" {
+            continue;
+        }
+        if is_first {
+            section("Examples (what is → what should be)", out)?;
+            is_first = false;
+        }
+        shown.push((record.role, record.table.clone()));
+        example(&record, &affected.key.to_string(), out)?;
+    }
+    Ok(())
+}
+
+fn example(record: &ReportedRecord<'_>, key: &str, out: &mut dyn Write) -> io::Result<()> {
+    let name = format!("{} {}", record.table, one_line(key, 40));
+    writeln!(out, "  {} {} ({}, {})", "•".dimmed(), name.bold(), record.role, record.state)?;
+    let shown: Vec<&ReportedColumn<'_>> = record.columns.iter().take(6).collect();
+    let width = shown.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    for column in &shown {
+        writeln!(out, "      {:<width$}  {}", column.name, change(column, record.state))?;
+    }
+    let hidden = record.columns.len() - shown.len();
+    if hidden > 0 {
+        writeln!(out, "      and {hidden} more columns")?;
+    }
+    let release = record.written.release.map_or_else(String::new, |release| format!(" by {release}"));
+    let rules = if record.rules.is_empty() { String::new() } else { format!("; breaks {}", record.rules.join(", ")) };
+    let written = format!("{}{release}{rules}", record.written.ts.replace('T', " "));
+    writeln!(out, "      {}", one_line(&written, WIDTH - 6).dimmed())?;
+    if let Some(cause) = &record.cause {
+        let key = serde_json::to_string(&cause.key).unwrap_or_default();
+        let statement = cause.statement.map_or_else(String::new, |statement| format!(" by {statement}"));
+        let from = format!("from {} {key}{statement}", cause.table);
+        writeln!(out, "      {}", one_line(&from, WIDTH - 6).dimmed())?;
+    }
+    Ok(())
+}
+
+fn change(column: &ReportedColumn<'_>, state: &str) -> String {
+    if column.personal {
+        return "(personal: not printed)".dimmed().to_string();
+    }
+    let value = |value: Option<Option<&str>>, unknown: &str| match value {
+        None => unknown.to_owned(),
+        Some(None) => "NULL".to_owned(),
+        Some(Some(text)) => one_line(text, 28),
+    };
+    let current = if state == "missing" { "(no row)".to_owned() } else { value(column.current, "?") };
+    let unknown = if state == "extra" { "(no row)" } else { "not known" };
+    let guessed = if column.expected.is_some() && !column.exact { " (not certain)" } else { "" };
+    format!("{} → {}{guessed}", current.red(), value(column.expected, unknown).green())
+}
+
+fn limits(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let found = report.blast_radius;
+    let unattributed = (found.unattributed > 0).then(|| {
+        let writes = counted(found.unattributed, "write");
+        format!("{writes} of that time carry no release: they could be {}'s.", found.release)
+    });
+    let lines: Vec<&str> = unattributed.as_deref().into_iter().chain(found.limits.iter().map(String::as_str)).collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", "What could not be decided".yellow().bold())?;
+    for line in lines {
+        writeln!(out, "{}", wrapped("  - ", &one_line(line, usize::MAX)))?;
+    }
+    Ok(())
+}
+
+fn next_steps(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let program = format!("blast-radius {}", options.global_arguments);
+    let traced = &options.trace_arguments;
+    if report.is_clean() && traced.contains("--faults") {
+        return Ok(());
+    }
+    section("Next", out)?;
+    if report.is_clean() {
+        let text = "Rules find what they know of. If you know what the release got wrong, say so in a faults file:";
+        writeln!(out, "{}", wrapped("  ", text))?;
+        return writeln!(out, "    {}", format!("{program}{traced} --faults FILE").cyan());
+    }
+    let command = |what: &str, command: String, out: &mut dyn Write| -> io::Result<()> {
+        writeln!(out, "  {what}\n    {}", command.cyan())
+    };
+    command("Every record, for a spreadsheet or a script:", format!("{program}{traced} --records records.csv"), out)?;
+    if report.summary.live == 0 {
+        return writeln!(out, "  Nothing is left to repair.");
+    }
+    let repairs = report.repairs;
+    let plain =
+        |character: char| if character.is_alphanumeric() || "-_.+".contains(character) { character } else { '_' };
+    let folder: String = format!("repair-{}", report.blast_radius.release).chars().map(plain).collect();
+    let applied =
+        |file: &str| format!("psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -f {}{folder}/{file}", options.folder);
+    let work = [
+        (repairs.update, "to update"),
+        (repairs.insert, "to insert"),
+        (repairs.delete, "to delete"),
+        (repairs.manual, "for a person to decide"),
+    ];
+    let work: Vec<String> =
+        work.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", number(*count))).collect();
+    let what = format!("Write the repair, look at it, and rehearse it ({}):", work.join(", "));
+    command(
+        &wrapped("", &what).replace('\n', "\n  "),
+        format!("{program}repair {traced} --out {folder} --verify"),
+        out,
+    )?;
+    command("Apply it:", applied("repair.sql"), out)?;
+    command("Take it back:", applied("undo.sql"), out)
+}

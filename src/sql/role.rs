@@ -1,0 +1,112 @@
+//! What a statement does in a session: a write, a read, or the control of a transaction.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Query, SetExpr, Statement, Visit, Visitor};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::SqlError;
+
+/// A statement's part in its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin,
+    /// `COMMIT`, `END`; `chain`: another transaction begins at once.
+    Commit {
+        /// `AND CHAIN`.
+        chain: bool,
+    },
+    /// `ROLLBACK`, `ABORT`.
+    Rollback {
+        /// `AND CHAIN`.
+        chain: bool,
+    },
+    /// `SAVEPOINT name`.
+    Savepoint(String),
+    /// `ROLLBACK TO name`.
+    RollbackTo(String),
+    /// `RELEASE name`.
+    Release(String),
+    /// A query that writes nothing.
+    Read,
+    /// It writes rows, or may.
+    Write,
+    /// Settings, definitions, and what else changes no row.
+    Other,
+}
+
+/// The statements of a text, parsed as PostgreSQL's.
+///
+/// # Errors
+/// Where the parser does not know the text; SQL nested too deeply is an error too.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| SqlError::Parse(error.to_string()))
+}
+
+/// A statement's part in its session.
+pub fn role_of(statement: &Statement) -> Role {
+    match statement {
+        Statement::StartTransaction { .. } => Role::Begin,
+        Statement::Commit { chain, .. } => Role::Commit { chain: *chain },
+        Statement::Rollback { savepoint: Some(name), .. } => Role::RollbackTo(super::folded(name)),
+        Statement::Rollback { chain, .. } => Role::Rollback { chain: *chain },
+        Statement::Savepoint { name } => Role::Savepoint(super::folded(name)),
+        Statement::ReleaseSavepoint { name } => Role::Release(super::folded(name)),
+        Statement::Query(query) if !writes_inside(query) => Role::Read,
+        Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Truncate(_)
+        | Statement::Copy { .. }
+        | Statement::Call(_)
+        | Statement::CreateTable(_)
+        | Statement::Execute { .. } => Role::Write,
+        _ => Role::Other,
+    }
+}
+
+/// Whether a query holds a data-modifying common table expression, or is a SELECT INTO.
+fn writes_inside(query: &Query) -> bool {
+    struct FindWrite;
+    impl Visitor for FindWrite {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let writes = match query.body.as_ref() {
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => true,
+                SetExpr::Select(select) => select.into.is_some(),
+                _ => false,
+            };
+            if writes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    query.visit(&mut FindWrite).is_break()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_has_its_part() {
+        for (sql, role) in [
+            ("begin isolation level serializable", Role::Begin),
+            ("COMMIT AND CHAIN", Role::Commit { chain: true }),
+            ("END", Role::Commit { chain: false }),
+            ("savepoint a", Role::Savepoint("a".to_owned())),
+            ("rollback to savepoint A", Role::RollbackTo("a".to_owned())),
+            ("release savepoint a", Role::Release("a".to_owned())),
+            ("SELECT 1 FROM t FOR UPDATE", Role::Read),
+            ("WITH gone AS (DELETE FROM t RETURNING *) SELECT count(*) FROM gone", Role::Write),
+            ("UPDATE t SET a = 1", Role::Write),
+            ("SET application_name = 'x'", Role::Other),
+        ] {
+            let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert_eq!(statements.iter().map(role_of).collect::<Vec<_>>(), [role], "{sql}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The tables a statement writes: what joins a statement of the log to the writes it made.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, Statement,
+    TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+};
+
+use super::bounds::{self, Operand};
+use super::{Schemas, folded, table_name};
+use crate::model::{ColumnName, Operation, TableName};
+
+/// One table that a statement writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteTarget {
+    /// The table.
+    pub table: TableName,
+    /// What may happen to its rows.
+    pub operations: Vec<Operation>,
+    /// For an UPDATE: the columns it sets.
+    pub assigned: Vec<ColumnName>,
+    /// For each column that the statement fixes to constants: the values a written row must have in it.
+    pub fixed: Vec<(ColumnName, Vec<Operand>)>,
+}
+
+/// The tables that a statement writes itself (not those that triggers and cascades write), data-modifying common table
+/// expressions included.
+pub fn write_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
+    struct Collect<'a> {
+        schemas: &'a Schemas,
+        targets: Vec<WriteTarget>,
+    }
+    impl Visitor for Collect<'_> {
+        type Break = ();
+
+        fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
+            self.targets.extend(own_targets(statement, self.schemas));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut collect = Collect { schemas, targets: Vec::new() };
+    let _ = statement.visit(&mut collect);
+    collect.targets
+}
+
+fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
+    let target = |table: Option<TableName>, operations: &[Operation], fixed| {
+        let one =
+            table.map(|table| WriteTarget { table, operations: operations.to_vec(), assigned: Vec::new(), fixed });
+        one.into_iter().collect::<Vec<_>>()
+    };
+    match statement {
+        Statement::Insert(insert) => {
+            let TableObject::TableName(name) = &insert.table else { return Vec::new() };
+            let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict)) if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
+            let operations: &[Operation] =
+                if updates { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
+            let table = table_name(name);
+            let fixed = table.as_ref().map(|table| inserted_constants(insert, table, schemas)).unwrap_or_default();
+            target(table, operations, fixed)
+        }
+        Statement::Update(update) => {
+            let table = joined_table(&update.table);
+            let fixed = match (&table, &update.selection) {
+                (Some((table, alias)), Some(selection)) => fixed_columns(selection, table, alias, schemas),
+                _ => Vec::new(),
+            };
+            let mut targets = target(table.map(|(table, _)| table), &[Operation::Update], fixed);
+            for target in &mut targets {
+                target.assigned = update.assignments.iter().flat_map(assigned_columns).collect();
+            }
+            targets
+        }
+        Statement::Delete(delete) => {
+            let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+            let table = from.first().and_then(joined_table);
+            let fixed = match (&table, &delete.selection) {
+                (Some((table, alias)), Some(selection)) => fixed_columns(selection, table, alias, schemas),
+                _ => Vec::new(),
+            };
+            target(table.map(|(table, _)| table), &[Operation::Delete], fixed)
+        }
+        Statement::Merge(merge) => {
+            let table = factor_table(&merge.table).map(|(table, _)| table);
+            target(table, &[Operation::Insert, Operation::Update, Operation::Delete], Vec::new())
+        }
+        Statement::Truncate(truncate) => truncate
+            .table_names
+            .iter()
+            .flat_map(|name| target(table_name(&name.name), &[Operation::Truncate], Vec::new()))
+            .collect(),
+        Statement::Copy { source: sqlparser::ast::CopySource::Table { table_name: name, .. }, to: false, .. } => {
+            target(table_name(name), &[Operation::Insert], Vec::new())
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn assigned_columns(assignment: &Assignment) -> Vec<ColumnName> {
+    let names = match &assignment.target {
+        AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+        AssignmentTarget::Tuple(names) => names,
+    };
+    names.iter().filter_map(|name| name.0.last()?.as_ident()).map(|ident| folded(ident).into()).collect()
+}
+
+fn joined_table(item: &TableWithJoins) -> Option<(TableName, String)> {
+    factor_table(&item.relation)
+}
+
+/// The table and the name it goes by in the statement.
+fn factor_table(factor: &TableFactor) -> Option<(TableName, String)> {
+    let TableFactor::Table { name, alias, .. } = factor else { return None };
+    let table = table_name(name)?;
+    let alias = alias.as_ref().map_or_else(|| table.table.to_string(), |alias| folded(&alias.name));
+    Some((table, alias))
+}
+
+fn fixed_columns(
+    selection: &Expr,
+    table: &TableName,
+    alias: &str,
+    schemas: &Schemas,
+) -> Vec<(ColumnName, Vec<Operand>)> {
+    let Some(schema) = schemas.get(table) else { return Vec::new() };
+    let mut fixed = Vec::new();
+    for (parts, operands) in bounds::equalities(selection) {
+        let column = match parts {
+            [column] => folded(column),
+            [.., qualifier, column] if folded(qualifier) == alias => folded(column),
+            _ => continue,
+        };
+        let Some(known) = schema.column(&column) else { continue };
+        let constants: Option<Vec<Operand>> =
+            operands.iter().map(|operand| bounds::constant(operand, &known.column_type)).collect();
+        if let Some(constants) = constants {
+            fixed.push((known.name.clone(), constants));
+        }
+    }
+    fixed
+}
+
+fn inserted_constants(insert: &Insert, table: &TableName, schemas: &Schemas) -> Vec<(ColumnName, Vec<Operand>)> {
+    let (Some(schema), Some(source)) = (schemas.get(table), &insert.source) else { return Vec::new() };
+    let SetExpr::Values(values) = source.body.as_ref() else { return Vec::new() };
+    let columns = inserted_columns(&insert.columns, schema);
+    let mut fixed = Vec::new();
+    for (place, name) in columns.iter().enumerate() {
+        let Some(column) = schema.column(name) else { continue };
+        let constants: Option<Vec<Operand>> =
+            values.rows.iter().map(|row| bounds::constant(row.content.get(place)?, &column.column_type)).collect();
+        if let Some(constants) = constants {
+            fixed.push((column.name.clone(), constants));
+        }
+    }
+    fixed
+}
+
+/// The columns that an INSERT gives values for, in order: those it names, else the table's.
+pub fn inserted_columns(named: &[ObjectName], schema: &crate::model::TableSchema) -> Vec<String> {
+    if named.is_empty() {
+        return schema
+            .columns
+            .iter()
+            .filter(|column| !column.generated)
+            .map(|column| column.name.to_string())
+            .collect();
+    }
+    named.iter().filter_map(|name| name.0.last()?.as_ident()).map(folded).collect()
+}
+
+/// The tables that a statement names anywhere, written or read.
+pub fn tables_named(statement: &Statement) -> BTreeSet<TableName> {
+    struct Collect(BTreeSet<TableName>);
+    impl Visitor for Collect {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+            self.0.extend(table_name(relation));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut collect = Collect(BTreeSet::new());
+    let _ = statement.visit(&mut collect);
+    collect.0
+}

@@ -1,0 +1,311 @@
+//! One ingest: many recordings into many tables, seen whole or not at all.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+
+use super::batch::{ID, ReadBatch};
+use super::commits::{self, Contents};
+use super::delta::{TableWriter, scan};
+use super::{Source, Store, StoreError, log_table, rejected_table, sources_table, writes_table};
+use crate::model::{LogEvent, RecordedWrite, Recording, RecordingId, RejectedLine, TableName, Timestamp};
+
+/// So many identities are held in memory; past that the rows become a version, and are asked on disk.
+const MOST_HELD_IDENTITIES: usize = 2_000_000;
+
+/// How much of what was given is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Write events that were not stored before.
+    pub writes: u64,
+    /// Log events that were not stored before.
+    pub log: u64,
+    /// Rejected lines that were not stored before.
+    pub rejected: u64,
+    /// Records of any kind that were stored before, or came twice.
+    pub duplicates: u64,
+}
+
+/// An ingest under way. Nothing of it is seen by anyone before [`Ingestion::finish`]; dropped, it leaves nothing.
+pub struct Ingestion<'store> {
+    store: &'store mut Store,
+    contents: Contents,
+    tables: BTreeMap<String, OpenTable>,
+    appended: Appended,
+}
+
+struct OpenTable {
+    writer: TableWriter,
+    /// The identities of the rows that are in no version yet.
+    held: HashSet<RecordingId>,
+}
+
+impl std::ops::AddAssign for Appended {
+    fn add_assign(&mut self, other: Appended) {
+        self.writes += other.writes;
+        self.log += other.log;
+        self.rejected += other.rejected;
+        self.duplicates += other.duplicates;
+    }
+}
+
+impl<'store> Ingestion<'store> {
+    pub(super) fn new(store: &'store mut Store, contents: Contents) -> Self {
+        Ingestion { store, contents, tables: BTreeMap::new(), appended: Appended::default() }
+    }
+
+    /// Adds what of a recording is new.
+    ///
+    /// # Errors
+    /// A store that cannot be read or written, or a record that it cannot hold: the whole ingest is to be dropped then.
+    pub async fn append(&mut self, recording: &Recording) -> Result<Appended, StoreError> {
+        let mut appended = Appended::default();
+        let mut by_table: HashMap<&TableName, Vec<(i64, &RecordedWrite)>> = HashMap::new();
+        for write in &recording.writes {
+            by_table.entry(&write.table).or_default().push((self.next_position(), write));
+        }
+        let mut by_table: Vec<_> = by_table.into_iter().collect();
+        by_table.sort_by_key(|(table, _)| *table);
+        for (table, rows) in by_table {
+            let folder = writes_table::folder(table);
+            self.contents.tables.entry(table.clone()).or_insert_with(|| folder.clone());
+            let batch_of = |rows: &[(i64, &RecordedWrite)]| writes_table::batch_of_writes(&folder, rows);
+            appended.writes += self.append_rows(&folder, rows, |write| (write.id, write.ts), batch_of).await?;
+        }
+        let log: Vec<(i64, &LogEvent)> = recording.log.iter().map(|event| (self.next_position(), event)).collect();
+        appended.log +=
+            self.append_rows(log_table::FOLDER, log, |event| (event.id, event.ts), log_table::batch_of_log).await?;
+        let rejected: Vec<(i64, &RejectedLine)> =
+            recording.rejected.iter().map(|line| (self.next_position(), line)).collect();
+        let identity = |line: &RejectedLine| (line.id, Timestamp::from_micros(0));
+        appended.rejected +=
+            self.append_rows(rejected_table::FOLDER, rejected, identity, rejected_table::batch_of_rejected).await?;
+        let given = recording.writes.len() + recording.log.len() + recording.rejected.len();
+        let new = appended.writes + appended.log + appended.rejected;
+        appended.duplicates = (given as u64).saturating_sub(new);
+        self.appended += appended;
+        Ok(appended)
+    }
+
+    fn next_position(&mut self) -> i64 {
+        let position = self.contents.next_position;
+        self.contents.next_position += 1;
+        position
+    }
+
+    /// Writes those rows whose identity is new; returns how many those are.
+    async fn append_rows<'rows, Record>(
+        &mut self,
+        folder: &str,
+        mut rows: Vec<(i64, &'rows Record)>,
+        identity: impl Fn(&Record) -> (RecordingId, Timestamp),
+        batch_of: impl Fn(&[(i64, &'rows Record)]) -> Result<RecordBatch, StoreError>,
+    ) -> Result<u64, StoreError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let schema = batch_of(&[])?.schema();
+        let table = self.open(folder, &schema).await?;
+        let mut new: HashSet<RecordingId> = HashSet::with_capacity(rows.len());
+        rows.retain(|(_, record)| {
+            let (id, _) = identity(record);
+            !table.held.contains(&id) && new.insert(id)
+        });
+        table.remove_stored(folder, &mut new).await?;
+        rows.retain(|(_, record)| new.contains(&identity(record).0));
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        // Files whose rows are in time order have narrow statistics, which is what lets a reader skip them.
+        rows.sort_by_key(|(position, record)| (identity(record).1, *position));
+        table.writer.write(batch_of(&rows)?).await?;
+        table.held.extend(new);
+        if table.held.len() >= MOST_HELD_IDENTITIES {
+            table.writer.commit().await?;
+            table.held.clear();
+        }
+        Ok(rows.len() as u64)
+    }
+
+    async fn open(&mut self, folder: &str, schema: &Schema) -> Result<&mut OpenTable, StoreError> {
+        if !self.tables.contains_key(folder) {
+            let version = self.contents.versions.get(folder).copied();
+            let table = self.store.tables().for_writing(folder, version, schema).await?;
+            let table = OpenTable { writer: TableWriter::new(folder, table)?, held: HashSet::new() };
+            self.tables.insert(folder.to_owned(), table);
+        }
+        self.tables.get_mut(folder).ok_or_else(|| StoreError::content(folder, "it was closed"))
+    }
+
+    /// Makes everything that was appended visible at once, and notes the inputs it came from.
+    ///
+    /// # Errors
+    /// A store that cannot be written, or that somebody else wrote to: nothing is stored then.
+    pub async fn finish(mut self, sources: &[Source]) -> Result<Appended, StoreError> {
+        let rows: Vec<(i64, &Source)> = sources.iter().map(|source| (self.next_position(), source)).collect();
+        if !rows.is_empty() {
+            let batch = sources_table::batch_of_sources(&rows)?;
+            self.open(sources_table::FOLDER, &batch.schema()).await?.writer.write(batch).await?;
+        }
+        for (folder, table) in &mut self.tables {
+            let version = table.writer.commit().await?;
+            self.contents.versions.insert(folder.clone(), version);
+        }
+        if self.appended.writes + self.appended.log + self.appended.rejected == 0 && sources.is_empty() {
+            return Ok(self.appended);
+        }
+        let last = self.contents.commit;
+        self.contents.commit += 1;
+        let batch = commits::batch_of_commit(&self.contents, &self.appended, now())?;
+        let table = self.store.tables().newest(commits::FOLDER).await?;
+        let table = match table {
+            Some(table) if table.version() == Some(last) => table,
+            None if last == 0 => self.store.tables().for_writing(commits::FOLDER, None, &batch.schema()).await?,
+            _ => return Err(StoreError::Busy { table: commits::FOLDER.to_owned() }),
+        };
+        let mut writer = TableWriter::new(commits::FOLDER, table)?;
+        writer.write(batch).await?;
+        if writer.commit().await? != self.contents.commit {
+            return Err(StoreError::Busy { table: commits::FOLDER.to_owned() });
+        }
+        self.store.set_contents(self.contents);
+        Ok(self.appended)
+    }
+}
+
+impl OpenTable {
+    /// Takes those identities out of `new` that a version of the table holds.
+    async fn remove_stored(&self, folder: &str, new: &mut HashSet<RecordingId>) -> Result<(), StoreError> {
+        let table = self.writer.table();
+        if new.is_empty() || table.version().unwrap_or_default() == 0 {
+            return Ok(());
+        }
+        scan(folder, table, Some(&[ID]), None, |batch| {
+            for id in (ReadBatch { batch: &batch, table: folder }).identities()? {
+                new.remove(&id);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Operation, Row, Value};
+
+    fn write(id: u8, table: &str, cells: &[(&str, Value)]) -> RecordedWrite {
+        RecordedWrite {
+            id: RecordingId([id; 16]),
+            seq: Some(u64::from(id)),
+            ts: Timestamp::from_micros(1_000_000 + i64::from(id)),
+            table: TableName::new("public", table),
+            operation: Operation::Insert,
+            key: Row::new(),
+            before: None,
+            after: Some(cells.iter().map(|(column, value)| ((*column).into(), value.clone())).collect()),
+            reads: Vec::new(),
+            transaction: None,
+            session: None,
+            trace: None,
+            release: None,
+            service: None,
+            statement: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    fn recording(writes: Vec<RecordedWrite>) -> Recording {
+        Recording { writes, ..Recording::default() }
+    }
+
+    async fn empty_store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(&folder.path().to_string_lossy()).await.expect("opened");
+        (folder, store)
+    }
+
+    async fn reopened(store: &Store) -> Store {
+        Store::open(store.location()).await.expect("opened again")
+    }
+
+    #[tokio::test]
+    async fn what_comes_twice_is_stored_once() {
+        let (_folder, mut store) = empty_store().await;
+        assert!(store.is_empty());
+        let first = write(1, "orders", &[("id", Value::text("1"))]);
+        let second = write(2, "orders", &[("id", Value::text("2")), ("Odd Name", Value::NULL)]);
+        let appended = store.append(&recording(vec![first.clone(), first.clone()])).await.expect("stored");
+        assert_eq!(appended, Appended { writes: 1, duplicates: 1, ..Appended::default() });
+        let appended = store.append(&recording(vec![first.clone(), second.clone()])).await.expect("stored");
+        assert_eq!(appended, Appended { writes: 1, duplicates: 1, ..Appended::default() });
+        assert_eq!(store.writes().await.expect("read"), [first.clone(), second.clone()]);
+        assert_eq!(reopened(&store).await.writes().await.expect("read"), [first, second]);
+    }
+
+    #[tokio::test]
+    async fn within_one_ingest_too() {
+        let (_folder, mut store) = empty_store().await;
+        let first = write(1, "orders", &[("id", Value::text("1"))]);
+        let mut ingestion = store.begin();
+        for _ in 0..2 {
+            ingestion.append(&recording(vec![first.clone()])).await.expect("appended");
+        }
+        // As when more identities came than are held in memory.
+        for table in ingestion.tables.values_mut() {
+            table.writer.commit().await.expect("committed");
+            table.held.clear();
+        }
+        ingestion.append(&recording(vec![first.clone()])).await.expect("appended");
+        let appended = ingestion.finish(&[]).await.expect("finished");
+        assert_eq!(appended, Appended { writes: 1, duplicates: 2, ..Appended::default() });
+        assert_eq!(store.writes().await.expect("read"), [first]);
+    }
+
+    #[tokio::test]
+    async fn an_ingest_that_is_cut_off_leaves_nothing() {
+        let (_folder, mut store) = empty_store().await;
+        let kept = write(1, "orders", &[("id", Value::text("1"))]);
+        store.append(&recording(vec![kept.clone()])).await.expect("stored");
+
+        let lost = [write(2, "orders", &[("lost", Value::NULL)]), write(3, "lines", &[("lost", Value::NULL)])];
+        let mut ingestion = store.begin();
+        ingestion.append(&recording(lost.to_vec())).await.expect("appended");
+        for table in ingestion.tables.values_mut() {
+            table.writer.commit().await.expect("committed");
+        }
+        drop(ingestion);
+        assert_eq!(store.writes().await.expect("read"), [kept.clone()]);
+
+        let mut store = reopened(&store).await;
+        assert_eq!(store.writes().await.expect("read"), [kept.clone()]);
+        let again = lost[1].clone();
+        let appended = store.append(&recording(vec![again.clone()])).await.expect("stored");
+        assert_eq!(appended.writes, 1, "what was cut off is new");
+        let later = write(4, "orders", &[("id", Value::text("4"))]);
+        store.append(&recording(vec![later.clone()])).await.expect("stored");
+        assert_eq!(reopened(&store).await.writes().await.expect("read"), [kept, again, later]);
+    }
+
+    #[tokio::test]
+    async fn of_two_ingests_at_once_one_is_stored_whole_and_one_not_at_all() {
+        let (_folder, mut store) = empty_store().await;
+        store.append(&recording(vec![write(1, "orders", &[("id", Value::text("1"))])])).await.expect("stored");
+        let mut other = reopened(&store).await;
+        let mut first = store.begin();
+        let mut second = other.begin();
+        first.append(&recording(vec![write(2, "orders", &[("id", Value::text("2"))])])).await.expect("appended");
+        second.append(&recording(vec![write(3, "orders", &[("id", Value::text("3"))])])).await.expect("appended");
+        first.finish(&[]).await.expect("the first to finish wins");
+        let error = second.finish(&[]).await.expect_err("the second lost");
+        assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+        let stored = reopened(&other).await.writes().await.expect("read");
+        assert_eq!(stored.iter().map(|write| write.seq).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    }
+}

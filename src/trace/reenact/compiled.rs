@@ -1,0 +1,284 @@
+//! One query, planned once and run many times: over either world, with other parameters, on just the rows it needs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::execution::context::SessionContext;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::sql::parser::Statement as EngineStatement;
+use sqlparser::ast::{Query, Statement};
+
+use super::Refusal;
+use super::parameters::parameter_types;
+use super::translate::{parameter_function, time_function, translate};
+use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
+use crate::engine::{LiveTable, ValueCell};
+use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
+use crate::sql::{Bound, ColumnsRead, Operand, Reads, Schemas, TableReference, reference_name};
+
+/// Rows that stand in for what a reference would fetch, by the reference's place.
+pub type OverriddenRows = HashMap<usize, Vec<Arc<Row>>>;
+
+/// One run of a compiled query.
+#[derive(Clone, Copy, Debug)]
+pub struct Execution<'a> {
+    /// `$1` and on.
+    pub parameters: &'a [Value],
+    /// What `now()` is.
+    pub time: Timestamp,
+    /// Rows given instead of fetched.
+    pub overridden: Option<&'a OverriddenRows>,
+}
+
+/// A planned query with its live tables and values.
+pub struct CompiledQuery {
+    reads: Reads,
+    /// What each reference's live table holds: the columns used, in the table's order.
+    shapes: Vec<Arc<TableSchema>>,
+    tables: Vec<LiveTable>,
+    parameters: Vec<(usize, ColumnType, ValueCell)>,
+    time: ValueCell,
+    context: SessionContext,
+    plan: Arc<dyn ExecutionPlan>,
+    /// Whether the plan holds parameter values in its text.
+    inlined: bool,
+}
+
+impl CompiledQuery {
+    /// Plans a query in PostgreSQL's SQL. `prefix` keeps its tables and functions apart from every other query's;
+    /// `assigned` are the columns that its last output columns are assigned to.
+    ///
+    /// # Errors
+    /// What the engine cannot run as PostgreSQL does.
+    pub async fn compile(
+        context: &SessionContext,
+        query: &Query,
+        schemas: &Schemas,
+        prefix: &str,
+        assigned: &[(ColumnName, ColumnType)],
+        parameters: &[Value],
+    ) -> Result<CompiledQuery, Refusal> {
+        let mut query = query.clone();
+        let reads = Reads::resolve(&mut query, schemas, prefix)?;
+        let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
+        let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();
+        let types = parameter_types(&query, &used, assigned, parameters);
+        let needs = translate(&mut query, prefix, parameters)?;
+        let mut cells = Vec::with_capacity(needs.parameters.len());
+        for number in needs.parameters {
+            let column_type = types
+                .get(&number)
+                .cloned()
+                .ok_or_else(|| Refusal(format!("has no value for the parameter ${number}")))?;
+            let cell = ValueCell::new(parameter_function(prefix, number), arrow_type(&column_type))?;
+            context.register_udf(cell.function());
+            cells.push((number, column_type, cell));
+        }
+        let time = ValueCell::new(time_function(prefix), arrow_type(&ColumnType::TimestampTz))?;
+        context.register_udf(time.function());
+        let mut shapes = Vec::with_capacity(used.len());
+        let mut tables = Vec::with_capacity(used.len());
+        for (position, (reference, schema)) in reads.references.iter().zip(&used).enumerate() {
+            let shape = Arc::new(shape_of(reference, schema));
+            let table = LiveTable::new(arrow_schema(&shape));
+            let name = reference_name(prefix, position);
+            context.register_table(name.as_str(), table.provider()?)?;
+            shapes.push(shape);
+            tables.push(table);
+        }
+        let state = context.state();
+        let statement = EngineStatement::Statement(Box::new(Statement::Query(Box::new(query))));
+        let logical = state.statement_to_plan(statement).await?;
+        let plan = state.create_physical_plan(&logical).await?;
+        Ok(CompiledQuery {
+            reads,
+            shapes,
+            tables,
+            parameters: cells,
+            time,
+            context: context.clone(),
+            plan,
+            inlined: needs.inlined,
+        })
+    }
+
+    /// The table references, with the rows that can matter.
+    pub fn references(&self) -> &[TableReference] {
+        &self.reads.references
+    }
+
+    /// Whether the plan holds for its parameters' values alone.
+    pub fn is_inlined(&self) -> bool {
+        self.inlined
+    }
+
+    /// Runs the query over one world.
+    ///
+    /// # Errors
+    /// What PostgreSQL would refuse too (a division by zero), or a value that does not fit.
+    pub async fn run(
+        &self,
+        tables: &mut RollingTables,
+        world: World,
+        execution: Execution<'_>,
+    ) -> Result<Vec<RecordBatch>, Refusal> {
+        let fetched = self.fetch(tables, world, execution)?;
+        for (table, batches) in self.tables.iter().zip(fetched) {
+            table.set(batches);
+        }
+        for (number, column_type, cell) in &self.parameters {
+            let value = number.checked_sub(1).and_then(|place| execution.parameters.get(place));
+            cell.set(scalar(value.unwrap_or(&Value::NULL), column_type)?);
+        }
+        let micros = execution.time.as_micros();
+        self.time.set(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
+        let plan = reset_plan_states(self.plan.clone())?;
+        Ok(collect(plan, self.context.task_ctx()).await?)
+    }
+
+    /// The rows of every reference that can matter: those without a bound whole, the others by index.
+    fn fetch(
+        &self,
+        tables: &mut RollingTables,
+        world: World,
+        execution: Execution<'_>,
+    ) -> Result<Vec<Vec<RecordBatch>>, Refusal> {
+        let count = self.reads.references.len();
+        let mut rows: Vec<Option<Vec<Arc<Row>>>> = vec![None; count];
+        if let Some(overridden) = execution.overridden {
+            for (position, given) in overridden {
+                if let Some(slot) = rows.get_mut(*position) {
+                    *slot = Some(given.clone());
+                }
+            }
+        }
+        // A reference may be bound by the rows of another: go on while something new can be told.
+        loop {
+            let mut progressed = false;
+            for position in 0..count {
+                if rows[position].is_some() {
+                    continue;
+                }
+                let reference = &self.reads.references[position];
+                let Some((column, values)) =
+                    tightest(&reference.bounds, &rows, tables, reference, execution.parameters)
+                else {
+                    continue;
+                };
+                let Some(table) = tables.table_mut(&reference.table) else { continue };
+                rows[position] = Some(table.rows_where(world, &column, &values));
+                progressed = true;
+            }
+            if !progressed {
+                break;
+            }
+        }
+        let mut fetched = Vec::with_capacity(count);
+        for (position, rows) in rows.into_iter().enumerate() {
+            fetched.push(self.batches(position, rows, tables, world)?);
+        }
+        Ok(fetched)
+    }
+
+    fn batches(
+        &self,
+        position: usize,
+        rows: Option<Vec<Arc<Row>>>,
+        tables: &mut RollingTables,
+        world: World,
+    ) -> Result<Vec<RecordBatch>, Refusal> {
+        let shape = &self.shapes[position];
+        if let Some(rows) = rows {
+            return Ok(vec![batch_from_rows(shape, rows.iter().map(AsRef::as_ref))?]);
+        }
+        let reference = &self.reads.references[position];
+        let table = tables
+            .table_mut(&reference.table)
+            .ok_or_else(|| Refusal(format!("reads {}, whose rows are not known", reference.table)))?;
+        let whole = table.batches(world)?;
+        let places: Vec<usize> = shape
+            .columns
+            .iter()
+            .filter_map(|column| table.schema().columns.iter().position(|known| known.name == column.name))
+            .collect();
+        let project = |batch: RecordBatch| batch.project(&places).map_err(|error| Refusal(error.to_string()));
+        whole.into_iter().map(project).collect()
+    }
+}
+
+/// Only the columns used; one at least, so that the rows can be counted.
+fn shape_of(reference: &TableReference, schema: &TableSchema) -> TableSchema {
+    let mut shape = schema.clone();
+    if let ColumnsRead::Some(columns) = &reference.columns {
+        let first = schema.columns.first().map(|column| column.name.clone());
+        shape.columns.retain(|column| match columns.is_empty() {
+            true => Some(&column.name) == first.as_ref(),
+            false => columns.contains(&column.name),
+        });
+    }
+    shape
+}
+
+/// The bound that lets the fewest rows through, of those that can be told now: one on the key first, then constants.
+fn tightest(
+    bounds: &[Bound],
+    rows: &[Option<Vec<Arc<Row>>>],
+    tables: &RollingTables,
+    reference: &TableReference,
+    parameters: &[Value],
+) -> Option<(ColumnName, BTreeSet<Value>)> {
+    let schema = tables.table(&reference.table)?.schema();
+    let candidates = bounds.iter().filter_map(|bound| {
+        let column_type = &schema.column(&bound.column)?.column_type;
+        let values = bound_values(bound, rows, column_type, parameters)?;
+        let is_key = [bound.column.clone()] == *schema.key;
+        Some((!is_key, values.len(), bound.column.clone(), values))
+    });
+    candidates
+        .min_by_key(|(other_than_key, count, _, _)| (*other_than_key, *count))
+        .map(|(_, _, column, values)| (column, values))
+}
+
+/// The values that a bound allows; `None` where one of its operands cannot be told (yet).
+fn bound_values(
+    bound: &Bound,
+    rows: &[Option<Vec<Arc<Row>>>],
+    column_type: &ColumnType,
+    parameters: &[Value],
+) -> Option<BTreeSet<Value>> {
+    let mut values = BTreeSet::new();
+    for operand in &bound.operands {
+        match operand {
+            Operand::Literal(value) => {
+                values.insert(value.clone());
+            }
+            Operand::Parameter(number) => {
+                let value = parameters.get(number.checked_sub(1)?)?;
+                // A NULL is equal to nothing.
+                if let Some(text) = value.as_str() {
+                    values.insert(crate::sql::canonical(text, column_type)?);
+                }
+            }
+            Operand::Column { reference, column } => {
+                let rows = rows.get(*reference)?.as_ref()?;
+                values.extend(rows.iter().filter_map(|row| row.get(column)).filter(|value| !value.is_null()).cloned());
+            }
+        }
+    }
+    Some(values)
+}
+
+/// The values that constants and parameters alone allow: see [`bound_values`].
+pub fn constant_values(bound: &Bound, column_type: &ColumnType, parameters: &[Value]) -> Option<BTreeSet<Value>> {
+    bound_values(bound, &[], column_type, parameters)
+}
+
+fn scalar(value: &Value, column_type: &ColumnType) -> Result<ScalarValue, Refusal> {
+    let refuse = |error: crate::model::ModelError| Refusal(format!("failed to {error}"));
+    let canonical = column_type.canonical(value).map_err(refuse)?;
+    let array = array_from_values(column_type, std::iter::once(canonical.as_str())).map_err(refuse)?;
+    Ok(ScalarValue::try_from_array(&array, 0)?)
+}

@@ -1,0 +1,35 @@
+//! Running a statement again over one of the two worlds, as of its moment.
+//!
+//! In: a statement, its parameters, its transaction's time, and the rolling tables. Out: what it writes or returns
+//! there. What the engine cannot evaluate as PostgreSQL does is refused with a reason, never approximated.
+
+mod compiled;
+mod parameters;
+mod statement;
+mod translate;
+
+pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
+pub use statement::{Compiled, CompiledWrite, Effect, Statements};
+
+/// Why a statement cannot be run again: a fragment that fits "… because it …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl From<crate::sql::SqlError> for Refusal {
+    fn from(error: crate::sql::SqlError) -> Self {
+        Refusal(format!("failed to {error}"))
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Refusal {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        Refusal(error.strip_backtrace())
+    }
+}
+
+impl From<crate::catalog::CatalogError> for Refusal {
+    fn from(error: crate::catalog::CatalogError) -> Self {
+        Refusal(format!("failed to {error}"))
+    }
+}

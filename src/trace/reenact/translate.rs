@@ -1,0 +1,358 @@
+//! A query from PostgreSQL's SQL to the engine's, with the same meaning; what has no such translation is refused.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, UnaryOperator, Value as SqlValue, VisitMut,
+    VisitorMut,
+};
+
+use super::Refusal;
+use crate::model::Value;
+use crate::sql::folded;
+
+/// What the translated query needs before each run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The parameters used, by number from 1.
+    pub parameters: BTreeSet<usize>,
+    /// Whether a parameter's value became part of the text: the translation holds for these values alone.
+    pub inlined: bool,
+}
+
+/// The engine's function for `$n`.
+pub fn parameter_function(prefix: &str, number: usize) -> String {
+    format!("{prefix}parameter_{number}")
+}
+
+/// The engine's function for the transaction's time.
+pub fn time_function(prefix: &str) -> String {
+    format!("{prefix}transaction_time")
+}
+
+/// Rewrites the query in place.
+///
+/// # Errors
+/// A function, operator or type that the engine does not evaluate as PostgreSQL does.
+pub fn translate(query: &mut Query, prefix: &str, parameters: &[Value]) -> Result<Needs, Refusal> {
+    let mut translation = Translation { prefix, parameters, needs: Needs::default(), refusal: None };
+    query.locks.clear();
+    let _ = query.visit(&mut translation);
+    match translation.refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(translation.needs),
+    }
+}
+
+/// Scalar, aggregate and window functions whose results agree with PostgreSQL's on the types that the catalog hands
+/// the engine. Anything else is refused.
+const AGREEING: [&str; 58] = [
+    "abs",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "btrim",
+    "ceil",
+    "ceiling",
+    "char_length",
+    "character_length",
+    "chr",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "cume_dist",
+    "current_date",
+    "current_timestamp",
+    "date_part",
+    "date_trunc",
+    "dense_rank",
+    "every",
+    "first_value",
+    "floor",
+    "greatest",
+    "initcap",
+    "lag",
+    "last_value",
+    "lead",
+    "least",
+    "left",
+    "length",
+    "localtimestamp",
+    "lower",
+    "lpad",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "mod",
+    "now",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "octet_length",
+    "percent_rank",
+    "rank",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "round",
+    "row_number",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "strpos",
+    "sum",
+    "transaction_timestamp",
+];
+const AGREEING_MORE: [&str; 8] = ["substr", "substring", "starts_with", "trunc", "translate", "trim", "upper", "sign"];
+
+struct Translation<'a> {
+    prefix: &'a str,
+    parameters: &'a [Value],
+    needs: Needs,
+    refusal: Option<Refusal>,
+}
+
+impl Translation<'_> {
+    fn refuse(&mut self, what: impl Into<String>) -> ControlFlow<()> {
+        self.refusal.get_or_insert(Refusal(format!("uses {}", what.into())));
+        ControlFlow::Break(())
+    }
+
+    fn function(&mut self, function: &Function) -> Result<Option<Expr>, String> {
+        let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
+        let own = name.starts_with(self.prefix) || matches!(name.as_str(), "numeric_divide" | "to_numeric" | "rounded");
+        if own {
+            return Ok(None);
+        }
+        if !AGREEING.contains(&name.as_str()) && !AGREEING_MORE.contains(&name.as_str()) {
+            return Err(format!("the function {name}, which the built-in evaluator does not run"));
+        }
+        let time = || call(&time_function(self.prefix), Vec::new());
+        Ok(match name.as_str() {
+            "now" | "current_timestamp" | "transaction_timestamp" => Some(time()),
+            "current_date" => Some(cast(time(), DataType::Date)),
+            "localtimestamp" => Some(cast(time(), DataType::Timestamp(None, sqlparser::ast::TimezoneInfo::None))),
+            "every" => Some(renamed(function, "bool_and")),
+            "mod" => match arguments(function).as_slice() {
+                [left, right] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                    left: Box::new(left.clone()),
+                    op: BinaryOperator::Modulo,
+                    right: Box::new(right.clone()),
+                }))),
+                _ => None,
+            },
+            "avg" => Some(average(function)),
+            _ => None,
+        })
+    }
+
+    fn any_of(&mut self, left: &Expr, right: &Expr) -> Option<Expr> {
+        let text = match right {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
+            Expr::Value(value) => match &value.value {
+                SqlValue::Placeholder(name) => {
+                    let number: usize = name.strip_prefix('$')?.parse().ok()?;
+                    self.needs.inlined = true;
+                    self.parameters.get(number.checked_sub(1)?)?.as_str()?.to_owned()
+                }
+                SqlValue::SingleQuotedString(text) => text.clone(),
+                _ => return None,
+            },
+            Expr::Array(array) => {
+                return Some(Expr::InList { expr: Box::new(left.clone()), list: array.elem.clone(), negated: false });
+            }
+            _ => return None,
+        };
+        let elements = array_elements(&text)?;
+        let list = elements
+            .into_iter()
+            .map(|element| Expr::value(element.map_or(SqlValue::Null, SqlValue::SingleQuotedString)));
+        let list: Vec<Expr> = list.collect();
+        if list.is_empty() {
+            return Some(Expr::value(SqlValue::Boolean(false)));
+        }
+        Some(Expr::InList { expr: Box::new(left.clone()), list, negated: false })
+    }
+}
+
+impl VisitorMut for Translation<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        let replacement = match expression {
+            Expr::Value(value) => match &value.value {
+                SqlValue::Placeholder(name) => {
+                    let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse().ok()) else {
+                        return self.refuse(format!("the parameter {name}"));
+                    };
+                    self.needs.parameters.insert(number);
+                    call(&parameter_function(self.prefix, number), Vec::new())
+                }
+                _ => return ControlFlow::Continue(()),
+            },
+            Expr::Function(function) => match self.function(function) {
+                Ok(Some(replacement)) => replacement,
+                Ok(None) => return ControlFlow::Continue(()),
+                Err(what) => return self.refuse(what),
+            },
+            Expr::BinaryOp { op, .. } if !is_plain(op) => return self.refuse(format!("the operator {op}")),
+            Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus | UnaryOperator::Not, .. } => {
+                return ControlFlow::Continue(());
+            }
+            Expr::UnaryOp { op, .. } => return self.refuse(format!("the operator {op}")),
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
+                match cast_meaning(expr, data_type) {
+                    Some(replacement) => replacement,
+                    None => return ControlFlow::Continue(()),
+                }
+            }
+            Expr::SimilarTo { .. }
+            | Expr::RLike { .. }
+            | Expr::JsonAccess { .. }
+            | Expr::Array(_)
+            | Expr::AllOp { .. } => {
+                return self.refuse(format!("the expression {expression}"));
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        *expression = replacement;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } = expression {
+            let (left, right) = (left.clone(), right.clone());
+            match self.any_of(&left, &right) {
+                Some(list) => *expression = list,
+                None => return self.refuse(format!("the expression {expression}")),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_plain(operator: &BinaryOperator) -> bool {
+    use BinaryOperator::{And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus, StringConcat};
+    matches!(
+        operator,
+        And | Divide | Eq | Gt | GtEq | Lt | LtEq | Minus | Modulo | Multiply | NotEq | Or | Plus | StringConcat
+    )
+}
+
+/// PostgreSQL rounds where the engine's casts cut off, and a plain `numeric` keeps every digit.
+fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
+    match data_type {
+        DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
+            Some(call("to_numeric", vec![inner.clone()]))
+        }
+        DataType::Int(None)
+        | DataType::Integer(None)
+        | DataType::BigInt(None)
+        | DataType::SmallInt(None)
+        | DataType::Int2(None)
+        | DataType::Int4(None)
+        | DataType::Int8(None)
+            if !matches!(inner, Expr::Value(_)) && !is_rounded(inner) =>
+        {
+            Some(cast(call("rounded", vec![inner.clone()]), data_type.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn is_rounded(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(function) if function.name.to_string() == "rounded")
+}
+
+/// `avg(x)` as `sum(x) / count(x)`, which is how PostgreSQL rounds it.
+fn average(function: &Function) -> Expr {
+    let part =
+        |name: &str| Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() });
+    call("numeric_divide", vec![part("sum"), nullif_zero(part("count"))])
+}
+
+fn nullif_zero(count: Expr) -> Expr {
+    call("nullif", vec![count, Expr::value(SqlValue::Number("0".to_owned(), false))])
+}
+
+fn renamed(function: &Function, name: &str) -> Expr {
+    Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() })
+}
+
+fn arguments(function: &Function) -> Vec<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let expression = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression.clone()),
+        _ => None,
+    };
+    list.args.iter().filter_map(expression).collect()
+}
+
+/// A call of one of the engine's functions.
+pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn cast(inner: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(inner), data_type, array: false, format: None }
+}
+
+/// The elements of a one-dimensional array's text, such as `{1,"a b",NULL}`.
+fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
+    let inner = text.strip_prefix('{')?.strip_suffix('}')?;
+    let mut elements = Vec::new();
+    let mut characters = inner.chars().peekable();
+    while characters.peek().is_some() {
+        let mut element = String::new();
+        let quoted = characters.next_if_eq(&'"').is_some();
+        loop {
+            match characters.next() {
+                Some('\\') => element.extend(characters.next()),
+                Some('"') if quoted => {
+                    characters.next_if_eq(&',');
+                    break;
+                }
+                Some(',') if !quoted => break,
+                Some('{') if !quoted => return None,
+                Some(character) => element.push(character),
+                None if quoted => return None,
+                None => break,
+            }
+        }
+        let is_null = !quoted && element.eq_ignore_ascii_case("null");
+        elements.push((!is_null).then_some(element));
+    }
+    Some(elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_read_as_postgresql_prints_them() {
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(array_elements("{1,2}"), Some(vec![text("1"), text("2")]));
+        assert_eq!(array_elements(r#"{"a, \"b\"",NULL,c}"#), Some(vec![text("a, \"b\""), None, text("c")]));
+        assert_eq!(array_elements("{}"), Some(vec![]));
+        assert_eq!(array_elements("{{1},{2}}"), None);
+    }
+}

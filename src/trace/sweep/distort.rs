@@ -1,0 +1,164 @@
+//! What depends on a value that is not known.
+//!
+//! The cells of unknown right value are distorted in the right world, in two ways, and the statement is run on each:
+//! whatever it then writes otherwise depends on them. The same is done for suspected cells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Sweep;
+use super::rerun::Effects;
+use super::touch::Touched;
+use crate::catalog::World;
+use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableSchema, Value};
+use crate::trace::reenact::{CompiledWrite, Effect, Execution};
+use crate::trace::worlds::RecordName;
+
+/// The columns of each record written that depend on cells of unknown, or suspected, value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sensitivity {
+    /// On cells of unknown value.
+    pub unknown: BTreeMap<RecordKey, BTreeSet<ColumnName>>,
+    /// On suspected cells.
+    pub suspected: BTreeMap<RecordKey, BTreeSet<ColumnName>>,
+}
+
+impl Sensitivity {
+    /// Whether nothing depends on anything unknown.
+    pub fn is_empty(&self) -> bool {
+        self.unknown.is_empty() && self.suspected.is_empty()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Distortion {
+    /// Another value, far away.
+    Shift,
+    /// NULL.
+    Null,
+}
+
+impl Sweep {
+    pub(super) async fn sensitivity(
+        &mut self,
+        write: &CompiledWrite,
+        execution: Execution<'_>,
+        touched: &Touched,
+        right: &Effects,
+    ) -> Sensitivity {
+        let mut sensitivity = Sensitivity::default();
+        if touched.unknown {
+            sensitivity.unknown =
+                self.depending(write, execution, touched, right, |difference| &difference.unknown).await;
+        }
+        if touched.suspected {
+            sensitivity.suspected =
+                self.depending(write, execution, touched, right, |difference| &difference.suspected).await;
+        }
+        sensitivity
+    }
+
+    async fn depending(
+        &mut self,
+        write: &CompiledWrite,
+        execution: Execution<'_>,
+        touched: &Touched,
+        right: &Effects,
+        cells: impl Fn(&crate::trace::worlds::Difference) -> &BTreeSet<ColumnName>,
+    ) -> BTreeMap<RecordKey, BTreeSet<ColumnName>> {
+        let records: BTreeSet<&RecordName> = touched.records.iter().collect();
+        let mut depending: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
+        for distortion in [Distortion::Shift, Distortion::Null] {
+            let mut restore: Vec<(RecordName, Option<Arc<Row>>)> = Vec::new();
+            for record in &records {
+                let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else {
+                    continue;
+                };
+                let Some(schema) = self.worlds.schema(&record.0) else { continue };
+                let right = self.worlds.row(World::Right, record).cloned();
+                if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
+                    table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, distortion))));
+                    restore.push(((*record).clone(), right));
+                }
+            }
+            let run = write.run(&mut self.worlds.tables, World::Right, execution).await;
+            for (record, right) in restore {
+                if let Some(table) = self.worlds.tables.table_mut(&record.0) {
+                    table.set_right(&record.1, right);
+                }
+            }
+            match run {
+                Ok((effects, _)) => note_differences(right, &effects, write, &mut depending),
+                // It fails on the distorted value: everything may depend on it.
+                Err(_) => {
+                    for key in right.keys() {
+                        depending.entry(key.clone()).or_default().extend(assigned(write));
+                    }
+                }
+            }
+        }
+        depending
+    }
+}
+
+fn assigned(write: &CompiledWrite) -> impl Iterator<Item = ColumnName> {
+    write.assigned().iter().map(|assigned| assigned.column.clone())
+}
+
+fn note_differences(
+    right: &Effects,
+    distorted: &Effects,
+    write: &CompiledWrite,
+    depending: &mut BTreeMap<RecordKey, BTreeSet<ColumnName>>,
+) {
+    for key in right.keys().chain(distorted.keys()) {
+        let columns: BTreeSet<ColumnName> = match (right.get(key), distorted.get(key)) {
+            (Some(Effect::Insert(one) | Effect::Update(one)), Some(Effect::Insert(other) | Effect::Update(other))) => {
+                one.iter()
+                    .filter(|(column, value)| other.get(column) != Some(value))
+                    .map(|(column, _)| column.clone())
+                    .collect()
+            }
+            (Some(Effect::Delete), Some(Effect::Delete)) => BTreeSet::new(),
+            // Whether the row is written at all depends on it.
+            _ => assigned(write).collect(),
+        };
+        if !columns.is_empty() {
+            depending.entry(key.clone()).or_default().extend(columns);
+        }
+    }
+}
+
+fn distorted(row: &Row, columns: &BTreeSet<ColumnName>, schema: &TableSchema, distortion: Distortion) -> Row {
+    let mut distorted = row.clone();
+    for column in columns {
+        let Some(known) = schema.column(column) else { continue };
+        if schema.key.contains(column) {
+            continue;
+        }
+        let value = match distortion {
+            Distortion::Null => Value::NULL,
+            Distortion::Shift => row.get(column).map_or(Value::NULL, |value| shifted(value, &known.column_type)),
+        };
+        distorted.set(column.clone(), value);
+    }
+    distorted
+}
+
+fn shifted(value: &Value, column_type: &ColumnType) -> Value {
+    let text = value.as_str().unwrap_or_default();
+    match column_type {
+        ColumnType::Boolean => Value::text(if text == "t" { "f" } else { "t" }),
+        ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Other(_) => Value::text(format!("{text}~")),
+        ColumnType::Date => Value::text("2999-12-31"),
+        ColumnType::Timestamp => Value::text("2999-12-31 23:59:59"),
+        ColumnType::TimestampTz => Value::text("2999-12-31 23:59:59+00"),
+        // Another digit in front: far away, and of the type's own scale.
+        _ => {
+            let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+            let first = if digits.starts_with('1') { "2" } else { "1" };
+            let rest = digits.get(1..).unwrap_or_default();
+            Value::text(format!("{sign}{first}{rest}"))
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! Judging the release's writes: which are wrong by a fault or a rule, and what they should have been.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Notes, Progress, Sweep, Target, carry, record_of, written_by};
+use crate::catalog::World;
+use crate::model::{ColumnName, Operation, RecordKey, Row, Step, TableName, TableSchema, Transaction, Value, Write};
+use crate::trace::blast_radius::{Role, WrittenBy};
+use crate::trace::error::TraceError;
+use crate::trace::reenact::Statements;
+use crate::trace::roots::{Fault, KeyQuery, RowProgram};
+use crate::trace::worlds::{Difference, RecordName};
+
+/// How a rule finds its violations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violating {
+    /// A predicate over a row of the table that is true for a violating row.
+    Predicate(String),
+    /// A query for the keys of the violating rows.
+    Query(String),
+}
+
+/// A rule as the sweep needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspectingRule {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its table.
+    pub table: TableName,
+    /// Its violations.
+    pub violating: Violating,
+    /// Every table that it looks at, its own included.
+    pub reads: BTreeSet<TableName>,
+    /// What its cells should hold.
+    pub expected: Vec<(ColumnName, String)>,
+    /// The cells to blame.
+    pub blamed: Vec<ColumnName>,
+}
+
+/// A fault as the sweep needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspectingFault {
+    /// Its table.
+    pub table: TableName,
+    /// The operations it is about.
+    pub operations: Vec<Operation>,
+    /// Which writes.
+    pub condition: String,
+    /// What they should have written; `None`: they should not have happened.
+    pub set: Option<Vec<(ColumnName, String)>>,
+}
+
+/// Which of the release's writes count as wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion<'a> {
+    /// Those that broke one of these rules.
+    Violating(&'a [SuspectingRule]),
+    /// Those that one of these faults describes.
+    Faults(&'a [SuspectingFault]),
+    /// Every one.
+    All,
+}
+
+struct Rule {
+    rule: SuspectingRule,
+    keys: KeyQuery,
+    expected: Option<RowProgram>,
+}
+
+/// Suspicions, planned.
+pub enum Judges {
+    /// See [`Suspicion::Violating`].
+    #[expect(private_interfaces, reason = "a planned rule is of use to the sweep alone")]
+    Rules(Vec<Rule>),
+    /// See [`Suspicion::Faults`].
+    Faults(Vec<Fault>),
+    /// See [`Suspicion::All`].
+    All,
+}
+
+impl Judges {
+    /// Plans them; a rule that cannot be evaluated over the history is a limit, a fault that cannot is an error.
+    ///
+    /// # Errors
+    /// A fault that cannot be evaluated.
+    pub async fn compile(
+        suspicion: &Suspicion<'_>,
+        statements: &mut Statements,
+        notes: &mut Notes,
+    ) -> Result<Judges, TraceError> {
+        let schemas = statements.schemas().clone();
+        match suspicion {
+            Suspicion::All => Ok(Judges::All),
+            Suspicion::Faults(faults) => {
+                let mut compiled = Vec::with_capacity(faults.len());
+                for fault in *faults {
+                    let schema = schemas.get(&fault.table).ok_or_else(|| TraceError::Evaluate {
+                        what: format!("the fault of {}", fault.table),
+                        reason: "the database has no such table".to_owned(),
+                    })?;
+                    let operations = fault.operations.clone();
+                    compiled.push(
+                        Fault::compile(statements, schema, operations, &fault.condition, fault.set.as_deref()).await?,
+                    );
+                }
+                Ok(Judges::Faults(compiled))
+            }
+            Suspicion::Violating(rules) => {
+                let mut compiled = Vec::with_capacity(rules.len());
+                for rule in *rules {
+                    let Some(schema) = schemas.get(&rule.table) else { continue };
+                    match compile_rule(rule, schema, statements).await {
+                        Ok(rule) => compiled.push(rule),
+                        Err(reason) => {
+                            notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id))
+                        }
+                    }
+                }
+                Ok(Judges::Rules(compiled))
+            }
+        }
+    }
+}
+
+async fn compile_rule(
+    rule: &SuspectingRule,
+    schema: &Arc<TableSchema>,
+    statements: &mut Statements,
+) -> Result<Rule, crate::trace::reenact::Refusal> {
+    if schema.key.is_empty() {
+        return Err(crate::trace::reenact::Refusal("is about a table without a key".to_owned()));
+    }
+    let keys = match &rule.violating {
+        Violating::Predicate(predicate) => KeyQuery::of_predicate(statements, schema, predicate).await?,
+        Violating::Query(query) => KeyQuery::of_query(statements, schema, query).await?,
+    };
+    let expressions: Vec<_> = rule
+        .expected
+        .iter()
+        .filter_map(|(column, text)| Some((text.clone(), column.clone(), schema.column(column)?.column_type.clone())))
+        .collect();
+    let expected = match expressions.is_empty() {
+        true => None,
+        false => Some(RowProgram::compile(statements, schema, &expressions).await?),
+    };
+    Ok(Rule { rule: rule.clone(), keys, expected })
+}
+
+/// What the rules say of one record that a transaction wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// The rules broken, by their place.
+    rules: BTreeSet<usize>,
+    /// The write to mend: its step, and its place in the step; `None` where the transaction did not write the record.
+    write: Option<(usize, usize)>,
+    /// The row as the statement leaves it in the right world, before it is mended.
+    written: Option<Arc<Row>>,
+    /// The right values found at the last attempt.
+    values: Option<Row>,
+}
+
+/// The records that a transaction made violate a rule.
+pub type Pins = BTreeMap<RecordName, Pin>;
+
+impl Sweep {
+    /// The records that violate a rule since this transaction's commit.
+    pub(super) async fn broken_rules(&mut self, transaction: &Transaction) -> Result<Pins, TraceError> {
+        let Judges::Rules(rules) = &self.judges else { return Ok(Pins::new()) };
+        let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
+        let concerned: Vec<usize> = (0..rules.len())
+            .filter(|place| rules[*place].rule.reads.iter().any(|table| tables.contains(table)))
+            .collect();
+        let mut pins = Pins::new();
+        if concerned.is_empty() {
+            return Ok(pins);
+        }
+        let before: BTreeMap<usize, Candidates> =
+            concerned.iter().map(|place| (*place, self.candidates_before(&rules[*place], transaction))).collect();
+        self.worlds.begin();
+        transaction.writes().for_each(|write| self.worlds.apply_actual(write));
+        let mut after: Vec<(usize, Vec<RecordKey>)> = Vec::new();
+        for place in &concerned {
+            let rule = &rules[*place];
+            let rows = before[place].after(rule, &mut self.worlds.tables);
+            let keys = rule.keys.run(&mut self.worlds.tables, rows, transaction.committed).await;
+            after.push((*place, keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?));
+        }
+        self.worlds.roll_back();
+        for (place, keys) in after {
+            if keys.is_empty() {
+                continue;
+            }
+            let rule = &rules[place];
+            let rows = match rule.rule.violating {
+                Violating::Predicate(_) => Some(rows_of(&self.worlds.tables, &rule.rule.table, &keys)),
+                Violating::Query(_) => None,
+            };
+            let already = rule.keys.run(&mut self.worlds.tables, rows, transaction.committed).await;
+            let already: BTreeSet<RecordKey> =
+                already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
+            for key in keys.into_iter().filter(|key| !already.contains(key)) {
+                let record = (rule.rule.table.clone(), key);
+                let pin = pins.entry(record.clone()).or_default();
+                pin.rules.insert(place);
+                pin.write = last_write(transaction, &record, &self.target);
+            }
+        }
+        Ok(pins)
+    }
+
+    /// The rows whose violation the transaction can have changed, as far as can be told before it.
+    fn candidates_before(&self, rule: &Rule, transaction: &Transaction) -> Candidates {
+        if matches!(rule.rule.violating, Violating::Query(_)) {
+            return Candidates::Query;
+        }
+        let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
+        let mut values: BTreeMap<ColumnName, BTreeSet<Value>> = BTreeMap::new();
+        for write in transaction.writes() {
+            if write.table == rule.rule.table {
+                keys.insert(write.key.clone());
+            }
+            if rule.rule.reads.contains(&write.table) {
+                let Some(ties) = rule.keys.ties(&write.table) else { return Candidates::EveryRow };
+                for (column, at_hand) in ties {
+                    let images = [write.value_before(&column), write.value_after(&column), write.key.get(&column)];
+                    values.entry(at_hand).or_default().extend(images.into_iter().flatten().cloned());
+                }
+            }
+        }
+        Candidates::Rows { keys, values }
+    }
+
+    /// Mends the writes of one step that are wrong.
+    pub(super) async fn judge_step(
+        &mut self,
+        transaction: &Transaction,
+        place: usize,
+        step: &Step,
+        pins: &mut Pins,
+        before: &BTreeMap<RecordName, Option<Arc<Row>>>,
+        progress: &mut Progress,
+    ) -> Result<(), TraceError> {
+        for (number, write) in step.writes.iter().enumerate() {
+            if !self.target.wrote(write) {
+                continue;
+            }
+            let record = record_of(write);
+            let before = before.get(&record).cloned().flatten();
+            let verdict = match &self.judges {
+                Judges::All => Some(without_the_write(write, before)),
+                Judges::Faults(_) => self.judged_by_faults(transaction, write, before).await?,
+                Judges::Rules(_) => match pins.get_mut(&record) {
+                    Some(pin) if pin.write == Some((place, number)) => {
+                        pin.written = self.worlds.row(World::Right, &record).cloned();
+                        Some(self.judged_by_rules(transaction, write, pin, before).await?)
+                    }
+                    _ => None,
+                },
+            };
+            if let Some(verdict) = verdict {
+                let rules = pins.get(&record).map(|pin| self.rule_ids(pin)).unwrap_or_default();
+                let written = WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
+                self.mend(&record, verdict, rules, written, progress);
+            }
+        }
+        Ok(())
+    }
+
+    async fn judged_by_faults(
+        &mut self,
+        transaction: &Transaction,
+        write: &Write,
+        before: Option<Arc<Row>>,
+    ) -> Result<Option<Verdict>, TraceError> {
+        let Judges::Faults(faults) = &self.judges else { return Ok(None) };
+        let record = record_of(write);
+        let mut verdict: Option<Verdict> = None;
+        for fault in
+            faults.iter().filter(|fault| fault.table == write.table && fault.operations.contains(&write.operation))
+        {
+            // Over the row as the statement leaves it in the right world; for a delete, over the row as it was.
+            let written = match write.operation {
+                Operation::Delete => before.clone(),
+                _ => self.worlds.row(World::Right, &record).cloned(),
+            };
+            let Some(row) = written else { continue };
+            let Some(set) = fault.judge(&mut self.worlds.tables, &row, before.as_deref(), transaction.started).await?
+            else {
+                continue;
+            };
+            if !fault.written {
+                return Ok(Some(without_write(write, before)));
+            }
+            let over = verdict.take().and_then(|verdict| verdict.row).unwrap_or(row);
+            verdict = Some(Verdict { row: Some(Arc::new(over.overlaid(&set))), unknown: BTreeSet::new() });
+        }
+        Ok(verdict)
+    }
+
+    async fn judged_by_rules(
+        &mut self,
+        transaction: &Transaction,
+        write: &Write,
+        pin: &Pin,
+        before: Option<Arc<Row>>,
+    ) -> Result<Verdict, TraceError> {
+        let record = record_of(write);
+        let row = self.worlds.row(World::Right, &record).cloned();
+        let (Some(row), Judges::Rules(rules)) = (row, &self.judges) else {
+            return Ok(without_the_write(write, before));
+        };
+        let mut mended = row.as_ref().clone();
+        let mut unknown = BTreeSet::new();
+        for place in &pin.rules {
+            let rule = &rules[*place];
+            match &rule.expected {
+                Some(program) => {
+                    let values = program.run(
+                        &mut self.worlds.tables,
+                        World::Right,
+                        &row,
+                        before.as_deref(),
+                        transaction.committed,
+                    );
+                    let values = values.await.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                    mended = mended.overlaid(&values);
+                }
+                None => {
+                    let schema = self.worlds.schema(&record.0);
+                    let key = schema.map(|schema| schema.key.clone()).unwrap_or_default();
+                    for column in rule.rule.blamed.iter().filter(|column| !key.contains(column)) {
+                        match before.as_ref().and_then(|before| before.get(column)) {
+                            Some(value) if write.operation == Operation::Update => {
+                                mended.set(column.clone(), value.clone())
+                            }
+                            _ => {
+                                unknown.insert(column.clone());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(values) = &pin.values {
+            mended = mended.overlaid(values);
+        }
+        Ok(Verdict { row: Some(Arc::new(mended)), unknown })
+    }
+
+    /// The record as it should stand; where that is not how it stands, a root.
+    fn mend(
+        &mut self,
+        record: &RecordName,
+        verdict: Verdict,
+        rules: BTreeSet<Arc<str>>,
+        written: WrittenBy,
+        progress: &mut Progress,
+    ) {
+        let actual = self.worlds.row(World::Actual, record).cloned();
+        let known_before = self.worlds.is_wrong(record);
+        self.worlds.set(record, actual.clone(), verdict.row.clone());
+        if verdict.row == actual && verdict.unknown.is_empty() {
+            if known_before {
+                self.worlds.set_unknown(record, BTreeSet::new());
+            }
+            return;
+        }
+        let difference = self.worlds.difference_or(record, || Difference {
+            role: Role::Root,
+            hops: 0,
+            rules: BTreeSet::new(),
+            written: written.clone(),
+            cause: None,
+            why: None,
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+        });
+        difference.role = Role::Root;
+        difference.hops = 0;
+        difference.cause = None;
+        difference.written = written;
+        difference.why = (!verdict.unknown.is_empty()).then(|| "no rule and no fault says what it should hold".into());
+        difference.rules.extend(rules);
+        self.worlds.set_unknown(record, verdict.unknown);
+        self.worlds.set_suspected(record, BTreeSet::new());
+        self.worlds.note_wrong(record);
+        progress.roots.push(record.clone());
+    }
+
+    /// Evaluates the rules' expectations again, now that the transaction is done; whether a pinned value moved.
+    pub(super) async fn settle(&mut self, transaction: &Transaction, pins: &mut Pins) -> Result<bool, TraceError> {
+        let Judges::Rules(rules) = &self.judges else { return Ok(false) };
+        let mut moved = false;
+        for (record, pin) in pins.iter_mut().filter(|(_, pin)| pin.write.is_some()) {
+            let (Some(written), Some(row)) = (&pin.written, self.worlds.row(World::Right, record).cloned()) else {
+                continue;
+            };
+            let mut values = Row::new();
+            for place in &pin.rules {
+                let rule = &rules[*place];
+                let Some(program) = &rule.expected else { continue };
+                let expected =
+                    program.run(&mut self.worlds.tables, World::Right, written, None, transaction.committed).await;
+                let expected = expected.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                values = values.overlaid(&expected);
+            }
+            if values.iter().any(|(column, value)| row.get(column) != Some(value)) {
+                moved = true;
+                pin.values = Some(values);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Records that the transaction made violate a rule without writing them.
+    pub(super) async fn unwritten_roots(
+        &mut self,
+        transaction: &Transaction,
+        pins: &Pins,
+        progress: &mut Progress,
+    ) -> Result<(), TraceError> {
+        for (record, pin) in pins.iter().filter(|(_, pin)| pin.write.is_none()) {
+            let Judges::Rules(rules) = &self.judges else { return Ok(()) };
+            let Some(row) = self.worlds.row(World::Right, record).cloned() else { continue };
+            let mut mended = row.as_ref().clone();
+            let mut unknown: BTreeSet<ColumnName> = BTreeSet::new();
+            for place in &pin.rules {
+                let rule = &rules[*place];
+                match &rule.expected {
+                    Some(program) => {
+                        let values =
+                            program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
+                        mended = mended
+                            .overlaid(&values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?);
+                    }
+                    None => unknown.extend(rule.rule.blamed.iter().cloned()),
+                }
+            }
+            let schema = self.worlds.schema(&record.0);
+            unknown.retain(|column| schema.as_ref().is_none_or(|schema| !schema.key.contains(column)));
+            let written = WrittenBy {
+                seq: None,
+                ts: transaction.committed,
+                tx: transaction.id.clone(),
+                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
+            };
+            let ids = self.rule_ids(pin);
+            self.mend(record, Verdict { row: Some(Arc::new(mended)), unknown }, ids, written, progress);
+        }
+        Ok(())
+    }
+
+    fn rule_ids(&self, pin: &Pin) -> BTreeSet<Arc<str>> {
+        let Judges::Rules(rules) = &self.judges else { return BTreeSet::new() };
+        pin.rules.iter().filter_map(|place| rules.get(*place)).map(|rule| rule.rule.id.clone()).collect()
+    }
+}
+
+/// What should stand instead of a write.
+struct Verdict {
+    row: Option<Arc<Row>>,
+    unknown: BTreeSet<ColumnName>,
+}
+
+/// As if the write had not happened.
+fn without_write(write: &Write, before: Option<Arc<Row>>) -> Verdict {
+    let row = match write.operation {
+        Operation::Insert => None,
+        _ => before,
+    };
+    Verdict { row, unknown: BTreeSet::new() }
+}
+
+/// A write that is wrong as a whole: the image before, or for an insert nothing that anybody knows.
+fn without_the_write(write: &Write, before: Option<Arc<Row>>) -> Verdict {
+    match write.operation {
+        Operation::Insert => {
+            let key: BTreeSet<ColumnName> = write.key.iter().map(|(column, _)| column.clone()).collect();
+            let unknown = carry::changed_columns(write).difference(&key).cloned().collect();
+            Verdict { row: write.after.clone().map(Arc::new), unknown }
+        }
+        _ => without_write(write, before),
+    }
+}
+
+enum Candidates {
+    /// The rule is a whole query.
+    Query,
+    /// Any row may be concerned.
+    EveryRow,
+    /// Rows of these keys, and rows with these values.
+    Rows { keys: BTreeSet<RecordKey>, values: BTreeMap<ColumnName, BTreeSet<Value>> },
+}
+
+impl Candidates {
+    /// The rows to look at once the transaction is applied; `None` for a whole query.
+    fn after(&self, rule: &Rule, tables: &mut crate::catalog::RollingTables) -> Option<Vec<Arc<Row>>> {
+        let table = &rule.rule.table;
+        match self {
+            Candidates::Query => None,
+            Candidates::EveryRow => {
+                Some(tables.table(table).map(|table| table.rows(World::Actual).cloned().collect()).unwrap_or_default())
+            }
+            Candidates::Rows { keys, values } => {
+                let mut keys = keys.clone();
+                for (column, values) in values {
+                    let Some(table) = tables.table_mut(table) else { continue };
+                    let key = table.schema().key.clone();
+                    keys.extend(table.rows_where(World::Actual, column, values).iter().filter_map(|row| row.key(&key)));
+                }
+                Some(rows_of(tables, table, &keys.into_iter().collect::<Vec<_>>()))
+            }
+        }
+    }
+}
+
+fn rows_of(tables: &crate::catalog::RollingTables, table: &TableName, keys: &[RecordKey]) -> Vec<Arc<Row>> {
+    let Some(table) = tables.table(table) else { return Vec::new() };
+    keys.iter().filter_map(|key| table.row(World::Actual, key).cloned()).collect()
+}
+
+/// The release's last write of a record in a transaction.
+fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<(usize, usize)> {
+    let steps = transaction.steps.iter().enumerate().rev();
+    steps
+        .flat_map(|(place, step)| {
+            step.writes.iter().enumerate().rev().map(move |(number, write)| (place, number, write))
+        })
+        .find(|(_, _, write)| target.wrote(write) && record_of(write) == *record)
+        .map(|(place, number, _)| (place, number))
+}
+
+fn evaluating(id: &str, reason: &str) -> TraceError {
+    TraceError::Evaluate { what: format!("the rule {id}"), reason: reason.to_owned() }
+}

@@ -1,0 +1,356 @@
+//! The sweep: from the release's first write through every commit since, in order, keeping the two worlds apart.
+//!
+//! For each statement, the first that applies: it touches nothing on which the worlds differ, and is carried; it can
+//! run again, and what it would have written against what it wrote is the new difference; it cannot, and what it set
+//! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
+
+mod carry;
+mod distort;
+mod judge;
+mod notes;
+mod rerun;
+mod touch;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+pub use judge::{Judges, SuspectingFault, SuspectingRule, Suspicion, Violating};
+pub use notes::{CarrierNotes, Notes};
+
+use super::blast_radius::{Cause, Role, WrittenBy};
+use super::error::TraceError;
+use super::reenact::{Compiled, Statements};
+use super::worlds::{Difference, RecordName, Worlds};
+use crate::catalog::{RollingTables, World};
+use crate::model::{ColumnName, Release, ReleaseName, Row, ServiceName, Step, Timestamp, TraceId, Transaction, Write};
+use crate::sql::Schemas;
+
+/// Which release is traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub release: ReleaseName,
+    /// Its service, where several services have a release of this name.
+    pub service: Option<ServiceName>,
+    /// Only its writes from this moment on.
+    pub from: Option<Timestamp>,
+    /// Only its writes before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Target {
+    /// Whether this release is the one.
+    pub fn is(&self, release: &Release) -> bool {
+        release.name == self.release
+            && (self.service.is_none() || release.service.is_none() || self.service == release.service)
+    }
+
+    /// Whether the release made the write.
+    pub fn wrote(&self, write: &Write) -> bool {
+        write.attribution.as_ref().is_some_and(|attribution| self.is(&attribution.release))
+            && self.from.is_none_or(|from| from <= write.ts)
+            && self.until.is_none_or(|until| write.ts < until)
+    }
+}
+
+/// Where a difference comes from: the affected record read, and how far it is from a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    cause: Cause,
+    hops: u32,
+}
+
+/// What a transaction has read so far.
+#[derive(Default)]
+struct Progress {
+    /// It read something that the right world would not have shown it.
+    diverged: Option<Origin>,
+    /// The records that a root write of this transaction made wrong.
+    roots: Vec<RecordName>,
+    /// Every write with the columns whose values may come from the application.
+    from_application: Vec<(RecordName, BTreeSet<ColumnName>, WrittenBy)>,
+}
+
+/// The two worlds on their way through time.
+pub struct Sweep {
+    worlds: Worlds,
+    statements: Statements,
+    target: Target,
+    judges: Judges,
+    notes: Notes,
+    /// Traces in which something affected was read.
+    diverged_traces: HashMap<TraceId, Origin>,
+}
+
+impl Sweep {
+    /// A sweep over tables as of just before the release's first write.
+    ///
+    /// # Errors
+    /// Rules or faults that cannot be evaluated.
+    pub async fn new(
+        tables: RollingTables,
+        schemas: &Schemas,
+        target: Target,
+        suspicion: &Suspicion<'_>,
+    ) -> Result<Sweep, TraceError> {
+        let mut statements = Statements::new(schemas.clone());
+        let mut notes = Notes::default();
+        let judges = Judges::compile(suspicion, &mut statements, &mut notes).await?;
+        Ok(Sweep { worlds: Worlds::new(tables), statements, target, judges, notes, diverged_traces: HashMap::new() })
+    }
+
+    /// Both worlds as they stand, and what was noted on the way.
+    pub fn finish(self) -> (Worlds, Notes) {
+        (self.worlds, self.notes)
+    }
+
+    /// One committed transaction.
+    ///
+    /// # Errors
+    /// A rule or fault that cannot be evaluated for one of its rows.
+    pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
+        let is_release = transaction.writes().any(|write| self.target.wrote(write));
+        if !is_release {
+            let mut progress = Progress::default();
+            return self.steps(transaction, &mut progress, None).await;
+        }
+        let mut pins = self.broken_rules(transaction).await?;
+        // A right value may depend on what the transaction writes later: run it again until nothing moves.
+        const ATTEMPTS: usize = 4;
+        for attempt in 1..=ATTEMPTS {
+            let kept_notes = self.notes.clone();
+            self.worlds.begin();
+            let mut progress = Progress::default();
+            self.steps(transaction, &mut progress, Some(&mut pins)).await?;
+            let moved = self.settle(transaction, &mut pins).await?;
+            if moved && attempt < ATTEMPTS {
+                self.worlds.roll_back();
+                self.notes = kept_notes;
+                continue;
+            }
+            self.worlds.keep();
+            self.unwritten_roots(transaction, &pins, &mut progress).await?;
+            self.suspect_the_rest(&progress);
+            break;
+        }
+        Ok(())
+    }
+
+    async fn steps(
+        &mut self,
+        transaction: &Transaction,
+        progress: &mut Progress,
+        mut pins: Option<&mut judge::Pins>,
+    ) -> Result<(), TraceError> {
+        for (place, step) in transaction.steps.iter().enumerate() {
+            self.notice_stated_reads(step, progress);
+            let before: BTreeMap<RecordName, Option<Arc<Row>>> = if pins.is_some() {
+                step.writes.iter().map(|write| self.right_before(write)).collect()
+            } else {
+                BTreeMap::new()
+            };
+            self.step(transaction, step, progress).await;
+            if let Some(pins) = pins.as_deref_mut() {
+                self.judge_step(transaction, place, step, pins, &before, progress).await?;
+            }
+            self.mark_diverged(step, progress).await;
+        }
+        Ok(())
+    }
+
+    fn right_before(&self, write: &Write) -> (RecordName, Option<Arc<Row>>) {
+        let record = record_of(write);
+        let old = self.old_record(write);
+        let row = self.worlds.row(World::Right, &old).cloned();
+        (record, row)
+    }
+
+    /// The record's name before the write: an update may change the key.
+    fn old_record(&self, write: &Write) -> RecordName {
+        let key = self.worlds.schema(&write.table).and_then(|schema| write.before.as_ref()?.key(&schema.key));
+        (write.table.clone(), key.unwrap_or_else(|| write.key.clone()))
+    }
+
+    async fn step(&mut self, transaction: &Transaction, step: &Step, progress: &mut Progress) {
+        if !self.worlds.any_affected() {
+            self.carry_all(&step.writes, None);
+            return;
+        }
+        let Some(statement) = &step.statement else {
+            self.unknown_statement(step, progress, "its SQL is not known");
+            return;
+        };
+        self.notes.executed(&statement.sql);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters).await;
+        match compiled.as_ref() {
+            Compiled::Write(write) => self.rerun_write(transaction, step, statement, write, progress).await,
+            Compiled::Read(query) => self.rerun_read(transaction, statement, query, progress).await,
+            Compiled::Nothing => self.carry_all(&step.writes, None),
+            Compiled::Refused { reason, tables } => {
+                let concerned = tables.is_empty() || tables.iter().any(|table| self.worlds.is_affected(table));
+                if !concerned {
+                    self.carry_all(&step.writes, None);
+                } else if step.writes.is_empty() {
+                    self.diverge_by_unknown_read(statement, tables, progress, &reason.to_string());
+                } else {
+                    self.affected_by_unknown(transaction, step, tables, &reason.to_string());
+                }
+            }
+        }
+    }
+
+    /// Records that an event says its write was computed from.
+    fn notice_stated_reads(&mut self, step: &Step, progress: &mut Progress) {
+        for write in &step.writes {
+            for read in &write.reads {
+                let record = (read.table.clone(), read.key.clone());
+                let reads =
+                    |column: &str| read.columns.is_empty() || read.columns.iter().any(|name| name.as_ref() == column);
+                if self.worlds.touches(&record, reads) {
+                    let origin = self.origin(&record, step.statement.as_ref().map(|statement| statement.sql.clone()));
+                    progress.diverged.get_or_insert(origin);
+                }
+            }
+            if let Some(origin) = write.trace.as_ref().and_then(|trace| self.diverged_traces.get(trace)) {
+                progress.diverged.get_or_insert(origin.clone());
+            }
+        }
+    }
+
+    fn origin(&self, record: &RecordName, statement: Option<Arc<str>>) -> Origin {
+        let hops = self.worlds.difference(record).map_or(0, |difference| difference.hops);
+        Origin {
+            cause: Cause { table: record.0.clone(), key: record.1.clone(), statement },
+            hops: hops.saturating_add(1),
+        }
+    }
+
+    /// After a transaction read something affected, what the application then writes may be computed from it.
+    async fn mark_diverged(&mut self, step: &Step, progress: &mut Progress) {
+        let columns = self.application_columns(step).await;
+        for (write, columns) in step.writes.iter().zip(columns) {
+            let record = record_of(write);
+            let written = written_by(write);
+            if let Some(origin) = &progress.diverged {
+                if let Some(trace) = &write.trace {
+                    self.diverged_traces.entry(trace.clone()).or_insert_with(|| origin.clone());
+                }
+                if !progress.roots.contains(&record) && !columns.is_empty() {
+                    self.possible(
+                        &record,
+                        columns.clone(),
+                        origin,
+                        written.clone(),
+                        "the transaction read an affected record before",
+                    );
+                }
+            }
+            progress.from_application.push((record, columns, written));
+        }
+    }
+
+    /// For each write of a step: the columns (not of the key) whose values the statement got from the application; for
+    /// an unknown statement every column that it changed.
+    async fn application_columns(&mut self, step: &Step) -> Vec<BTreeSet<ColumnName>> {
+        let compiled = match &step.statement {
+            Some(statement) => Some(self.statements.statement(&statement.sql, &statement.parameters).await),
+            None => None,
+        };
+        let of_write = |write: &Write| -> BTreeSet<ColumnName> {
+            let schema = self.worlds.schema(&write.table);
+            let not_key = |column: &ColumnName| schema.as_ref().is_none_or(|schema| !schema.key.contains(column));
+            match compiled.as_deref() {
+                Some(Compiled::Write(form)) if form.form.target == write.table => {
+                    let assigned = form.assigned().iter().filter(|assigned| assigned.from_application);
+                    assigned.map(|assigned| assigned.column.clone()).filter(not_key).collect()
+                }
+                Some(Compiled::Write(_)) => BTreeSet::new(),
+                _ => carry::changed_columns(write).into_iter().filter(not_key).collect(),
+            }
+        };
+        step.writes.iter().map(of_write).collect()
+    }
+
+    /// The record may be wrong in these columns, with no known right value.
+    fn possible(
+        &mut self,
+        record: &RecordName,
+        columns: BTreeSet<ColumnName>,
+        origin: &Origin,
+        written: WrittenBy,
+        why: &str,
+    ) {
+        let difference = self.worlds.difference_or(record, || Difference {
+            role: Role::Possible,
+            hops: origin.hops,
+            rules: BTreeSet::new(),
+            written,
+            cause: Some(origin.cause.clone()),
+            why: Some(why.into()),
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+        });
+        let unknown = difference.unknown.union(&columns).cloned().collect();
+        self.worlds.set_unknown(record, unknown);
+        self.worlds.note_wrong(record);
+    }
+
+    /// The other writes of a transaction of the release that wrote something wrong: the same code wrote them.
+    fn suspect_the_rest(&mut self, progress: &Progress) {
+        let Some(root) = progress.roots.first() else { return };
+        let origin = self.origin(root, None);
+        for (record, columns, written) in &progress.from_application {
+            if progress.roots.contains(record) || columns.is_empty() || self.worlds.is_wrong(record) {
+                continue;
+            }
+            self.suspected(
+                record,
+                columns.clone(),
+                &origin,
+                written.clone(),
+                "the release wrote something wrong in the same transaction",
+            );
+        }
+    }
+
+    fn suspected(
+        &mut self,
+        record: &RecordName,
+        columns: BTreeSet<ColumnName>,
+        origin: &Origin,
+        written: WrittenBy,
+        why: &str,
+    ) {
+        let difference = self.worlds.difference_or(record, || Difference {
+            role: Role::Possible,
+            hops: origin.hops,
+            rules: BTreeSet::new(),
+            written,
+            cause: Some(origin.cause.clone()),
+            why: Some(why.into()),
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+        });
+        let suspected = difference.suspected.union(&columns).cloned().collect();
+        self.worlds.set_suspected(record, suspected);
+    }
+}
+
+/// The record that a write is about.
+pub(super) fn record_of(write: &Write) -> RecordName {
+    (write.table.clone(), write.key.clone())
+}
+
+/// Who made the write.
+pub(super) fn written_by(write: &Write) -> WrittenBy {
+    WrittenBy {
+        seq: Some(write.seq),
+        ts: write.ts,
+        tx: None,
+        release: write.attribution.as_ref().map(|attribution| attribution.release.clone()),
+    }
+}

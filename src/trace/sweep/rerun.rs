@@ -1,0 +1,487 @@
+//! A statement run again: what it would have written in the right world, against what it did write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::distort::Sensitivity;
+use super::touch::Touched;
+use super::{Origin, Progress, Sweep, carry, record_of, written_by};
+use crate::catalog::World;
+use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Value, Write};
+use crate::trace::blast_radius::{Role, WrittenBy};
+use crate::trace::reenact::{CompiledQuery, CompiledWrite, Effect, Execution, Refusal};
+use crate::trace::worlds::{Difference, RecordName};
+
+/// What a statement does to each record in one world.
+pub(super) type Effects = BTreeMap<RecordKey, Effect>;
+
+impl Sweep {
+    /// A write of known SQL.
+    pub(super) async fn rerun_write(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        statement: &Statement,
+        write: &CompiledWrite,
+        progress: &mut Progress,
+    ) {
+        let assigned: BTreeSet<ColumnName> = write.assigned().iter().map(|assigned| assigned.column.clone()).collect();
+        let touched = self.touched(write.references(), &statement.parameters);
+        if touched.records.is_empty() {
+            let (own, others): (Vec<_>, Vec<_>) = step.writes.iter().partition(|one| one.table == write.form.target);
+            own.into_iter().for_each(|one| self.carry(one, (one.operation == Operation::Update).then_some(&assigned)));
+            others.into_iter().for_each(|one| self.carry(one, None));
+            return;
+        }
+        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
+        match self.both_worlds(step, write, execution, &touched).await {
+            Ok(outcome) => self.take_over(transaction, step, statement, write, &touched, outcome, progress),
+            Err(reason) => {
+                let tables: Vec<_> = write.references().map(|reference| reference.table.clone()).collect();
+                self.affected_by_unknown(transaction, step, &tables, &reason.to_string());
+            }
+        }
+    }
+
+    /// Runs the write over both worlds; refused where what it would do in the actual world is not what it did: then
+    /// something is at work that its SQL does not tell.
+    async fn both_worlds(
+        &mut self,
+        step: &Step,
+        write: &CompiledWrite,
+        execution: Execution<'_>,
+        touched: &Touched,
+    ) -> Result<Outcome, Refusal> {
+        let own: Vec<&Write> = step.writes.iter().filter(|one| one.table == write.form.target).collect();
+        let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
+        let (mut right, right_rows) = write.run(&mut self.worlds.tables, World::Right, execution).await?;
+        if !actual_rows.is_empty() || !right_rows.is_empty() {
+            name_rows(&own, actual_rows, &mut actual, right_rows, &mut right)?;
+        }
+        self.agrees(&own, &actual, write)?;
+        let sensitivity = self.sensitivity(write, execution, touched, &right).await;
+        Ok(Outcome { actual, right, sensitivity })
+    }
+
+    /// Whether the effects in the actual world are the writes that were recorded.
+    fn agrees(&self, own: &[&Write], actual: &Effects, write: &CompiledWrite) -> Result<(), Refusal> {
+        let differs = |what: String| Refusal(format!("did not do what its SQL says ({what})"));
+        if own.len() != actual.len() {
+            return Err(differs(format!("{} rows were written, {} by the SQL", own.len(), actual.len())));
+        }
+        for one in own {
+            let (_, old_key) = self.old_record(one);
+            let effect = actual.get(&old_key).or_else(|| actual.get(&one.key));
+            let agrees = match (effect, one.operation) {
+                (Some(Effect::Delete), Operation::Delete) => true,
+                (Some(Effect::Insert(row)), Operation::Insert) | (Some(Effect::Update(row)), Operation::Update) => {
+                    let after = one.after.as_ref();
+                    row.iter().all(|(column, value)| {
+                        after
+                            .and_then(|after| after.get(column))
+                            .or_else(|| one.key.get(column))
+                            .is_none_or(|written| written == value)
+                    })
+                }
+                _ => false,
+            };
+            if !agrees {
+                return Err(differs(format!("{} {} of {}", one.operation.as_str(), one.key, write.form.target)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the outcome over into both worlds.
+    #[expect(clippy::too_many_arguments, reason = "the statement with its place in the history, and what came of it")]
+    fn take_over(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        statement: &Statement,
+        write: &CompiledWrite,
+        touched: &Touched,
+        outcome: Outcome,
+        progress: &mut Progress,
+    ) {
+        let (own, others): (Vec<&Write>, Vec<&Write>) =
+            step.writes.iter().partition(|one| one.table == write.form.target);
+        let same_effects = outcome.actual == outcome.right && outcome.sensitivity.is_empty();
+        let changes = self.changes(&own, write, &outcome);
+        let mut differs = false;
+        for (key, change) in changes {
+            let record = (write.form.target.clone(), key);
+            let was_wrong = self.worlds.is_wrong(&record);
+            self.worlds.set(&record, change.actual, change.right);
+            self.after_rerun(&record, transaction, statement, &own, &change.columns, touched);
+            differs |= self.worlds.is_wrong(&record);
+            if self.worlds.is_wrong(&record) && !was_wrong {
+                self.notes.affected(&statement.sql);
+            }
+        }
+        // What the database did by itself: the same, unless the statement did something else.
+        for one in others {
+            self.carry(one, None);
+            if !same_effects && one.operation != Operation::Delete {
+                let columns = self.not_key(&one.table, carry::changed_columns(one));
+                if let Some(source) = touched.records.first() {
+                    let origin = self.origin(source, Some(statement.sql.clone()));
+                    let mut written = written_by(one);
+                    written.tx.clone_from(&transaction.id);
+                    self.possible(
+                        &record_of(one),
+                        columns,
+                        &origin,
+                        written,
+                        "a trigger or cascade of an affected statement wrote it",
+                    );
+                }
+            }
+        }
+        if write.form.returning
+            && differs
+            && let Some(source) = touched.records.first()
+        {
+            let origin = self.origin(source, Some(statement.sql.clone()));
+            progress.diverged.get_or_insert(origin);
+        }
+    }
+
+    /// Each record's rows after the statement, in both worlds.
+    fn changes(&self, own: &[&Write], write: &CompiledWrite, outcome: &Outcome) -> BTreeMap<RecordKey, Change> {
+        let target = &write.form.target;
+        let mut changes: BTreeMap<RecordKey, Change> = BTreeMap::new();
+        let by_old_key: BTreeMap<RecordKey, &Write> = own.iter().map(|one| (self.old_record(one).1, *one)).collect();
+        let keys: BTreeSet<&RecordKey> = outcome.actual.keys().chain(outcome.right.keys()).collect();
+        for key in keys {
+            let record = (target.clone(), key.clone());
+            let actual_before = self.worlds.row(World::Actual, &record).cloned();
+            let right_before = self.worlds.row(World::Right, &record).cloned();
+            let one = by_old_key.get(key).copied();
+            let actual = match one {
+                None => actual_before.clone(),
+                Some(one) if one.operation == Operation::Delete => None,
+                Some(one) => {
+                    let older = actual_before.as_deref().filter(|_| one.operation == Operation::Update);
+                    self.whole(one, older, one.after.as_ref())
+                }
+            };
+            let mut columns = Columns::default();
+            let right = match outcome.right.get(key) {
+                None => right_before.clone(),
+                Some(effect) => self.right_row(&record, effect, one, right_before.as_deref(), write, &mut columns),
+            };
+            columns.unknown.extend(outcome.sensitivity.unknown.get(key).into_iter().flatten().cloned());
+            columns.suspected.extend(outcome.sensitivity.suspected.get(key).into_iter().flatten().cloned());
+            columns.assigned.extend(write.assigned().iter().map(|assigned| assigned.column.clone()));
+            place(&mut changes, key, actual, right, columns, self, target);
+        }
+        changes
+    }
+
+    /// The row as the statement leaves it in the right world. Columns that the statement does not assign are those the
+    /// database gave in the actual world, where it wrote the record there too.
+    fn right_row(
+        &self,
+        record: &RecordName,
+        effect: &Effect,
+        one: Option<&Write>,
+        right_before: Option<&Row>,
+        write: &CompiledWrite,
+        columns: &mut Columns,
+    ) -> Option<Arc<Row>> {
+        let table = self.worlds.tables.table(&record.0)?;
+        match effect {
+            Effect::Delete => None,
+            Effect::Insert(row) => {
+                let given = one.and_then(|one| one.after.as_ref());
+                let row = given.map_or_else(|| row.clone(), |given| given.overlaid(row));
+                if one.is_none() {
+                    // Defaults of a row that was never written are not known.
+                    let missing = table.schema().columns.iter().filter(|column| row.get(&column.name).is_none());
+                    columns.unknown.extend(missing.map(|column| column.name.clone()));
+                }
+                let generated = table.schema().columns.iter().filter(|column| column.generated);
+                if given.is_some_and(|given| {
+                    crate::trace::worlds::differing(Some(&row), Some(given))
+                        .is_none_or(|differing| !differing.is_empty())
+                }) {
+                    columns.unknown.extend(generated.map(|column| column.name.clone()));
+                }
+                Some(Arc::new(table.whole(None, &row)))
+            }
+            Effect::Update(values) => {
+                let mut row = table.whole(right_before, values);
+                let assigned = |column: &ColumnName| {
+                    write.assigned().iter().any(|assigned| assigned.column == *column && !assigned.given)
+                };
+                if let Some(one) = one {
+                    let by_itself = carry::changed_columns(one).into_iter().filter(|column| !assigned(column));
+                    for column in by_itself {
+                        if let Some(value) = one.value_after(&column) {
+                            row.set(column.clone(), value.clone());
+                        }
+                        let differs = one.after.as_ref().is_none_or(|after| {
+                            values.iter().any(|(name, value)| after.get(name).is_some_and(|written| written != value))
+                        });
+                        let is_given =
+                            write.assigned().iter().any(|assigned| assigned.column == column && assigned.given);
+                        if differs && !is_given {
+                            columns.unknown.insert(column);
+                        }
+                    }
+                }
+                Some(Arc::new(row))
+            }
+        }
+    }
+
+    /// What is known of a record after a statement was run again on it.
+    fn after_rerun(
+        &mut self,
+        record: &RecordName,
+        transaction: &Transaction,
+        statement: &Statement,
+        own: &[&Write],
+        columns: &Columns,
+        touched: &Touched,
+    ) {
+        let exists =
+            self.worlds.row(World::Right, record).is_some() || self.worlds.row(World::Actual, record).is_some();
+        let kept = |known: &BTreeSet<ColumnName>| -> BTreeSet<ColumnName> {
+            if exists { known.difference(&columns.assigned).cloned().collect() } else { BTreeSet::new() }
+        };
+        let (mut unknown, mut suspected) = match self.worlds.difference(record) {
+            Some(difference) => (kept(&difference.unknown), kept(&difference.suspected)),
+            None => (BTreeSet::new(), BTreeSet::new()),
+        };
+        unknown.extend(columns.unknown.iter().cloned());
+        if statement.link == StatementLink::Ambiguous {
+            unknown.extend(self.worlds.differing_columns(record).unwrap_or_default());
+        }
+        suspected.extend(columns.suspected.difference(&unknown).cloned());
+        let known_wrong = self.worlds.tables.table(&record.0).is_some_and(|table| table.differs(&record.1));
+        if !known_wrong && unknown.is_empty() && suspected.is_empty() {
+            if self.worlds.difference(record).is_some() {
+                self.worlds.set_unknown(record, unknown);
+                self.worlds.set_suspected(record, suspected);
+            }
+            return;
+        }
+        let source = self.likeliest_source(record, touched);
+        let Origin { cause, hops } = self.origin(&source, Some(statement.sql.clone()));
+        let written = own.iter().find(|one| one.key == record.1).map_or_else(
+            || WrittenBy {
+                seq: None,
+                ts: transaction.committed,
+                tx: transaction.id.clone(),
+                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
+            },
+            |one| WrittenBy { tx: transaction.id.clone(), ..written_by(one) },
+        );
+        let role = if known_wrong { Role::Derived } else { Role::Possible };
+        let was_wrong = self.worlds.is_wrong(record);
+        let fresh = Difference {
+            role,
+            hops,
+            rules: BTreeSet::new(),
+            written: written.clone(),
+            cause: Some(cause.clone()),
+            why: None,
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+        };
+        let difference = self.worlds.difference_or(record, || fresh.clone());
+        let upgraded = known_wrong && difference.role == Role::Possible && source != *record;
+        if upgraded {
+            let kept = std::mem::take(&mut difference.last_wrong);
+            *difference = Difference {
+                last_wrong: kept,
+                unknown: difference.unknown.clone(),
+                suspected: difference.suspected.clone(),
+                ..fresh
+            };
+        }
+        if !unknown.is_empty() && !was_wrong {
+            difference.why.get_or_insert_with(|| "it was computed from a value that is not known".into());
+        }
+        self.worlds.set_unknown(record, unknown);
+        self.worlds.set_suspected(record, suspected);
+        self.worlds.note_wrong(record);
+    }
+
+    /// Of the affected records that the statement read: the record itself, else the one that shares most values with
+    /// the row written (its group, its foreign key).
+    fn likeliest_source(&self, record: &RecordName, touched: &Touched) -> RecordName {
+        const LOOKED_AT: usize = 256;
+        if touched.records.contains(record) && self.worlds.difference(record).is_some() {
+            return record.clone();
+        }
+        let row = self.worlds.row(World::Actual, record).or_else(|| self.worlds.row(World::Right, record));
+        let shared = |source: &&RecordName| {
+            let other = self.worlds.row(World::Actual, source).or_else(|| self.worlds.row(World::Right, source));
+            match (row, other) {
+                (Some(row), Some(other)) => row
+                    .iter()
+                    .filter(|(_, value)| !value.is_null() && other.iter().any(|(_, held)| held == *value))
+                    .count(),
+                _ => 0,
+            }
+        };
+        let sources = touched.records.iter().filter(|source| *source != record);
+        sources.take(LOOKED_AT).max_by_key(shared).or(touched.records.first()).unwrap_or(record).clone()
+    }
+
+    /// A query: where it returns something else in the right world, what its transaction writes later may be wrong.
+    pub(super) async fn rerun_read(
+        &mut self,
+        transaction: &Transaction,
+        statement: &Statement,
+        query: &CompiledQuery,
+        progress: &mut Progress,
+    ) {
+        if progress.diverged.is_some() {
+            return;
+        }
+        let touched = self.touched(query.references().iter(), &statement.parameters);
+        let Some(source) = touched.records.first().cloned() else { return };
+        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
+        let diverged = match self.results(query, execution).await {
+            Ok((actual, right)) => touched.unknown || actual != right,
+            Err(reason) => {
+                self.notes.inexact(&statement.sql, &reason.to_string());
+                true
+            }
+        };
+        if diverged {
+            progress.diverged = Some(self.origin(&source, Some(statement.sql.clone())));
+        }
+    }
+
+    async fn results(
+        &mut self,
+        query: &CompiledQuery,
+        execution: Execution<'_>,
+    ) -> Result<(Vec<String>, Vec<String>), Refusal> {
+        let actual = query.run(&mut self.worlds.tables, World::Actual, execution).await?;
+        let right = query.run(&mut self.worlds.tables, World::Right, execution).await?;
+        Ok((printed(&actual)?, printed(&right)?))
+    }
+}
+
+/// The rows as text, sorted: their order means nothing.
+fn printed(batches: &[RecordBatch]) -> Result<Vec<String>, Refusal> {
+    let refuse = |error: arrow::error::ArrowError| Refusal(error.to_string());
+    let options = FormatOptions::default().with_null("\u{0}");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<ArrayFormatter<'_>> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(refuse))
+            .collect::<Result<_, _>>()?;
+        for position in 0..batch.num_rows() {
+            let cells: Vec<String> = columns.iter().map(|column| column.value(position).to_string()).collect();
+            rows.push(cells.join("\u{1}"));
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}
+
+/// What came of running a write over both worlds.
+struct Outcome {
+    actual: Effects,
+    right: Effects,
+    sensitivity: Sensitivity,
+}
+
+/// Columns of one record after a statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Columns {
+    /// Given a value by the statement: what was unknown of them before is past.
+    assigned: BTreeSet<ColumnName>,
+    unknown: BTreeSet<ColumnName>,
+    suspected: BTreeSet<ColumnName>,
+}
+
+/// One record's rows after a statement.
+struct Change {
+    actual: Option<Arc<Row>>,
+    right: Option<Arc<Row>>,
+    columns: Columns,
+}
+
+/// A row goes where its key says in its world; where that is another key than before, the old one is vacated.
+fn place(
+    changes: &mut BTreeMap<RecordKey, Change>,
+    key: &RecordKey,
+    actual: Option<Arc<Row>>,
+    right: Option<Arc<Row>>,
+    columns: Columns,
+    sweep: &Sweep,
+    target: &crate::model::TableName,
+) {
+    let key_of = |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| row.key(&sweep.worlds.schema(target)?.key));
+    let (actual_key, right_key) = (key_of(&actual), key_of(&right));
+    let current = |key: &RecordKey, world| sweep.worlds.row(world, &(target.clone(), key.clone())).cloned();
+    let mut at = |key: &RecordKey, world: World, row: Option<Arc<Row>>| {
+        let change = changes.entry(key.clone()).or_insert_with(|| Change {
+            actual: current(key, World::Actual),
+            right: current(key, World::Right),
+            columns: Columns::default(),
+        });
+        match world {
+            World::Actual => change.actual = row,
+            World::Right => change.right = row,
+        }
+        change.columns.assigned.extend(columns.assigned.iter().cloned());
+        change.columns.unknown.extend(columns.unknown.iter().cloned());
+        change.columns.suspected.extend(columns.suspected.iter().cloned());
+    };
+    for (world, row, row_key) in [(World::Actual, actual, actual_key), (World::Right, right, right_key)] {
+        match row_key {
+            Some(row_key) if row_key != *key => {
+                at(key, world, None);
+                at(&row_key, world, row);
+            }
+            _ => at(key, world, row),
+        }
+    }
+}
+
+/// Rows of an insert whose key only the database could give: the n-th row proposed got the n-th key written.
+fn name_rows(
+    own: &[&Write],
+    actual_rows: Vec<Row>,
+    actual: &mut Effects,
+    right_rows: Vec<Row>,
+    right: &mut Effects,
+) -> Result<(), Refusal> {
+    if actual_rows.len() != own.len() || right_rows.len() != own.len() {
+        return Err(Refusal(
+            "inserts other rows in the right world, under keys that only the database could give".to_owned(),
+        ));
+    }
+    // Not in the order proposed: pair each written row with the proposed row that it holds.
+    let mut free: Vec<Option<(Row, Row)>> = actual_rows.into_iter().zip(right_rows).map(Some).collect();
+    for one in own {
+        let holds = |row: &Row| {
+            row.iter().all(|(column, value): (&ColumnName, &Value)| {
+                one.value_after(column).is_none_or(|written| written == value)
+            })
+        };
+        let slot = free.iter_mut().find(|pair| pair.as_ref().is_some_and(|(row, _)| holds(row)));
+        let Some((actual_row, right_row)) = slot.and_then(Option::take) else {
+            return Err(Refusal("did not insert the rows that its SQL says".to_owned()));
+        };
+        actual.insert(one.key.clone(), Effect::Insert(actual_row));
+        right.insert(one.key.clone(), Effect::Insert(right_row));
+    }
+    Ok(())
+}

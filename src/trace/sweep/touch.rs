@@ -1,0 +1,90 @@
+//! Whether a statement touches anything on which the worlds differ: for nearly every statement the answer is no, and
+//! costs a look at a few keys.
+
+use std::collections::BTreeSet;
+
+use super::Sweep;
+use crate::catalog::World;
+use crate::model::{RecordKey, Value};
+use crate::sql::TableReference;
+use crate::trace::reenact::constant_values;
+use crate::trace::worlds::RecordName;
+
+/// The affected records that a statement reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// In the order found.
+    pub records: Vec<RecordName>,
+    /// Whether one of them has a column of unknown right value that the statement reads.
+    pub unknown: bool,
+    /// Whether one of them has a suspected column that the statement reads.
+    pub suspected: bool,
+}
+
+impl Sweep {
+    /// The affected records that these references can read with these parameters.
+    pub(super) fn touched<'a>(
+        &mut self,
+        references: impl Iterator<Item = &'a TableReference>,
+        parameters: &[Value],
+    ) -> Touched {
+        let mut touched = Touched::default();
+        for reference in references {
+            if !self.worlds.is_affected(&reference.table) {
+                continue;
+            }
+            for key in self.candidates(reference, parameters) {
+                let record = (reference.table.clone(), key);
+                let reads = |column: &str| reference.columns.contains(column);
+                if !self.worlds.touches(&record, reads) {
+                    continue;
+                }
+                if let Some(difference) = self.worlds.difference(&record) {
+                    touched.unknown |= difference.unknown.iter().any(|column| reads(column));
+                    touched.suspected |= difference.suspected.iter().any(|column| reads(column));
+                }
+                touched.records.push(record);
+            }
+        }
+        touched
+    }
+
+    /// The affected records that a reference's constant bounds let through, in either world.
+    fn candidates(&mut self, reference: &TableReference, parameters: &[Value]) -> BTreeSet<RecordKey> {
+        let Some(schema) = self.worlds.schema(&reference.table) else { return BTreeSet::new() };
+        let tightest = reference
+            .bounds
+            .iter()
+            .filter_map(|bound| {
+                let column_type = &schema.column(&bound.column)?.column_type;
+                Some((bound.column.clone(), constant_values(bound, column_type, parameters)?))
+            })
+            .min_by_key(|(column, values)| ([column.clone()] != *schema.key, values.len()));
+        let Some((column, values)) = tightest else { return self.worlds.affected(&reference.table) };
+        let affected = |key: &RecordKey| self.worlds.touches(&(reference.table.clone(), key.clone()), |_| true);
+        // The bound's own column may be the one whose right value is not known: then it lets everything through.
+        if self.has_unknown(reference, &column) {
+            return self.worlds.affected(&reference.table);
+        }
+        if [column.clone()] == *schema.key {
+            let keys = values.into_iter().map(|value| RecordKey::new(vec![(column.clone(), value)]));
+            return keys.filter(affected).collect();
+        }
+        let mut keys = BTreeSet::new();
+        for world in [World::Actual, World::Right] {
+            if let Some(table) = self.worlds.tables.table_mut(&reference.table) {
+                keys.extend(table.rows_where(world, &column, &values).iter().filter_map(|row| row.key(&schema.key)));
+            }
+        }
+        keys.retain(|key| self.worlds.touches(&(reference.table.clone(), key.clone()), |_| true));
+        keys
+    }
+
+    fn has_unknown(&self, reference: &TableReference, column: &str) -> bool {
+        self.worlds.unknown_records(&reference.table).any(|record| {
+            self.worlds
+                .difference(&record)
+                .is_some_and(|difference| difference.unknown.iter().any(|name| name.as_ref() == column))
+        })
+    }
+}

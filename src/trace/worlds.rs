@@ -1,0 +1,284 @@
+//! Both worlds as of one commit, and what is known of every record on which they differ, or may.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::blast_radius::{Cause, Role, WrittenBy};
+use crate::catalog::{RollingTable, RollingTables, World};
+use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value, Write};
+
+/// A record's full name.
+pub type RecordName = (TableName, RecordKey);
+
+/// One column when it was last wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongCell {
+    /// What it was.
+    pub actual: Value,
+    /// What it should have been; `None` where that is not known.
+    pub right: Option<Value>,
+}
+
+/// What is known of a record on which the worlds differ, differed, or may differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// How it came to be affected.
+    pub role: Role,
+    /// Steps from a root.
+    pub hops: u32,
+    /// The rules it broke.
+    pub rules: BTreeSet<Arc<str>>,
+    /// The write that made it wrong.
+    pub written: WrittenBy,
+    /// The step before.
+    pub cause: Option<Cause>,
+    /// Why a value is not known, or may be wrong.
+    pub why: Option<Arc<str>>,
+    /// Columns whose right value is not known; the overlay holds their actual value.
+    pub unknown: BTreeSet<ColumnName>,
+    /// Columns that the application may have computed from something wrong, with no evidence that it did: listed as
+    /// possible, taken as right for what is computed from them.
+    pub suspected: BTreeSet<ColumnName>,
+    /// The columns as they were when last wrong.
+    pub last_wrong: BTreeMap<ColumnName, WrongCell>,
+    /// Whether the record existed in only one world when it was last wrong.
+    pub existence: bool,
+}
+
+struct Restore {
+    actual: Option<Arc<Row>>,
+    right: Option<Arc<Row>>,
+    difference: Option<Difference>,
+}
+
+/// The rolling tables with their differences.
+#[derive(Default)]
+pub struct Worlds {
+    /// The tables, both worlds.
+    pub tables: RollingTables,
+    differences: HashMap<RecordName, Difference>,
+    /// Records with columns of unknown right value.
+    unknown: BTreeMap<TableName, BTreeSet<RecordKey>>,
+    suspected: BTreeMap<TableName, BTreeSet<RecordKey>>,
+    /// While a transaction may have to be run again: what each record was before.
+    journal: Option<HashMap<RecordName, Restore>>,
+}
+
+impl Worlds {
+    /// Both worlds the same.
+    pub fn new(tables: RollingTables) -> Self {
+        Worlds { tables, ..Worlds::default() }
+    }
+
+    /// Whether the worlds differ, or may, on any record of the table.
+    pub fn is_affected(&self, table: &TableName) -> bool {
+        self.tables.table(table).is_some_and(RollingTable::has_overlay)
+            || self.unknown.get(table).is_some_and(|keys| !keys.is_empty())
+            || self.suspected.get(table).is_some_and(|keys| !keys.is_empty())
+    }
+
+    /// Whether the worlds differ, or may, on anything.
+    pub fn any_affected(&self) -> bool {
+        self.tables.iter().any(|(table, _)| self.is_affected(table))
+    }
+
+    /// What is known of a record.
+    pub fn difference(&self, record: &RecordName) -> Option<&Difference> {
+        self.differences.get(record)
+    }
+
+    /// Every record that is or was affected.
+    pub fn differences(&self) -> impl Iterator<Item = (&RecordName, &Difference)> {
+        self.differences.iter()
+    }
+
+    /// What is known of a record, to change; journalled.
+    pub fn difference_or(&mut self, record: &RecordName, new: impl FnOnce() -> Difference) -> &mut Difference {
+        self.remember(record);
+        self.differences.entry(record.clone()).or_insert_with(new)
+    }
+
+    /// The record in one world.
+    pub fn row(&self, world: World, record: &RecordName) -> Option<&Arc<Row>> {
+        self.tables.table(&record.0)?.row(world, &record.1)
+    }
+
+    /// Puts the record as it is now in both worlds.
+    pub fn set(&mut self, record: &RecordName, actual: Option<Arc<Row>>, right: Option<Arc<Row>>) {
+        self.remember(record);
+        if let Some(table) = self.tables.table_mut(&record.0) {
+            table.set_both(&record.1, actual, right);
+        }
+    }
+
+    /// Does a write in the actual world alone, to be rolled back: the right world has not followed.
+    pub fn apply_actual(&mut self, write: &Write) {
+        let key = self.schema(&write.table).and_then(|schema| write.before.as_ref()?.key(&schema.key));
+        let mut keys = vec![write.key.clone()];
+        keys.extend(key);
+        if write.operation == Operation::Truncate {
+            keys = self.tables.table(&write.table).map(|table| table.keys(World::Actual)).unwrap_or_default();
+        }
+        for key in keys {
+            self.remember(&(write.table.clone(), key));
+        }
+        self.tables.apply(write);
+    }
+
+    /// The columns on which the worlds differ now: `None` where the record exists in only one of them.
+    pub fn differing_columns(&self, record: &RecordName) -> Option<Vec<ColumnName>> {
+        differing(self.row(World::Actual, record).map(AsRef::as_ref), self.row(World::Right, record).map(AsRef::as_ref))
+    }
+
+    /// Whether the worlds differ on the record now, its values known or not.
+    pub fn is_wrong(&self, record: &RecordName) -> bool {
+        self.tables.table(&record.0).is_some_and(|table| table.differs(&record.1))
+            || self.differences.get(record).is_some_and(|difference| !difference.unknown.is_empty())
+    }
+
+    /// Whether the record is wrong, or suspected, in one of the columns that a reference reads.
+    pub fn touches(&self, record: &RecordName, reads: impl Fn(&str) -> bool) -> bool {
+        let in_difference = self.differences.get(record).is_some_and(|difference| {
+            difference.unknown.iter().chain(&difference.suspected).any(|column| reads(column))
+        });
+        in_difference
+            || self.tables.table(&record.0).is_some_and(|table| table.differs(&record.1))
+                && self.differing_columns(record).is_none_or(|columns| columns.iter().any(|column| reads(column)))
+    }
+
+    /// The affected records of a table: those on which the worlds differ, and those that may.
+    pub fn affected(&self, table: &TableName) -> BTreeSet<RecordKey> {
+        let Some(rolling) = self.tables.table(table) else { return BTreeSet::new() };
+        let key = &rolling.schema().key;
+        let mut keys: BTreeSet<RecordKey> =
+            rolling.overlay().filter_map(|(actual, right)| actual.or(right)?.key(key)).collect();
+        keys.extend(self.unknown.get(table).into_iter().flatten().cloned());
+        keys.extend(self.suspected.get(table).into_iter().flatten().cloned());
+        keys
+    }
+
+    /// The records of a table that have a column of unknown right value.
+    pub fn unknown_records(&self, table: &TableName) -> impl Iterator<Item = RecordName> {
+        self.unknown.get(table).into_iter().flatten().map(|key| (table.clone(), key.clone()))
+    }
+
+    /// Says which columns of a record have no known right value from now on.
+    pub fn set_unknown(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>) {
+        self.remember(record);
+        if let Some(difference) = self.differences.get_mut(record) {
+            difference.unknown = columns;
+        }
+        self.index(record);
+    }
+
+    /// Says which columns of a record are suspected from now on.
+    pub fn set_suspected(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>) {
+        self.remember(record);
+        if let Some(difference) = self.differences.get_mut(record) {
+            difference.suspected = columns;
+        }
+        self.index(record);
+    }
+
+    fn index(&mut self, record: &RecordName) {
+        let (unknown, suspected) = match self.differences.get(record) {
+            Some(difference) => (!difference.unknown.is_empty(), !difference.suspected.is_empty()),
+            None => (false, false),
+        };
+        for (index, belongs) in [(&mut self.unknown, unknown), (&mut self.suspected, suspected)] {
+            let keys = index.entry(record.0.clone()).or_default();
+            if belongs {
+                keys.insert(record.1.clone());
+            } else {
+                keys.remove(&record.1);
+            }
+        }
+    }
+
+    /// Notes the cells that are wrong now, so that a record healed later can still be shown as it was.
+    pub fn note_wrong(&mut self, record: &RecordName) {
+        let columns = self.differing_columns(record);
+        let actual = self.row(World::Actual, record).cloned();
+        let right = self.row(World::Right, record).cloned();
+        let schema = self.tables.table(&record.0).map(|table| table.schema().clone());
+        let Some(difference) = self.differences.get_mut(record) else { return };
+        let wrong: Vec<ColumnName> = match (&columns, &schema) {
+            (Some(columns), _) => columns.iter().chain(&difference.unknown).cloned().collect(),
+            (None, Some(schema)) => schema.columns.iter().map(|column| column.name.clone()).collect(),
+            (None, None) => Vec::new(),
+        };
+        if wrong.is_empty() {
+            return;
+        }
+        difference.existence = columns.is_none();
+        difference.last_wrong = wrong
+            .into_iter()
+            .map(|column| {
+                let value = |row: &Option<Arc<Row>>| row.as_ref().and_then(|row| row.get(&column).cloned());
+                let known = !difference.unknown.contains(&column);
+                let cell =
+                    WrongCell { actual: value(&actual).unwrap_or(Value::NULL), right: value(&right).filter(|_| known) };
+                (column, cell)
+            })
+            .collect();
+    }
+
+    /// From now on, every change can be taken back by [`Worlds::roll_back`].
+    pub fn begin(&mut self) {
+        self.journal = Some(HashMap::new());
+    }
+
+    /// The changes since [`Worlds::begin`] stand.
+    pub fn keep(&mut self) {
+        self.journal = None;
+    }
+
+    /// Takes back every change since [`Worlds::begin`].
+    pub fn roll_back(&mut self) {
+        for (record, restore) in self.journal.take().into_iter().flatten() {
+            if let Some(table) = self.tables.table_mut(&record.0) {
+                table.set_both(&record.1, restore.actual, restore.right);
+            }
+            match restore.difference {
+                Some(difference) => self.differences.insert(record.clone(), difference),
+                None => self.differences.remove(&record),
+            };
+            self.index(&record);
+        }
+    }
+
+    fn remember(&mut self, record: &RecordName) {
+        if self.journal.as_ref().is_none_or(|journal| journal.contains_key(record)) {
+            return;
+        }
+        let restore = Restore {
+            actual: self.row(World::Actual, record).cloned(),
+            right: self.row(World::Right, record).cloned(),
+            difference: self.differences.get(record).cloned(),
+        };
+        if let Some(journal) = &mut self.journal {
+            journal.insert(record.clone(), restore);
+        }
+    }
+
+    /// The shape of a table.
+    pub fn schema(&self, table: &TableName) -> Option<Arc<TableSchema>> {
+        self.tables.table(table).map(|table| table.schema().clone())
+    }
+}
+
+/// The columns on which two rows differ; `None` where only one of them exists.
+pub fn differing(actual: Option<&Row>, right: Option<&Row>) -> Option<Vec<ColumnName>> {
+    match (actual, right) {
+        (None, None) => Some(Vec::new()),
+        (Some(actual), Some(right)) => Some(
+            actual
+                .iter()
+                .enumerate()
+                .filter(|(position, (column, value))| right.get_at(*position, column) != Some(value))
+                .map(|(_, (column, _))| column.clone())
+                .collect(),
+        ),
+        _ => None,
+    }
+}
