@@ -1,4 +1,4 @@
-//! Outside bytes → model. One file per format, one line in [`format`] where it is registered.
+//! Outside bytes → model. One file per format, one line in `format.rs` where it is registered.
 //!
 //! In: an [`Input`] (a file, standard input; plain, `.gz` or `.zst`). Out: [`crate::model::Recording`]s, handed to a
 //! sink a batch at a time, so that an input of any size passes through bounded memory. A line that cannot be read

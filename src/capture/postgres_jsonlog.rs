@@ -247,10 +247,12 @@ mod tests {
             ("FEHLER", "Division durch Null", serde_json::json!({})),
             ("LOG", "statement: SELECT 2", serde_json::json!({"session_id": null})),
             ("ERROR", "boom", serde_json::json!({"backend_type": "parallel worker", "statement": "SELECT"})),
+            ("LOG", "elapsed: 12 ms", serde_json::json!({"context": "PL/pgSQL function f() line 1 at RAISE"})),
         ]);
         assert_eq!(events, []);
-        assert_eq!(outcomes[0], Ok(LineOutcome::Ignored));
-        assert_eq!(outcomes[6], Ok(LineOutcome::Ignored));
+        for idle_talk in [0, 6, 7] {
+            assert_eq!(outcomes[idle_talk], Ok(LineOutcome::Ignored));
+        }
         for (outcome, reason) in outcomes[1..6].iter().zip([
             "log_timezone = 'UTC'",
             "parameter $1 cannot be read",

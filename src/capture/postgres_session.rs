@@ -91,6 +91,10 @@ impl Sessions {
     }
 
     fn logged(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
+        // Said from inside a statement (RAISE LOG, auto_explain), whatever it looks like.
+        if line.context.is_some() {
+            return Ok(LineOutcome::Ignored);
+        }
         match Message::parse(&line.message) {
             Message::Begins { sql } => {
                 let time = parse_log_time(&line.time)?;

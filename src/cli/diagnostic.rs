@@ -37,6 +37,7 @@ pub struct Failure {
 struct Place {
     source: SourceLine,
     label: String,
+    help: Option<String>,
 }
 
 impl Failure {
@@ -51,9 +52,9 @@ impl Failure {
         self
     }
 
-    /// With a place to show, and what is wrong there; a failure may have several.
-    pub fn at(mut self, source: SourceLine, label: impl fmt::Display) -> Self {
-        self.places.push(Place { source, label: label.to_string() });
+    /// With a place to show, what is wrong there, and what to write instead; a failure may have several.
+    pub fn at(mut self, source: SourceLine, label: impl fmt::Display, help: Option<&str>) -> Self {
+        self.places.push(Place { source, label: label.to_string(), help: help.map(str::to_owned) });
         self
     }
 
@@ -104,6 +105,10 @@ impl fmt::Display for Place {
 impl std::error::Error for Place {}
 
 impl Diagnostic for Place {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
     fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&self.source)
     }
@@ -172,15 +177,17 @@ mod tests {
     fn a_mistake_is_shown_where_it_stands() {
         let source =
             SourceLine { file: "rules/shop.yaml".to_owned(), line: 12, column: 5, text: "    colum: total".to_owned() };
-        let failure =
-            Failure::new("read rules/shop.yaml").at(source, "unknown key 'colum'").with_help("Write columns.");
+        let failure = Failure::new("read rules/shop.yaml")
+            .at(source, "unknown key 'colum'", Some("Did you mean columns?"))
+            .with_help("See docs/rules.md.");
         let text = failure.rendered(false);
         for part in [
             "failed to read rules/shop.yaml",
             "rules/shop.yaml:12",
             "12 │     colum: total",
             "unknown key 'colum'",
-            "Write columns.",
+            "Did you mean columns?",
+            "See docs/rules.md.",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }

@@ -3,7 +3,10 @@
 pub mod arguments;
 pub mod commands;
 pub mod diagnostic;
+mod failures;
+pub mod investigation;
 pub mod output;
+pub mod recorded;
 
 use std::io::Write;
 use std::process::ExitCode;

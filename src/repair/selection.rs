@@ -44,9 +44,13 @@ pub(super) fn decide(record: &AffectedRecord, schema: Option<&TableSchema>, opti
     if record.key.iter().len() == 0 || record.key.iter().any(|(_, value)| value.is_null()) {
         return left(record, options, "no key tells this row from others");
     }
-    // The trace's own doubts count, save where they are about some columns of a live record: the others are repaired.
+    // The trace's own doubts count, save where they are about single columns: those are looked at one by one.
     let all_known = record.columns.iter().all(|column| is_known(column, record.role));
-    let by_column = record.state == RecordState::Live && (record.role == Role::Possible || !all_known);
+    let by_column = match record.state {
+        RecordState::Extra => false,
+        RecordState::Live => record.role == Role::Possible || !all_known,
+        _ => !all_known,
+    };
     if record.repair == RepairAction::Manual && !by_column {
         return left(record, options, "the trace leaves this record to a person");
     }
@@ -196,4 +200,135 @@ fn delete(record: &AffectedRecord, schema: &TableSchema, options: &RepairOptions
 
 fn position(schema: &TableSchema, column: &str) -> Option<usize> {
     schema.columns.iter().position(|declared| declared.name.as_ref() == column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ColumnType, RecordKey, Row, TableSettings, TableSettingsByName, Timestamp};
+    use crate::trace::WrittenBy;
+
+    fn schema() -> TableSchema {
+        let column = |name: &str, generated| Column {
+            name: name.into(),
+            column_type: ColumnType::Text,
+            not_null: false,
+            generated,
+        };
+        TableSchema {
+            name: TableName::new("public", "orders"),
+            columns: vec![column("id", false), column("total", false), column("note", false), column("sum", true)],
+            key: vec!["id".into()],
+            foreign_keys: vec![],
+        }
+    }
+
+    fn affected(name: &str, current: &str, expected: Option<&str>, exact: bool) -> AffectedColumn {
+        let expected = expected.map(Value::text);
+        AffectedColumn { name: name.into(), current: Value::text(current), expected, exact }
+    }
+
+    fn record(role: Role, state: RecordState, columns: Vec<AffectedColumn>) -> AffectedRecord {
+        AffectedRecord {
+            table: TableName::new("public", "orders"),
+            key: RecordKey::new(vec![("id".into(), Value::text("1"))]),
+            role,
+            state,
+            columns,
+            hops: 0,
+            rules: vec![],
+            written: WrittenBy { seq: None, ts: Timestamp::from_micros(0), tx: None, release: None },
+            cause: None,
+            repair: RepairAction::Update,
+            why: None,
+            current_row: None,
+            subject: None,
+            external: false,
+        }
+    }
+
+    /// What is changed, and what a person is told.
+    fn decided(record: &AffectedRecord, include_possible: bool) -> (Option<String>, Option<String>) {
+        let personal = TableSettings { personal: vec!["note".into()], ..TableSettings::default() };
+        let settings = TableSettingsByName::from([(record.table.clone(), personal)]);
+        let options = RepairOptions { include_possible, ..RepairOptions::new(&settings) };
+        let Decision { change, manual } = decide(record, Some(&schema()), &options);
+        let cells = |cells: Vec<(ColumnName, Value)>| {
+            cells.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        let change =
+            change.map(|change| format!("{} {}→{}", change.kind.as_str(), cells(change.found), cells(change.right)));
+        (change, manual.map(|manual| manual.why))
+    }
+
+    #[test]
+    fn only_exact_values_of_writable_columns_are_set() {
+        let wrong = vec![
+            affected("sum", "9", Some("1"), true),
+            affected("note", "eve", Some("bob"), true),
+            affected("total", "9", Some("1"), true),
+        ];
+        let (change, manual) = decided(&record(Role::Root, RecordState::Live, wrong), false);
+        assert_eq!(change.as_deref(), Some("update total=9→total=1"));
+        assert_eq!(manual.as_deref(), Some(PERSONAL));
+        let mut partly = record(
+            Role::Derived,
+            RecordState::Live,
+            vec![affected("total", "9", Some("1"), true), affected("gone", "9", Some("1"), true)],
+        );
+        partly.repair = RepairAction::Manual;
+        assert_eq!(decided(&partly, false).0, None, "the trace doubts a record all of whose columns are known");
+        partly.columns[1].expected = None;
+        let (change, manual) = decided(&partly, false);
+        assert_eq!(change.as_deref(), Some("update total=9→total=1"));
+        assert_eq!(manual.as_deref(), Some("gone is not a column of the table"));
+        let guessed = record(Role::Derived, RecordState::Live, vec![affected("total", "9", Some("1"), false)]);
+        assert_eq!(decided(&guessed, false), (None, Some("the right total is not known".to_owned())));
+        let key = record(Role::Root, RecordState::Live, vec![affected("id", "1", Some("2"), true)]);
+        assert_eq!(decided(&key, false), (None, Some("id is part of the key".to_owned())));
+    }
+
+    #[test]
+    fn possible_records_are_repaired_only_when_asked_for() {
+        let possible = record(Role::Possible, RecordState::Live, vec![affected("total", "9", Some("1"), false)]);
+        assert!(matches!(decided(&possible, false), (None, Some(why)) if why.starts_with("only possible")));
+        assert_eq!(decided(&possible, true), (Some("update total=9→total=1".to_owned()), None));
+    }
+
+    #[test]
+    fn what_is_right_now_or_external_is_never_changed() {
+        let wrong = || vec![affected("total", "9", Some("1"), true)];
+        for state in [RecordState::Healed, RecordState::Gone] {
+            assert_eq!(decided(&record(Role::Root, state, wrong()), false), (None, None));
+        }
+        assert_eq!(decided(&record(Role::Suspect, RecordState::Live, wrong()), true), (None, None));
+        let mut external = record(Role::Root, RecordState::Healed, wrong());
+        external.external = true;
+        assert!(matches!(decided(&external, true), (None, Some(why)) if why.contains("external")));
+        let mut keyless = record(Role::Root, RecordState::Live, wrong());
+        keyless.key = RecordKey::new(vec![("id".into(), Value::NULL)]);
+        assert!(matches!(decided(&keyless, true), (None, Some(why)) if why.contains("no key")));
+    }
+
+    #[test]
+    fn rows_are_added_and_deleted_only_when_wholly_known() {
+        let known = vec![affected("total", "", Some("1"), true), affected("note", "", None, true)];
+        let (change, manual) = decided(&record(Role::Root, RecordState::Missing, known.clone()), false);
+        assert_eq!((change, manual.as_deref()), (None, Some("the right note is not known")));
+        let mut missing = record(Role::Root, RecordState::Missing, known);
+        missing.columns[1].expected = Some(Value::NULL);
+        // A computed column that is not known does not matter; an empty personal one gives nothing away.
+        missing.columns.push(affected("sum", "", None, false));
+        missing.repair = RepairAction::Manual;
+        assert_eq!(decided(&missing, false).0.as_deref(), Some("insert →id=1,total=1,note=NULL"));
+        missing.columns[1].expected = Some(Value::text("eve"));
+        assert_eq!(decided(&missing, false), (None, Some(PERSONAL.to_owned())));
+
+        let mut extra = record(Role::Root, RecordState::Extra, vec![]);
+        assert!(matches!(decided(&extra, false), (None, Some(why)) if why.contains("nothing could guard")));
+        extra.current_row = Some(Row::from_iter([("id".into(), Value::text("1")), ("total".into(), Value::NULL)]));
+        assert_eq!(decided(&extra, false).0.as_deref(), Some("delete id=1,total=NULL→"));
+        extra.repair = RepairAction::Manual;
+        assert!(matches!(decided(&extra, false), (None, Some(_))));
+    }
 }

@@ -160,3 +160,28 @@ fn statements<'a>(report: &Report<'a>) -> Vec<Statement<'a>> {
     };
     report.blast_radius.statements.iter().map(statement).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn the_document_is_the_contracts() {
+        let (found, schemas, settings) = (sample::blast_radius(), sample::schemas(), sample::settings());
+        let mut json = Vec::new();
+        write_json(&Report::new(&found, &schemas, &settings), &mut json).expect("a vector takes everything");
+        insta::assert_snapshot!(String::from_utf8(json).expect("JSON is UTF-8"));
+    }
+
+    #[test]
+    fn a_clean_release_has_nulls_and_empty_lists() {
+        let (found, schemas, settings) = (sample::clean(), sample::schemas(), sample::settings());
+        let report = Report::new(&found, &schemas, &settings);
+        assert!(report.is_clean());
+        let document = serde_json::to_value(document(&report)).expect("the document is JSON");
+        assert_eq!(document["onset"], serde_json::Value::Null);
+        assert_eq!(document["records"], serde_json::json!([]));
+        assert_eq!(document["writes"]["total"], serde_json::json!(12_346));
+    }
+}

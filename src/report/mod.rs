@@ -11,6 +11,8 @@ mod json;
 mod record;
 pub mod records;
 mod repair;
+#[cfg(test)]
+mod sample;
 mod summary;
 mod text;
 
@@ -19,5 +21,5 @@ pub use error::ReportError;
 pub use json::{LISTED_RECORDS, write_json};
 pub use record::{ReportedCause, ReportedColumn, ReportedKey, ReportedRecord, ReportedWrite};
 pub use repair::{write_repair_json, write_repair_text};
-pub use summary::{RepairSummary, Report, SubjectSummary, Summary, TableSummary};
+pub use summary::{Report, SubjectSummary, Summary, TableSummary};
 pub use text::{TextOptions, write_text};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::difference::{ColumnDifference, DecimalSum};
 use super::record::{ReportedRecord, TableContext};
 use crate::model::{Column, ColumnName, TableName, TableSchema, TableSettingsByName, Value};
-use crate::trace::{AffectedRecord, BlastRadius, RecordState, RepairAction, Role};
+use crate::repair::{RepairOptions, RepairPlan, plan};
+use crate::trace::{AffectedRecord, BlastRadius, RecordState, Role};
 
 /// The totals of the contract's `summary`. Suspects count nowhere else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,19 +60,6 @@ pub struct SubjectSummary {
     pub count: u64,
 }
 
-/// What a repair would do with the affected records, as the trace sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RepairSummary {
-    /// Rows to update.
-    pub update: u64,
-    /// Rows to insert.
-    pub insert: u64,
-    /// Rows to delete.
-    pub delete: u64,
-    /// Records that a person must decide.
-    pub manual: u64,
-}
-
 /// Everything the renderers print.
 pub struct Report<'a> {
     /// What the trace found.
@@ -86,8 +74,6 @@ pub struct Report<'a> {
     pub subjects: Vec<SubjectSummary>,
     /// How far numeric columns are off now, those that cancel out included.
     pub differences: Vec<ColumnDifference>,
-    /// What a repair would do.
-    pub repairs: RepairSummary,
     schemas: &'a BTreeMap<TableName, Arc<TableSchema>>,
     settings: &'a TableSettingsByName,
 }
@@ -106,7 +92,6 @@ impl<'a> Report<'a> {
             states: BTreeMap::new(),
             subjects: Vec::new(),
             differences: Vec::new(),
-            repairs: RepairSummary::default(),
             schemas,
             settings,
         };
@@ -127,6 +112,11 @@ impl<'a> Report<'a> {
             };
             (record, ReportedRecord::new(record, context))
         })
+    }
+
+    /// What a repair would do, were it asked for now with its defaults.
+    pub fn repair_plan(&self) -> RepairPlan {
+        plan(self.blast_radius, self.schemas, RepairOptions::new(self.settings))
     }
 
     /// Whether nothing was found: the exit status is 0.
@@ -173,13 +163,6 @@ impl<'a> Report<'a> {
             self.summary.healed += u64::from(record.state == RecordState::Healed);
             self.summary.external += u64::from(record.external);
             *self.states.entry(record.state).or_default() += 1;
-            match record.repair {
-                RepairAction::Update => self.repairs.update += 1,
-                RepairAction::Insert => self.repairs.insert += 1,
-                RepairAction::Delete => self.repairs.delete += 1,
-                RepairAction::Manual => self.repairs.manual += 1,
-                RepairAction::None => {}
-            }
         }
         self.tables = tables.into_values().collect();
         self.tables.sort_by(|one, other| (one.depth, &one.table).cmp(&(other.depth, &other.table)));

@@ -281,10 +281,10 @@ mod tests {
             table.writer.commit().await.expect("committed");
         }
         drop(ingestion);
-        assert_eq!(store.writes().await.expect("read"), [kept.clone()]);
+        assert_eq!(store.writes().await.expect("read"), std::slice::from_ref(&kept));
 
         let mut store = reopened(&store).await;
-        assert_eq!(store.writes().await.expect("read"), [kept.clone()]);
+        assert_eq!(store.writes().await.expect("read"), std::slice::from_ref(&kept));
         let again = lost[1].clone();
         let appended = store.append(&recording(vec![again.clone()])).await.expect("stored");
         assert_eq!(appended.writes, 1, "what was cut off is new");

@@ -159,9 +159,9 @@ mod tests {
             Just(Value::NULL),
             Just(Value::text("")),
             Just(Value::text("NULL")),
-            "[0-9]{1,30}\\.[0-9]{2}".prop_map(|text| Value::text(text)),
-            "\\PC*".prop_map(|text| Value::text(text)),
-            "['\"\\\\\n\t\u{0}\u{2028}é中🦀]*".prop_map(|text| Value::text(text)),
+            "[0-9]{1,30}\\.[0-9]{2}".prop_map(Value::text),
+            "\\PC*".prop_map(Value::text),
+            "['\"\\\\\n\t\u{0}\u{2028}é中🦀]*".prop_map(Value::text),
         ]
     }
 

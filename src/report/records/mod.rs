@@ -38,7 +38,52 @@ pub fn format_of(path: &Path) -> Result<&'static RecordsFormat, ReportError> {
 
 #[cfg(test)]
 mod tests {
+    use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use arrow::array::{Array, AsArray};
+
     use super::*;
+    use crate::report::sample;
+
+    fn written(ending: &str) -> Vec<u8> {
+        let (found, schemas, settings) = (sample::blast_radius(), sample::schemas(), sample::settings());
+        let path = format!("records.{ending}");
+        let format = format_of(Path::new(&path)).expect("the ending is known");
+        let mut bytes = Vec::new();
+        (format.write)(&Report::new(&found, &schemas, &settings), &mut bytes).expect("a vector takes everything");
+        assert!(!bytes.windows(11).any(|window| window == b"example.org"), "a personal value is in {path}");
+        bytes
+    }
+
+    #[test]
+    fn every_record_is_a_line() {
+        let lines = String::from_utf8(written("ndjson")).expect("JSON is UTF-8");
+        assert_eq!(lines.lines().count(), 6);
+        let first = r#"{"table":"public.orders","key":{"id":17},"role":"root","state":"live","columns":[{"name":"total","current":"1000.00","expected":"10.00","exact":true},{"name":"email","exact":true,"personal":true},{"name":"note","current":null,"exact":false}],"hops":0,"rules":["order-total-adds-up"],"written":{"seq":120033,"ts":"2026-03-02T10:15:30.123456Z","tx":"733","release":"v42"},"cause":null,"repair":"update"}"#;
+        assert_eq!(lines.lines().next(), Some(first));
+        let table = String::from_utf8(written("csv")).expect("CSV is UTF-8");
+        let mut rows = ::csv::Reader::from_reader(table.as_bytes());
+        let rows: Vec<::csv::StringRecord> = rows.records().collect::<Result<_, _>>().expect("the table is CSV");
+        assert_eq!(rows.len(), 6);
+        assert_eq!(&rows[0][5], r#"{"total":"1000.00","note":null}"#);
+        assert_eq!(&rows[0][6], r#"{"total":"10.00"}"#);
+        assert_eq!((&rows[0][19], &rows[4][15]), ("7", r#"{"id":17}"#));
+    }
+
+    #[test]
+    fn parquet_is_typed() {
+        let mut file = tempfile::tempfile().expect("a temporary file can be made");
+        file.write_all(&written("parquet")).expect("it can be written");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("the file is Parquet");
+        let batches: Vec<_> = reader.build().expect("it can be read").collect::<Result<_, _>>().expect("it is whole");
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 6);
+        let batch = &batches[0];
+        assert_eq!(batch.column_by_name("state").expect("a column").as_string::<i32>().value(3), "missing");
+        let columns = batch.column_by_name("columns").expect("a column").as_list::<i32>().value(0);
+        let columns = columns.as_struct();
+        assert_eq!(columns.len(), 3);
+        assert_eq!(columns.column_by_name("expected").expect("a field").as_string::<i32>().value(0), "10.00");
+        assert!(columns.column_by_name("personal").expect("a field").as_boolean().value(1));
+    }
 
     #[test]
     fn the_ending_names_the_format() {

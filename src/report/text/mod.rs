@@ -9,7 +9,9 @@ use std::io::{self, Write};
 use layout::{Side, WIDTH, counted, number, one_line, table, time, wrapped};
 use owo_colors::OwoColorize;
 
+use super::difference::with_separators;
 use super::{Report, ReportedColumn, ReportedRecord};
+use crate::repair::ChangeKind;
 use crate::trace::{OnsetShape, RecordState};
 
 /// What the text repeats of the command line, so that the commands it proposes can be copied.
@@ -21,6 +23,8 @@ pub struct TextOptions {
     pub trace_arguments: String,
     /// Where relative files of the proposed commands lie, seen from where the command was given: `datasets/shop/`.
     pub folder: String,
+    /// Whether the project names a database to rehearse a repair on.
+    pub can_rehearse: bool,
     /// Lists everything instead of the first few: statements, rules, subjects, examples.
     pub verbose: bool,
 }
@@ -58,17 +62,22 @@ fn headline(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     let service = found.service.as_ref().map_or_else(String::new, |service| format!("{service}@"));
     let release = format!("{service}{}", found.release);
     let totals = report.summary;
-    let all = totals.root + totals.derived + totals.possible;
+    let proved = totals.root + totals.derived;
+    let all = proved + totals.possible;
     if all == 0 {
         return writeln!(out, "{} {}", release.bold(), "wrote nothing that is known to be wrong".green().bold());
     }
-    let broke = format!("made {} wrong; ", counted(all, "record"));
+    let broke = match (proved, totals.possible) {
+        (_, 0) => format!("made {} wrong; ", counted(proved, "record")),
+        (0, possible) => format!("possibly made {} wrong; ", counted(possible, "record")),
+        (_, possible) => format!("made {} wrong, and possibly {} more; ", counted(proved, "record"), number(possible)),
+    };
     let now = match totals.live {
         0 => "none of them is wrong now".green().bold().to_string(),
         live if live == all => "all of them are wrong now".red().bold().to_string(),
         live => {
             let verb = if live == 1 { "is" } else { "are" };
-            format!("{} of them {verb} wrong now", number(live)).red().bold().to_string()
+            format!("{} of {} {verb} wrong now", number(live), number(all)).red().bold().to_string()
         }
     };
     writeln!(out, "{} {}{now}", release.bold(), broke.bold())
@@ -118,7 +127,7 @@ fn facts(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io:
     }
     if report.summary.external > 0 {
         let external = counted(report.summary.external, "record");
-        facts.push(("left", format!("{external} of external tables have left the company: no repair reaches them")));
+        facts.push(("outside", format!("{external} of external tables: what it says has left the company")));
     }
     if report.summary.suspect > 0 {
         let suspects = counted(report.summary.suspect, "other record");
@@ -321,26 +330,65 @@ fn next_steps(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -
     if report.summary.live == 0 {
         return writeln!(out, "  Nothing is left to repair.");
     }
-    let repairs = report.repairs;
     let plain =
         |character: char| if character.is_alphanumeric() || "-_.+".contains(character) { character } else { '_' };
     let folder: String = format!("repair-{}", report.blast_radius.release).chars().map(plain).collect();
     let applied =
         |file: &str| format!("psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -f {}{folder}/{file}", options.folder);
+    let plan = report.repair_plan();
     let work = [
-        (repairs.update, "to update"),
-        (repairs.insert, "to insert"),
-        (repairs.delete, "to delete"),
-        (repairs.manual, "for a person to decide"),
+        (plan.changes_of(ChangeKind::Update), "to update"),
+        (plan.changes_of(ChangeKind::Insert), "to insert"),
+        (plan.changes_of(ChangeKind::Delete), "to delete"),
+        (plan.manual.len(), "for a person to decide"),
     ];
-    let work: Vec<String> =
-        work.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", number(*count))).collect();
-    let what = format!("Write the repair, look at it, and rehearse it ({}):", work.join(", "));
+    let work = work.iter().filter(|(rows, _)| *rows > 0);
+    let work: Vec<String> = work.map(|(rows, what)| format!("{} {what}", with_separators(&rows.to_string()))).collect();
+    let (and, verify) = if options.can_rehearse { (" and rehearse it", " --verify") } else { ("", "") };
+    let what = format!("Write the repair{and} ({}):", work.join(", "));
     command(
         &wrapped("", &what).replace('\n', "\n  "),
-        format!("{program}repair {traced} --out {folder} --verify"),
+        format!("{program}repair {traced} --out {folder}{verify}"),
         out,
     )?;
+    if plan.changes() == 0 {
+        return Ok(());
+    }
     command("Apply it:", applied("repair.sql"), out)?;
     command("Take it back:", applied("undo.sql"), out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::trace::BlastRadius;
+
+    fn text(found: &BlastRadius, verbose: bool) -> String {
+        let (schemas, settings) = (sample::schemas(), sample::settings());
+        let options = TextOptions {
+            global_arguments: "-C datasets/shop ".to_owned(),
+            trace_arguments: "--release v42".to_owned(),
+            folder: "datasets/shop/".to_owned(),
+            can_rehearse: true,
+            verbose,
+        };
+        let mut out = Vec::new();
+        write_text(&Report::new(found, &schemas, &settings), &options, &mut out).expect("a vector takes everything");
+        let plain = anstream::adapter::strip_bytes(&out).into_vec();
+        String::from_utf8(plain).expect("the text is UTF-8")
+    }
+
+    #[test]
+    fn the_text_says_what_broke_and_what_to_do() {
+        let text = text(&sample::blast_radius(), false);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH + 24), "{text}");
+        assert!(!text.contains("example.org"), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_clean_release_says_so() {
+        insta::assert_snapshot!(text(&sample::clean(), true));
+    }
 }

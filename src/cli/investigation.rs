@@ -1,0 +1,80 @@
+//! What every job that looks into the past needs: the project, the tables as they stand, and the history.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::diagnostic::Failure;
+use super::recorded;
+use crate::catalog::{Catalog, RollingTables, rows_from_batch};
+use crate::lineage::{Sources, assemble};
+use crate::model::{DatabaseSource, History};
+use crate::project::Project;
+use crate::sql::Schemas;
+use crate::store::Store;
+
+/// A project with its tables and its history.
+pub struct Investigation {
+    /// The project.
+    pub project: Project,
+    /// The data under audit.
+    pub database: DatabaseSource,
+    /// Its tables.
+    pub catalog: Catalog,
+    /// Every committed transaction that is known.
+    pub history: History,
+}
+
+impl Investigation {
+    /// Opens the project that the current folder belongs to, reads what is new of its inputs, and puts the history
+    /// together.
+    ///
+    /// # Errors
+    /// A project, database, store or input that cannot be read.
+    pub async fn open() -> Result<Investigation, Failure> {
+        let project = Project::find(Path::new("."))?;
+        let database = project.database()?.ok_or_else(|| {
+            Failure::new("find the data: the project names no database").with_help(
+                "Name it in blast-radius.toml: [database] with url = \"env:DATABASE_URL\", or files = \"data\".",
+            )
+        })?;
+        let catalog = Catalog::open(&database, &project.tables).await?;
+        let mut store = Store::open(&project.store).await?;
+        recorded::read_new(&project, &mut store).await?;
+        let (writes, log) = (store.writes().await?, store.log().await?);
+        let history = assemble(Sources {
+            writes: &writes,
+            log: &log,
+            schemas: catalog.schemas(),
+            release: &project.release,
+            deploys: &project.deploys,
+        })?;
+        Ok(Investigation { project, database, catalog, history })
+    }
+
+    /// The shapes of the tables.
+    pub fn schemas(&self) -> &Schemas {
+        self.catalog.schemas()
+    }
+
+    /// Every table that has a key, as it stands now: what rolls back through time. Tables without one are left out, and
+    /// their names handed back.
+    ///
+    /// # Errors
+    /// A table that cannot be read.
+    pub async fn tables(&self) -> Result<(RollingTables, Vec<String>), Failure> {
+        let mut tables = RollingTables::new();
+        let mut keyless = Vec::new();
+        for (name, schema) in self.schemas() {
+            if schema.key.is_empty() {
+                keyless.push(format!("{name} has no key: its rows cannot be followed through time"));
+                continue;
+            }
+            let mut rows = Vec::new();
+            for batch in self.catalog.scan(name).await? {
+                rows.extend(rows_from_batch(schema, &batch)?);
+            }
+            tables.load(Arc::clone(schema), rows)?;
+        }
+        Ok((tables, keyless))
+    }
+}
