@@ -134,6 +134,22 @@ pub enum Command {
 Exit status: 0 nothing is left for a person to do, 1 manual.csv or the rehearsal lists something, 2 could not do the job.
 Formats: text (default), json.")]
     Repair(RepairArguments),
+    /// Check the invariants, and list every record in breach of one.
+    #[command(after_help = "Examples:
+  blast-radius audit
+  blast-radius audit --format junit -o audit.xml
+
+Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
+Formats: text (default), json, junit.")]
+    Audit(AuditArguments),
+}
+
+/// Options of `audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArguments {
+    /// Write every violation to FILE (.ndjson).
+    #[arg(long, value_name = "FILE", help_heading = "Audit")]
+    pub records: Option<PathBuf>,
 }
 
 /// Options of `repair`.

@@ -81,6 +81,7 @@ async fn dispatch(Arguments { global, trace, command }: Arguments) -> Result<Exi
             let traced = commands::trace::trace(&repair.trace).await?;
             commands::repair::repair(&traced, &global, &repair).await
         }
+        (None, Some(Command::Audit(audit))) => commands::audit::audit(&global, &audit).await,
         (None, None) => Err(Failure::new("understand the arguments: no --release and no command")
             .with_help("Ask with: blast-radius --release v42")),
     }

@@ -6,7 +6,7 @@ use owo_colors::OwoColorize;
 
 use super::super::text::layout::{Side, counted, number, table as aligned, wrapped};
 use crate::audit::{AuditOutcome, AuditVerdict, RuleOutcome, RuleStatus, Severity, Violation};
-use crate::model::TableName;
+use crate::model::{RecordKey, TableName};
 
 /// How many keys a rule lists, where not all are asked for.
 const FEW_KEYS: usize = 10;
@@ -71,15 +71,21 @@ fn details(rule: &RuleOutcome, outcome: &AuditOutcome, verbose: bool, out: &mut 
         return Ok(());
     }
     let listed = if verbose { violations.len() } else { violations.len().min(FEW_KEYS) };
-    let keys: Vec<String> = violations.iter().take(listed).map(|violation| violation.key.to_string()).collect();
+    let keys: Vec<String> = violations.iter().take(listed).map(|violation| printable(&violation.key)).collect();
     let columns: Vec<&str> = violations[0].key.iter().map(|(column, _)| column.as_ref()).collect();
     let more = match violations.len() - listed {
         0 => String::new(),
         more => format!(" and {more} more (--verbose lists all)"),
     };
     // A key of one column prints its value alone; one of several names them itself.
-    let name = if let [column] = columns.as_slice() { format!("{column} ") } else { String::new() };
-    writeln!(out, "{}", wrapped(INDENT, &format!("{name}{}{more}", keys.join(", "))))
+    let (name, comma) =
+        if let [column] = columns.as_slice() { (format!("{column} "), ", ") } else { (String::new(), "; ") };
+    writeln!(out, "{}", wrapped(INDENT, &format!("{name}{}{more}", keys.join(comma))))
+}
+
+/// A key on one line: a terminal would obey control characters.
+fn printable(key: &RecordKey) -> String {
+    key.to_string().chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 fn verdict(outcome: &AuditOutcome, fail_on: Severity, out: &mut dyn Write) -> io::Result<()> {
