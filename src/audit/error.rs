@@ -20,7 +20,7 @@ pub enum AuditError {
     #[error("understand what is written ({} found):\n{_0}", count(.0.len()))]
     Mistakes(Mistakes),
     /// No rule at all: an audit that checks nothing would pass.
-    #[error("find a rule in {}: write some, or name another file or folder", list(.0))]
+    #[error("find a rule{}", looked_in(.0))]
     NoRules(Vec<PathBuf>),
     /// The tables cannot be reached.
     #[error(transparent)]
@@ -31,7 +31,10 @@ fn count(mistakes: usize) -> String {
     if mistakes == 1 { "1 mistake".to_owned() } else { format!("{mistakes} mistakes") }
 }
 
-fn list(paths: &[PathBuf]) -> String {
+fn looked_in(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return ": name files or folders of rules under [audit] rules in blast-radius.toml".to_owned();
+    }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    names.join(", ")
+    format!(" in {}: write some, or name another file or folder", names.join(", "))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use sqlparser::dialect::PostgreSqlDialect;
@@ -186,7 +187,8 @@ impl<'a> AuditedTable<'a> {
         }
         let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&self.schema.name));
         let mut tallies: Vec<Tally> = questions.iter().map(|_| Tally::default()).collect();
-        self.for_each_batch(session, &sql, |batch| {
+        let rules: Vec<&Rule> = questions.iter().map(|question| question.rule).collect();
+        self.for_each_batch(session, &sql, &rules, |batch| {
             for (position, (question, tally)) in questions.iter().zip(&mut tallies).enumerate() {
                 tally.checked += match question.rule.filter {
                     Some(_) => count(true_rows(batch, &format!("checked_{position}"))?.len()),
@@ -208,7 +210,7 @@ impl<'a> AuditedTable<'a> {
     async fn query(&self, session: &SessionContext, rule: &Rule) -> Result<Vec<RecordKey>, String> {
         let sql = select_violating(rule, self.schema, &self.key);
         let mut keys = Vec::new();
-        self.for_each_batch(session, &sql, |batch| {
+        self.for_each_batch(session, &sql, &[rule], |batch| {
             for row in 0..batch.num_rows() {
                 keys.push(self.key_at(batch, row)?);
             }
@@ -222,9 +224,10 @@ impl<'a> AuditedTable<'a> {
         &self,
         session: &SessionContext,
         sql: &str,
+        rules: &[&Rule],
         mut look: impl FnMut(&RecordBatch) -> Result<(), String>,
     ) -> Result<(), String> {
-        let refuse = |error: datafusion::error::DataFusionError| self.message_of(&error);
+        let refuse = |error: DataFusionError| self.message_of(&error, rules);
         let mut batches = session.sql(sql).await.map_err(refuse)?.execute_stream().await.map_err(refuse)?;
         while let Some(batch) = batches.try_next().await.map_err(refuse)? {
             look(&batch)?;
@@ -245,15 +248,17 @@ impl<'a> AuditedTable<'a> {
         Ok(RecordKey::new(cells))
     }
 
-    /// What the engine says; where personal values are about, only that it failed, for it may quote one.
-    fn message_of(&self, error: &datafusion::error::DataFusionError) -> String {
-        let quotes_values = !matches!(error.find_root(), datafusion::error::DataFusionError::Plan(_));
-        let any_personal = self.catalog.schemas().keys().any(|table| !self.catalog.personal_columns(table).is_empty());
-        if quotes_values && any_personal {
-            return "its SQL failed on some row (the engine's message is withheld: it may quote a personal value)"
-                .to_owned();
+    /// What the engine says; where the rules read a table with personal columns only that it failed, for it may quote a
+    /// value.
+    fn message_of(&self, error: &DataFusionError, rules: &[&Rule]) -> String {
+        let may_quote = !matches!(error.find_root(), DataFusionError::Plan(_));
+        let read = rules.iter().flat_map(|rule| rule.tables_read());
+        match read.into_iter().find(|table| !self.catalog.personal_columns(table).is_empty()) {
+            Some(table) if may_quote => format!(
+                "its SQL failed on some row (what the engine says is withheld: it may quote a personal value of {table})"
+            ),
+            _ => engine_message(error),
         }
-        engine_message(error)
     }
 }
 

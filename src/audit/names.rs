@@ -75,7 +75,7 @@ impl<'a> Names<'a> {
                 let known = row_aliases.iter().map(|alias| format!(" or {alias}")).collect::<String>();
                 let help = format!("name columns of {}{known}, or read another table in a subquery", table.name);
                 let qualifier = column.qualifier.unwrap_or_default();
-                mistakes.push(place, format!("'{qualifier}' is not the table of this rule"), Some(help));
+                mistakes.push(place, format!("'{qualifier}' is not the table at hand"), Some(help));
             } else if table.column(&column.name).is_none() {
                 let message = format!("{} has no column '{}'", table.name, column.name);
                 mistakes.push(place, message, column_help(table, &column.name));

@@ -141,10 +141,19 @@ pub fn read_assignments(
     let mut assignments = Vec::new();
     for (key, value) in entries {
         let column = names.column(table, key, key.text().unwrap_or_default(), mistakes);
-        let Some(text) = value.text() else {
-            let help = Some("write an SQL expression; NULL for nothing".to_owned());
-            mistakes.push(names.document.location(value), format!("the value of a column is {}", value.kind()), help);
-            continue;
+        let text = match &value.content {
+            Content::Scalar(text) => text,
+            // YAML's own null, written without quotes, is SQL's.
+            Content::Null => "NULL",
+            Content::Sequence(_) | Content::Mapping(_) => {
+                let help = Some("write an SQL expression".to_owned());
+                mistakes.push(
+                    names.document.location(value),
+                    format!("the value of a column is {}", value.kind()),
+                    help,
+                );
+                continue;
+            }
         };
         let expression = names.expression(table, row_aliases, value, text, mistakes);
         assignments.extend(column.zip(expression));

@@ -143,6 +143,14 @@ Formats: text (default), json.")]
 Exit status: 0 every line was read, 1 damaged lines went to the store's rejected table, 2 could not do the job.
 Formats: auto (default), events, postgres-jsonlog; .gz and .zst are read as they are.")]
     Ingest(IngestArguments),
+    /// Check the invariants, and list every record in breach of one.
+    #[command(after_help = "Examples:
+  blast-radius audit
+  blast-radius audit --format junit -o audit.xml
+
+Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
+Formats: text (default), json, junit.")]
+    Audit(AuditArguments),
 }
 
 /// Options of `ingest`.
@@ -154,6 +162,14 @@ pub struct IngestArguments {
     /// Store nothing where any line is damaged (exit status 2).
     #[arg(long, help_heading = "Ingest")]
     pub strict: bool,
+}
+
+/// Options of `audit`.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArguments {
+    /// Write every violation to FILE (.ndjson).
+    #[arg(long, value_name = "FILE", help_heading = "Audit")]
+    pub records: Option<PathBuf>,
 }
 
 /// Options of `repair`.

@@ -6,12 +6,16 @@
 mod conversion;
 mod live;
 mod numeric;
+mod rounding;
+mod single_row;
+mod subqueries;
 
 pub use live::{LiveTable, ValueCell};
 
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 /// A session in which `12.30` is a decimal and not a binary float, decimals divide as PostgreSQL divides them, and
@@ -25,7 +29,10 @@ pub fn session_context() -> SessionContext {
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
         // Filters that a plan learns while it runs would be wrong when it runs again on other rows.
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
-    let mut builder = SessionStateBuilder::new_with_default_features().with_config(config);
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(rounding::RoundingPlaces));
+    rules.push(Arc::new(subqueries::PostgresSubqueries));
+    let mut builder = SessionStateBuilder::new_with_default_features().with_config(config).with_analyzer_rules(rules);
     // The first planner that answers wins.
     builder.expr_planners().get_or_insert_default().insert(0, Arc::new(numeric::DivisionPlanner));
     let context = SessionContext::new_with_state(builder.build());

@@ -16,6 +16,9 @@ pub enum ReportError {
         /// The endings that are known, as a phrase.
         known: String,
     },
+    /// An audit that JUnit's XML refuses.
+    #[error("write the audit as JUnit: {0}")]
+    Junit(String),
     /// Records that Parquet refuses.
     #[error("write records as Parquet: {0}")]
     Parquet(String),

@@ -4,6 +4,7 @@
 //! Out: a [`Report`], computed once; [`write_text`] for the engineer on call, [`write_json`] for scripts, and every
 //! affected record as [`records`] files. Cells of personal columns leave this room in none of them.
 
+pub mod audit;
 mod difference;
 mod error;
 mod json;

@@ -5,6 +5,7 @@
 
 mod blast_radius;
 mod error;
+pub mod faults;
 mod onset;
 mod outcome;
 mod reenact;

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_statement_that_writes_is_a_mistake() {
         assert!(mistakes_of("sql: \"DELETE FROM orders\"").contains("only reads"));
-        assert!(mistakes_of("sql: \"SELECT id FROM order\"").contains("does not parse"));
+        assert!(mistakes_of("sql: \"SELECT id FROM orders WHERE\"").contains("does not parse"));
         assert!(mistakes_of("sql: \"SELECT id FROM ordrs\"").contains("did you mean public.orders?"));
     }
 }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod audit;
 pub mod ingest;
 pub mod repair;
 pub mod trace;

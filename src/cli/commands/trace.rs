@@ -13,6 +13,7 @@ use crate::cli::output::{write_file, write_result};
 use crate::model::{DatabaseSource, ReleaseName, ServiceName, TableName, TableSchema, TableSettingsByName};
 use crate::report::{Report, TextOptions, records, write_json, write_text};
 use crate::sql::Schemas;
+use crate::trace::faults::{Correction, Fault, Faults};
 use crate::trace::{BlastRadius, Question, SuspectingFault, SuspectingRule, Suspicion, Target, Violating};
 
 /// A traced release, with what is needed to report and repair it.
@@ -48,7 +49,7 @@ pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
     let suspicion = match (scope, &arguments.faults) {
         (ScopeArgument::All, _) => Suspicion::All,
         (ScopeArgument::Faults, Some(file)) => {
-            faults = suspecting_faults(file, &target, schemas).await?;
+            faults = suspecting_faults(file, &target, schemas)?;
             Suspicion::Faults(&faults)
         }
         _ => {
@@ -71,7 +72,7 @@ pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
     Ok(Traced { blast_radius, schemas, settings: project.tables, database: Some(database) })
 }
 
-fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<SuspectingRule> {
+pub(super) fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<SuspectingRule> {
     let suspecting = |rule: &Rule| {
         let schema = schemas.get(&rule.table)?;
         let violating = match rule.violating(schema) {
@@ -185,6 +186,29 @@ fn shell_word(text: &str) -> String {
     }
 }
 
+/// The faults of a file that says what the traced release got wrong.
+fn suspecting_faults(file: &Path, target: &Target, schemas: &Schemas) -> Result<Vec<SuspectingFault>, Failure> {
+    let faults = Faults::load(file, schemas)?;
+    if faults.release != target.release {
+        let shown = file.display();
+        return Err(Failure::new(format!(
+            "trace {} by {shown}: it says what {} got wrong",
+            target.release, faults.release
+        ))
+        .with_help("Name the faults file of this release, or the release of this file."));
+    }
+    let suspecting = |fault: Fault| SuspectingFault {
+        table: fault.table,
+        operations: fault.operations,
+        condition: fault.condition.sql,
+        set: match fault.correction {
+            Correction::Set(set) => Some(set.into_iter().map(|(column, value)| (column, value.sql)).collect()),
+            Correction::NotWritten => None,
+        },
+    };
+    Ok(faults.faults.into_iter().map(suspecting).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -246,9 +270,4 @@ mod tests {
         assert_eq!(shell_word(""), "''");
         assert_eq!(folder_prefix(Some(Path::new("datasets/shop/"))), "datasets/shop/");
     }
-}
-
-async fn suspecting_faults(file: &Path, target: &Target, schemas: &Schemas) -> Result<Vec<SuspectingFault>, Failure> {
-    let _ = (file, target, schemas);
-    Err(Failure::new("read faults"))
 }

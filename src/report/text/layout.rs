@@ -6,21 +6,21 @@ use crate::model::Timestamp;
 use crate::report::difference::with_separators;
 
 /// The width that everything but a single long name keeps to.
-pub(super) const WIDTH: usize = 80;
+pub(in crate::report) const WIDTH: usize = 80;
 
 /// `12,345`.
-pub(super) fn number(count: u64) -> String {
+pub(in crate::report) fn number(count: u64) -> String {
     with_separators(&count.to_string())
 }
 
 /// `1 record`, `12,345 records`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
+pub(in crate::report) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", number(count))
 }
 
 /// To the second, for people: `2026-03-02 10:15:30Z`.
-pub(super) fn time(time: Timestamp) -> String {
+pub(in crate::report) fn time(time: Timestamp) -> String {
     let text = time.to_string();
     match text.split_once('.') {
         Some((seconds, _)) => format!("{}Z", seconds.replace('T', " ")),
@@ -29,7 +29,7 @@ pub(super) fn time(time: Timestamp) -> String {
 }
 
 /// On one line, control characters and runs of blanks as one blank, cut at `width` with an ellipsis.
-pub(super) fn one_line(text: &str, width: usize) -> String {
+pub(in crate::report) fn one_line(text: &str, width: usize) -> String {
     let blank = |character: char| character.is_whitespace() || character.is_control();
     let line: Vec<&str> = text.split(blank).filter(|word| !word.is_empty()).collect();
     let line = line.join(" ");
@@ -45,7 +45,7 @@ fn characters(text: &str) -> usize {
 }
 
 /// Lines of at most [`WIDTH`], the first after `first`, the others after as many blanks.
-pub(super) fn wrapped(first: &str, text: &str) -> String {
+pub(in crate::report) fn wrapped(first: &str, text: &str) -> String {
     let indent = " ".repeat(characters(first));
     let mut lines = String::from(first);
     let mut used = characters(first);
@@ -68,13 +68,13 @@ pub(super) fn wrapped(first: &str, text: &str) -> String {
 
 /// Which side of its column a cell keeps to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(in crate::report) enum Side {
     Left,
     Right,
 }
 
 /// Rows of as many cells as `sides`, aligned, each line indented by two.
-pub(super) fn table<C: Display>(sides: &[Side], rows: &[Vec<C>]) -> Vec<String> {
+pub(in crate::report) fn table<C: Display>(sides: &[Side], rows: &[Vec<C>]) -> Vec<String> {
     let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
     let width =
         |place: usize| cells.iter().filter_map(|row| row.get(place)).map(|cell| characters(cell)).max().unwrap_or(0);

@@ -2,7 +2,7 @@
 //!
 //! Styled with ANSI colours throughout: whoever opens the output strips them where it is no terminal.
 
-mod layout;
+pub(super) mod layout;
 
 use std::io::{self, Write};
 

@@ -1,0 +1,157 @@
+//! `audit`: check the invariants, and name every record in breach of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::Arc;
+
+use super::trace::suspecting_rules;
+use crate::audit::{AuditOutcome, AuditVerdict, ReleaseOutcome, RuleSet, RuleStatus, Severity, WrittenBy, run};
+use crate::catalog::Catalog;
+use crate::cli::ExitStatus;
+use crate::cli::arguments::{AuditArguments, GlobalArguments};
+use crate::cli::diagnostic::Failure;
+use crate::cli::investigation::Investigation;
+use crate::cli::output::{write_file, write_result};
+use crate::model::{History, RecordKey, Release, Transaction};
+use crate::project::FailOn;
+use crate::report::audit::{write_audit_json, write_audit_junit, write_audit_text, write_violations};
+use crate::trace::onsets;
+
+/// Audits the project that the current folder belongs to, and prints what was found.
+///
+/// # Errors
+/// Bad arguments, bad rules, an unreachable database, an output that cannot be written; a rule that could not be
+/// evaluated, after everything else was printed.
+pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
+    let format = Format::named(global.format.as_deref())?;
+    check_records_name(arguments)?;
+    let investigation = Investigation::open().await?;
+    let (project, catalog) = (&investigation.project, &investigation.catalog);
+    if project.audit.accepted.is_some() {
+        return Err(Failure::new("heed the accepted violations: [audit] accepted is not supported yet")
+            .with_help("Take it out of blast-radius.toml, or use where or tolerance in the rules."));
+    }
+    warn_of_unknown_tables(catalog, global);
+    let rules = RuleSet::load(&project.audit.rules, catalog.schemas()).await?;
+    let mut outcome = run(&rules, catalog).await?;
+    attribute(&mut outcome, &rules, &investigation).await?;
+    let fail_on = match project.audit.fail_on {
+        FailOn::Error => Severity::Error,
+        FailOn::Warn => Severity::Warn,
+    };
+    if let Some(path) = &arguments.records {
+        write_file(path, |file| Ok(write_violations(&outcome, catalog.schemas(), file)?))?;
+    }
+    write_result(global, |out| match format {
+        Format::Text => Ok(write_audit_text(&outcome, fail_on, global.verbose, out)?),
+        Format::Json => Ok(write_audit_json(&outcome, fail_on, catalog.schemas(), out)?),
+        Format::Junit => Ok(write_audit_junit(&outcome, fail_on, out)?),
+    })?;
+    conclude(&outcome, fail_on)
+}
+
+/// Names the transaction and the release that made each violation, as far as the history reaches.
+async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &Investigation) -> Result<(), Failure> {
+    let history = &investigation.history;
+    if outcome.violations.is_empty() || history.transactions.is_empty() {
+        return Ok(());
+    }
+    let mut violating: BTreeMap<Arc<str>, BTreeSet<RecordKey>> = BTreeMap::new();
+    for violation in &outcome.violations {
+        violating.entry(Arc::clone(&violation.rule)).or_default().insert(violation.key.clone());
+    }
+    let schemas = investigation.schemas();
+    let (tables, _) = investigation.tables().await?;
+    let found = onsets(history, tables, schemas, &suspecting_rules(rules, schemas), &violating).await?;
+    for violation in &mut outcome.violations {
+        let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
+        violation.release = since.and_then(|written| written.release.clone());
+        violation.written = since.map(|written| WrittenBy {
+            seq: written.seq,
+            ts: written.ts,
+            tx: written.tx.clone(),
+            release: written.release.clone(),
+        });
+    }
+    outcome.releases = releases(outcome, history);
+    Ok(())
+}
+
+/// Per release: what it wrote, and how many of the violations it made.
+fn releases(outcome: &AuditOutcome, history: &History) -> Vec<ReleaseOutcome> {
+    let mut counts: BTreeMap<Release, (u64, u64)> = BTreeMap::new();
+    for write in history.transactions.iter().flat_map(Transaction::writes) {
+        if let Some(attribution) = &write.attribution {
+            counts.entry(attribution.release.clone()).or_default().0 += 1;
+        }
+    }
+    for release in outcome.violations.iter().filter_map(|violation| violation.release.as_ref()) {
+        counts.entry(release.clone()).or_default().1 += 1;
+    }
+    let outcome_of = |(release, (written, violations)): (Release, (u64, u64))| ReleaseOutcome {
+        service: release.service,
+        release: release.name,
+        written,
+        violations,
+        lift: None,
+        p_value: None,
+    };
+    counts.into_iter().map(outcome_of).collect()
+}
+
+fn conclude(outcome: &AuditOutcome, fail_on: Severity) -> Result<ExitStatus, Failure> {
+    match outcome.verdict(fail_on) {
+        AuditVerdict::Pass => Ok(ExitStatus::NothingFound),
+        AuditVerdict::Fail => Ok(ExitStatus::Found),
+        AuditVerdict::Incomplete => {
+            let not_run = outcome.rules.iter().filter(|rule| rule.status == RuleStatus::Error);
+            let ids: Vec<&str> = not_run.map(|rule| rule.id.as_ref()).collect();
+            Err(Failure::new(format!("run every rule: {}", ids.join(", ")))
+                .with_help("The report says why; what the other rules found is in it."))
+        }
+    }
+}
+
+fn check_records_name(arguments: &AuditArguments) -> Result<(), Failure> {
+    match &arguments.records {
+        Some(path) if path.extension().is_none_or(|ending| ending != "ndjson") => {
+            Err(Failure::new(format!("write records to {}: its name must end in .ndjson", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A setting of a misspelt table has no effect: said, but no reason to stop.
+fn warn_of_unknown_tables(catalog: &Catalog, global: &GlobalArguments) {
+    if global.quiet {
+        return;
+    }
+    for (table, nearest) in catalog.unknown_settings() {
+        let hint = nearest.map(|nearest| format!(": did you mean {nearest}?")).unwrap_or_default();
+        let mut stderr = anstream::stderr();
+        // Where standard error is closed, nobody wants the warning.
+        let _ = writeln!(stderr, "warning: [tables] names {table}, which the database does not have{hint}");
+    }
+}
+
+/// How an audit prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+    Junit,
+}
+
+impl Format {
+    fn named(name: Option<&str>) -> Result<Self, Failure> {
+        match name {
+            None | Some("text") => Ok(Format::Text),
+            Some("json") => Ok(Format::Json),
+            Some("junit") => Ok(Format::Junit),
+            Some(other) => {
+                Err(Failure::new(format!("print as '{other}': no such format"))
+                    .with_help("Formats: text, json, junit."))
+            }
+        }
+    }
+}

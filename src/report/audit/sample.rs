@@ -1,0 +1,78 @@
+//! An outcome with a rule of each kind of ending, for the tests of the renderers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::audit::{AuditOutcome, ReleaseOutcome, RuleOutcome, RuleStatus, Schemas, Severity, Violation, WrittenBy};
+use crate::model::{
+    Column, ColumnName, ColumnType, RecordKey, Release, ReleaseName, ServiceName, TableName, TableSchema, Timestamp,
+    TransactionId, Value, WriteSeq,
+};
+
+pub(super) fn schemas() -> Schemas {
+    let column = |name: &str, column_type| Column { name: name.into(), column_type, not_null: true, generated: false };
+    let table = |name: &str, columns: Vec<Column>| {
+        let name = TableName::new("public", name);
+        let key = columns.iter().map(|column| Arc::clone(&column.name)).collect();
+        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new() }))
+    };
+    BTreeMap::from([
+        table("orders", vec![column("id", ColumnType::BigInt)]),
+        table("prices", vec![column("sku", ColumnType::Text), column("day", ColumnType::Date)]),
+    ])
+}
+
+pub(super) fn outcome() -> AuditOutcome {
+    let release = Release { service: Some(ServiceName::new("shop")), name: ReleaseName::new("v42") };
+    let order = |id: u64| Violation {
+        rule: "total".into(),
+        table: TableName::new("public", "orders"),
+        key: RecordKey::new(vec![("id".into(), Value::text(id.to_string()))]),
+        columns: [ColumnName::from("total")].into(),
+        release: Some(release.clone()),
+        written: Some(WrittenBy {
+            seq: Some(WriteSeq(id)),
+            ts: Timestamp::from_micros(1_772_446_530_000_000),
+            tx: Some(TransactionId("733".into())),
+            release: Some(release.clone()),
+        }),
+    };
+    let price = Violation {
+        rule: "price".into(),
+        table: TableName::new("public", "prices"),
+        key: RecordKey::new(vec![("sku".into(), Value::text("A<1>")), ("day".into(), Value::text("2026-03-02"))]),
+        columns: [].into(),
+        release: None,
+        written: None,
+    };
+    AuditOutcome {
+        rules: vec![
+            rule("total", "orders", Severity::Error, RuleStatus::Fail, 12),
+            rule("order-status-is-known", "orders", Severity::Error, RuleStatus::Pass, 0),
+            rule("price", "prices", Severity::Warn, RuleStatus::Fail, 1),
+            rule("odd", "prices", Severity::Error, RuleStatus::Error, 0),
+        ],
+        releases: vec![ReleaseOutcome {
+            service: Some(ServiceName::new("shop")),
+            release: ReleaseName::new("v42"),
+            written: 40,
+            violations: 12,
+            lift: Some(7.5),
+            p_value: Some(0.001),
+        }],
+        violations: (9..21).map(order).chain([price]).collect(),
+    }
+}
+
+fn rule(id: &str, table: &str, severity: Severity, status: RuleStatus, violations: u64) -> RuleOutcome {
+    RuleOutcome {
+        id: id.into(),
+        table: TableName::new("public", table),
+        description: (id == "total").then(|| "The total is what the lines add up to.".to_owned()),
+        severity,
+        status,
+        checked: if status == RuleStatus::Error { 0 } else { 4_200 },
+        violations,
+        message: (status == RuleStatus::Error).then(|| "Divide by zero error".to_owned()),
+    }
+}
