@@ -142,7 +142,8 @@ impl Story {
     async fn trace(self, suspicion: Suspicion<'_>) -> BlastRadius {
         let target = Target { release: ReleaseName::new("v42"), service: None, from: None, until: None };
         let settings = BTreeMap::new();
-        let question = Question { target: &target, suspicion: &suspicion, list_suspects: false, settings: &settings };
+        let question =
+            Question { target: &target, suspicion: &suspicion, rules: &[], list_suspects: false, settings: &settings };
         trace(&self.history, self.tables, &self.schemas, question).await.expect("the trace runs")
     }
 }
@@ -228,6 +229,7 @@ async fn a_rule_finds_the_root_and_set_based_statements_derive() {
         reads: [orders].into(),
         expected: vec![("total".into(), "total / 100".to_owned())],
         blamed: vec!["total".into()],
+        decides: None,
     }];
     let found = story.trace(Suspicion::Violating(&rules)).await;
     let root = record(&found, "orders", "2");

@@ -133,6 +133,11 @@ impl Rule {
         expected
     }
 
+    /// The column whose value the check itself says: where the rule holds, that cell is right.
+    pub fn decided_column(&self) -> Option<ColumnName> {
+        self.check.expected().map(|(column, _)| column)
+    }
+
     /// The columns to blame for a violation; empty where neither the rule nor its check names any.
     pub fn blamed_columns(&self) -> Vec<ColumnName> {
         if self.columns.is_empty() { self.check.columns() } else { self.columns.clone() }

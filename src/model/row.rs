@@ -9,7 +9,7 @@ use super::Value;
 pub type ColumnName = Arc<str>;
 
 /// A row image: some or all columns of one version of a record, in the order they came.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Row(Vec<(ColumnName, Value)>);
 
 impl Row {

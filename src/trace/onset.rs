@@ -10,7 +10,7 @@ use super::blast_radius::WrittenBy;
 use super::error::TraceError;
 use super::reenact::Statements;
 use super::sweep::{Candidates, Notes, PlannedRule, SuspectingRule, record_of, rows_of, written_by};
-use crate::catalog::RollingTables;
+use crate::catalog::{RollingTables, World};
 use crate::model::{History, RecordKey, Transaction};
 use crate::sql::Schemas;
 
@@ -88,8 +88,7 @@ fn concerned(
         Candidates::Query | Candidates::EveryRow => pending.clone(),
         Candidates::Rows { keys, values } => {
             let tied = |key: &RecordKey| {
-                let row =
-                    tables.table(&rule.rule.table).and_then(|table| table.row(crate::catalog::World::Actual, key));
+                let row = tables.table(&rule.rule.table).and_then(|table| table.row(World::Actual, key));
                 values.iter().any(|(column, values)| {
                     let value = row.and_then(|row| row.get(column)).or_else(|| key.get(column));
                     value.is_some_and(|value| values.contains(value))
@@ -108,7 +107,7 @@ async fn violating_of(
 ) -> Result<BTreeSet<RecordKey>, TraceError> {
     let keys: Vec<RecordKey> = keys.iter().cloned().collect();
     let rows = rule.keys.is_tied().then(|| rows_of(tables, &rule.rule.table, &keys));
-    let violating = rule.keys.run(tables, rows, transaction.committed).await;
+    let violating = rule.keys.run(tables, World::Actual, rows, transaction.committed).await;
     let violating = violating.map_err(|refusal| TraceError::Evaluate {
         what: format!("the rule {}", rule.rule.id),
         reason: refusal.to_string(),

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Query, SelectItem, SetExpr, Statement, VisitMut, VisitorMut,
+    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+    TableWithJoins, VisitMut, VisitorMut,
 };
 
 use super::error::TraceError;
@@ -49,6 +50,11 @@ impl RowProgram {
         let query = statements.query(&parsed_query(&text)?, &[Arc::new(row_at_hand(table))]).await?;
         let columns = expressions.iter().map(|(_, name, column_type)| (name.clone(), column_type.clone())).collect();
         Ok(RowProgram { query, columns })
+    }
+
+    /// What it reads: the row at hand first.
+    pub fn references(&self) -> &[sql::TableReference] {
+        self.query.references()
     }
 
     /// The values for one row in one world.
@@ -131,6 +137,11 @@ impl KeyQuery {
         Ok(KeyQuery { query, table: table.clone(), at_hand: AtHand::Nothing })
     }
 
+    /// Whether the row at hand is all that is looked at.
+    pub fn is_of_row_alone(&self) -> bool {
+        self.at_hand == AtHand::Rows && self.query.references().len() == 1
+    }
+
     /// Whether only rows at hand are looked at; else the query runs whole.
     pub fn is_tied(&self) -> bool {
         self.at_hand != AtHand::Nothing
@@ -168,6 +179,7 @@ impl KeyQuery {
     pub async fn run(
         &self,
         tables: &mut RollingTables,
+        world: World,
         rows: Option<Vec<Arc<Row>>>,
         time: Timestamp,
     ) -> Result<Vec<RecordKey>, Refusal> {
@@ -180,7 +192,7 @@ impl KeyQuery {
             _ => OverriddenRows::from([(0, rows)]),
         });
         let execution = Execution { parameters: &[], time, overridden: overridden.as_ref() };
-        let batches = self.query.run(tables, World::Actual, execution).await?;
+        let batches = self.query.run(tables, world, execution).await?;
         let mut keys = Vec::new();
         for batch in &batches {
             for position in 0..batch.num_rows() {
@@ -196,6 +208,55 @@ impl KeyQuery {
         }
         Ok(keys)
     }
+}
+
+/// Which of many rows meet each of some predicates that look at nothing but the row.
+///
+/// # Errors
+/// What the engine cannot run as PostgreSQL does.
+pub async fn rows_meeting(
+    statements: &mut Statements,
+    table: &Arc<TableSchema>,
+    predicates: &[&str],
+    rows: &[Arc<Row>],
+) -> Result<Vec<Vec<bool>>, Refusal> {
+    const ORDINAL: &str = "at hand ordinal";
+    let alias = quoted(&table.name.table);
+    let items: Vec<String> =
+        predicates.iter().enumerate().map(|(place, text)| format!("({text}) AS \"value_{place}\"")).collect();
+    let text = format!("SELECT {}, {} FROM {ROW_AT_HAND} AS {alias}", quoted(ORDINAL), items.join(", "));
+    let mut shape = row_at_hand(table);
+    shape.columns.push(Column {
+        name: ORDINAL.into(),
+        column_type: ColumnType::BigInt,
+        not_null: true,
+        generated: false,
+    });
+    let query = statements.query(&parsed_query(&text)?, &[Arc::new(shape)]).await?;
+    let numbered = rows.iter().enumerate().map(|(ordinal, row)| {
+        let mut row = row.as_ref().clone();
+        row.push(ORDINAL.into(), Value::text(ordinal.to_string()));
+        Arc::new(row)
+    });
+    let overridden = OverriddenRows::from([(0, numbered.collect())]);
+    let execution = Execution { parameters: &[], time: Timestamp::from_micros(0), overridden: Some(&overridden) };
+    let batches = query.run(&mut RollingTables::new(), World::Actual, execution).await?;
+    let mut met = vec![vec![false; predicates.len()]; rows.len()];
+    for batch in &batches {
+        for position in 0..batch.num_rows() {
+            let cell = |place: usize, column_type: &ColumnType| {
+                let array = batch.columns().get(place).ok_or_else(|| Refusal("yields too few columns".to_owned()))?;
+                value_from_array(array, position, column_type).map_err(|error| Refusal(format!("failed to {error}")))
+            };
+            let ordinal = cell(0, &ColumnType::BigInt)?;
+            let ordinal: Option<usize> = ordinal.as_str().and_then(|text| text.parse().ok());
+            let Some(row) = ordinal.and_then(|ordinal| met.get_mut(ordinal)) else { continue };
+            for (place, met) in row.iter_mut().enumerate() {
+                *met = cell(place + 1, &ColumnType::Boolean)?.as_str() == Some("t");
+            }
+        }
+    }
+    Ok(met)
 }
 
 /// One fault of a faults file, planned.
@@ -263,11 +324,31 @@ impl Fault {
     }
 }
 
+/// The subquery that a select hands on as it is.
+fn only_subquery(select: &Select) -> Option<&Query> {
+    let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, joins }] = select.from.as_slice() else {
+        return None;
+    };
+    let hands_on =
+        joins.is_empty() && select.selection.is_none() && select.having.is_none() && select.distinct.is_none();
+    hands_on.then_some(subquery)
+}
+
 /// `SELECT o.id FROM … WHERE …` with `FROM key_at_hand, …` before and `AND o.id = "at hand id"` behind: the same keys,
 /// of the records at hand alone. `None` where the query's shape (a limit, a window, keys that are no plain columns) would
 /// give it another meaning.
 fn tied_to_rows(query: &Query, table: &TableSchema) -> Result<Option<Query>, Refusal> {
     let SetExpr::Select(select) = query.body.as_ref() else { return Ok(None) };
+    if let Some(inner) = only_subquery(select) {
+        let Some(tied_inner) = tied_to_rows(inner, table)? else { return Ok(None) };
+        let mut tied = query.clone();
+        if let SetExpr::Select(select) = tied.body.as_mut()
+            && let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }] = select.from.as_mut_slice()
+        {
+            **subquery = tied_inner;
+        }
+        return Ok(Some(tied));
+    }
     let plain = query.with.is_none()
         && query.limit_clause.is_none()
         && query.fetch.is_none()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::blast_radius::BlastRadius;
 use super::error::TraceError;
 use super::outcome;
-use super::sweep::{Suspicion, Sweep, Target};
+use super::sweep::{SuspectingRule, Suspicion, Sweep, Target};
 use crate::catalog::RollingTables;
 use crate::model::{History, Release, TableSettingsByName, Transaction};
 use crate::sql::Schemas;
@@ -17,6 +17,8 @@ pub struct Question<'a> {
     pub target: &'a Target,
     /// Which of its writes count as wrong.
     pub suspicion: &'a Suspicion<'a>,
+    /// Every rule: those that say what a cell must hold fill in what nothing else can tell.
+    pub rules: &'a [SuspectingRule],
     /// Whether records with nothing known against them are listed too.
     pub list_suspects: bool,
     /// What the project file says of the tables.
@@ -45,7 +47,8 @@ pub async fn trace(
         let writes: Vec<_> = transaction.writes().collect();
         writes.into_iter().rev().for_each(|write| tables.undo(write));
     }
-    let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion).await?;
+    let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
+    sweep.foresee(&history.transactions[first..]).await?;
     for transaction in &history.transactions[first..] {
         sweep.transaction(transaction).await?;
     }

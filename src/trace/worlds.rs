@@ -180,6 +180,30 @@ impl Worlds {
         self.index(record);
     }
 
+    /// The record is proved wrong: what was possible is derived.
+    pub fn prove(&mut self, record: &RecordName) {
+        self.remember(record);
+        if let Some(difference) = self.differences.get_mut(record) {
+            difference.role = Role::Derived;
+            difference.why = None;
+        }
+    }
+
+    /// A record that was only possibly wrong and has turned out right was never wrong.
+    pub fn forget_if_never_wrong(&mut self, record: &RecordName) {
+        let is_right = !self.is_wrong(record);
+        self.remember(record);
+        if is_right
+            && self
+                .differences
+                .get(record)
+                .is_some_and(|difference| difference.role == Role::Possible && difference.suspected.is_empty())
+        {
+            self.differences.remove(record);
+        }
+        self.index(record);
+    }
+
     fn index(&mut self, record: &RecordName) {
         let (unknown, suspected) = match self.differences.get(record) {
             Some(difference) => (!difference.unknown.is_empty(), !difference.suspected.is_empty()),

@@ -45,23 +45,25 @@ pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
         Some(_) => ScopeArgument::Faults,
         None => ScopeArgument::Violating,
     });
-    let (rules, faults);
-    let suspicion = match (scope, &arguments.faults) {
-        (ScopeArgument::All, _) => Suspicion::All,
-        (ScopeArgument::Faults, Some(file)) => {
-            faults = suspecting_faults(file, &target, schemas)?;
-            Suspicion::Faults(&faults)
-        }
-        _ => {
-            let set = RuleSet::load(&investigation.project.audit.rules, schemas).await?;
-            rules = suspecting_rules(&set, schemas);
-            Suspicion::Violating(&rules)
-        }
+    let rules = match (scope, investigation.project.audit.rules.is_empty()) {
+        // Faults say what is wrong; rules only help to say what is right.
+        (ScopeArgument::Faults | ScopeArgument::All, true) => Vec::new(),
+        _ => suspecting_rules(&RuleSet::load(&investigation.project.audit.rules, schemas).await?, schemas),
+    };
+    let faults = match (scope, &arguments.faults) {
+        (ScopeArgument::Faults, Some(file)) => suspecting_faults(file, &target, schemas)?,
+        _ => Vec::new(),
+    };
+    let suspicion = match scope {
+        ScopeArgument::All => Suspicion::All,
+        ScopeArgument::Faults => Suspicion::Faults(&faults),
+        ScopeArgument::Violating => Suspicion::Violating(&rules),
     };
     let (tables, keyless) = investigation.tables().await?;
     let question = Question {
         target: &target,
         suspicion: &suspicion,
+        rules: &rules,
         list_suspects: scope == ScopeArgument::All,
         settings: &investigation.project.tables,
     };
@@ -86,6 +88,7 @@ pub(super) fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<Suspecti
             reads: rule.tables_read().into_iter().collect(),
             expected: rule.expected(),
             blamed: rule.blamed_columns(),
+            decides: rule.decided_column(),
         })
     };
     set.rules().iter().filter_map(suspecting).collect()

@@ -10,10 +10,11 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::sql::parser::Statement as EngineStatement;
 use sqlparser::ast::{Query, Statement};
+use tokio::sync::OnceCell;
 
 use super::Refusal;
 use super::parameters::parameter_types;
-use super::translate::{Language, parameter_function, time_function, translate};
+use super::translate::{Language, expand_arrays, parameter_function, time_function, translate};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell};
 use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
@@ -42,19 +43,21 @@ pub struct CompiledQuery {
     parameters: Vec<(usize, ColumnType, ValueCell)>,
     time: ValueCell,
     context: SessionContext,
-    plan: Arc<dyn ExecutionPlan>,
+    query: Query,
+    prefix: String,
+    plan: OnceCell<Arc<dyn ExecutionPlan>>,
     /// Whether the plan holds parameter values in its text.
     inlined: bool,
 }
 
 impl CompiledQuery {
-    /// Plans a query in PostgreSQL's SQL. `prefix` keeps its tables and functions apart from every other query's;
+    /// Resolves and translates a query; it is planned when it first runs. `prefix` keeps its tables and functions apart from every other query's;
     /// `assigned` are the columns that its last output columns are assigned to.
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
     #[expect(clippy::too_many_arguments, reason = "a query with all that its plan depends on")]
-    pub async fn compile(
+    pub fn compile(
         context: &SessionContext,
         query: &Query,
         schemas: &Schemas,
@@ -64,37 +67,29 @@ impl CompiledQuery {
         parameters: &[Value],
     ) -> Result<CompiledQuery, Refusal> {
         let mut query = query.clone();
+        let inlined = expand_arrays(&mut query, parameters);
         let reads = Reads::resolve(&mut query, schemas, prefix)?;
         let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
         let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();
         let types = parameter_types(&query, &used, assigned, parameters);
-        let needs = translate(&mut query, language, prefix, parameters)?;
-        let mut cells = Vec::with_capacity(needs.parameters.len());
-        for number in needs.parameters {
+        let numbers = translate(&mut query, language, prefix)?;
+        let mut cells = Vec::with_capacity(numbers.len());
+        for number in numbers {
             let column_type = types
                 .get(&number)
                 .cloned()
                 .ok_or_else(|| Refusal(format!("has no value for the parameter ${number}")))?;
             let cell = ValueCell::new(parameter_function(prefix, number), arrow_type(&column_type))?;
-            context.register_udf(cell.function());
             cells.push((number, column_type, cell));
         }
         let time = ValueCell::new(time_function(prefix), arrow_type(&ColumnType::TimestampTz))?;
-        context.register_udf(time.function());
-        let mut shapes = Vec::with_capacity(used.len());
-        let mut tables = Vec::with_capacity(used.len());
-        for (position, (reference, schema)) in reads.references.iter().zip(&used).enumerate() {
-            let shape = Arc::new(shape_of(reference, schema));
-            let table = LiveTable::new(arrow_schema(&shape));
-            let name = reference_name(prefix, position);
-            context.register_table(name.as_str(), table.provider()?)?;
-            shapes.push(shape);
-            tables.push(table);
-        }
-        let state = context.state();
-        let statement = EngineStatement::Statement(Box::new(Statement::Query(Box::new(query))));
-        let logical = state.statement_to_plan(statement).await?;
-        let plan = state.create_physical_plan(&logical).await?;
+        let shapes: Vec<Arc<TableSchema>> = reads
+            .references
+            .iter()
+            .zip(&used)
+            .map(|(reference, schema)| Arc::new(shape_of(reference, schema)))
+            .collect();
+        let tables = shapes.iter().map(|shape| LiveTable::new(arrow_schema(shape))).collect();
         Ok(CompiledQuery {
             reads,
             shapes,
@@ -102,9 +97,38 @@ impl CompiledQuery {
             parameters: cells,
             time,
             context: context.clone(),
-            plan,
-            inlined: needs.inlined,
+            query,
+            prefix: prefix.to_owned(),
+            plan: OnceCell::new(),
+            inlined,
         })
+    }
+
+    /// Plans it now, so that what the engine has against it is told before it runs.
+    ///
+    /// # Errors
+    /// What the engine cannot plan.
+    pub async fn prepare(&self) -> Result<(), Refusal> {
+        self.plan().await.map(|_| ())
+    }
+
+    /// Planned when it first runs: most statements touch nothing that matters, and never do.
+    async fn plan(&self) -> Result<&Arc<dyn ExecutionPlan>, Refusal> {
+        self.plan.get_or_try_init(|| self.planned()).await
+    }
+
+    async fn planned(&self) -> Result<Arc<dyn ExecutionPlan>, Refusal> {
+        for (_, _, cell) in &self.parameters {
+            self.context.register_udf(cell.function());
+        }
+        self.context.register_udf(self.time.function());
+        for (position, table) in self.tables.iter().enumerate() {
+            self.context.register_table(reference_name(&self.prefix, position).as_str(), table.provider()?)?;
+        }
+        let state = self.context.state();
+        let statement = EngineStatement::Statement(Box::new(Statement::Query(Box::new(self.query.clone()))));
+        let logical = state.statement_to_plan(statement).await?;
+        Ok(state.create_physical_plan(&logical).await?)
     }
 
     /// The table references, with the rows that can matter.
@@ -137,7 +161,7 @@ impl CompiledQuery {
         }
         let micros = execution.time.as_micros();
         self.time.set(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
-        let plan = reset_plan_states(self.plan.clone())?;
+        let plan = reset_plan_states(Arc::clone(self.plan().await?))?;
         Ok(collect(plan, self.context.task_ctx()).await?)
     }
 

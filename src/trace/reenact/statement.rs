@@ -86,7 +86,7 @@ impl Statements {
     }
 
     /// The statement, compiled now or earlier.
-    pub async fn statement(&mut self, sql: &Arc<str>, parameters: &[Value]) -> Arc<Compiled> {
+    pub fn statement(&mut self, sql: &Arc<str>, parameters: &[Value]) -> Arc<Compiled> {
         let shapes = parameters.iter().map(shape).collect();
         let mut identity = StatementIdentity { sql: sql.clone(), parameters: shapes, values: None };
         if let Some(compiled) = self.compiled.get(&identity) {
@@ -96,7 +96,7 @@ impl Statements {
         if let Some(compiled) = self.compiled.get(&identity) {
             return compiled.clone();
         }
-        let compiled = Arc::new(self.compile(sql, parameters).await);
+        let compiled = Arc::new(self.compile(sql, parameters));
         let inlined = match compiled.as_ref() {
             Compiled::Write(write) => {
                 write.query.is_inlined() || write.on_conflict.as_ref().is_some_and(CompiledQuery::is_inlined)
@@ -125,10 +125,12 @@ impl Statements {
         let prefix = self.next_prefix();
         let mut schemas = self.schemas.clone();
         schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
-        CompiledQuery::compile(&self.context, query, &schemas, Language::Engine, &prefix, &[], &[]).await
+        let query = CompiledQuery::compile(&self.context, query, &schemas, Language::Engine, &prefix, &[], &[])?;
+        query.prepare().await?;
+        Ok(query)
     }
 
-    async fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
+    fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
         let statements = match sql::parse(sql) {
             Ok(statements) => statements,
             Err(error) => return Compiled::Refused { reason: error.into(), tables: Vec::new() },
@@ -140,13 +142,13 @@ impl Statements {
         let tables = || sql::tables_named(statement).into_iter().collect();
         match sql::role_of(statement) {
             Role::Read => match statement {
-                ast::Statement::Query(query) => match self.compile_read(query, parameters).await {
+                ast::Statement::Query(query) => match self.compile_read(query, parameters) {
                     Ok(query) => Compiled::Read(Box::new(query)),
                     Err(reason) => Compiled::Refused { reason, tables: tables() },
                 },
                 _ => Compiled::Nothing,
             },
-            Role::Write => match self.compile_write(statement, parameters).await {
+            Role::Write => match self.compile_write(statement, parameters) {
                 Ok(write) => Compiled::Write(Box::new(write)),
                 Err(reason) => Compiled::Refused { reason, tables: tables() },
             },
@@ -154,17 +156,12 @@ impl Statements {
         }
     }
 
-    async fn compile_read(&mut self, query: &ast::Query, parameters: &[Value]) -> Result<CompiledQuery, Refusal> {
+    fn compile_read(&mut self, query: &ast::Query, parameters: &[Value]) -> Result<CompiledQuery, Refusal> {
         let prefix = self.next_prefix();
         CompiledQuery::compile(&self.context, query, &self.schemas, Language::PostgreSql, &prefix, &[], parameters)
-            .await
     }
 
-    async fn compile_write(
-        &mut self,
-        statement: &ast::Statement,
-        parameters: &[Value],
-    ) -> Result<CompiledWrite, Refusal> {
+    fn compile_write(&mut self, statement: &ast::Statement, parameters: &[Value]) -> Result<CompiledWrite, Refusal> {
         let form = WriteForm::of(statement, &self.schemas)?;
         let schema =
             self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
@@ -178,8 +175,7 @@ impl Statements {
             &prefix,
             &assigned,
             parameters,
-        )
-        .await?;
+        )?;
         let on_conflict = match &form.kind {
             WriteKind::Insert {
                 on_conflict: Some(OnConflict { action: ConflictAction::Update { assigned, query }, .. }),
@@ -189,18 +185,15 @@ impl Statements {
                 let excluded = TableSchema { name: TableName::new("public", "excluded"), ..schema.as_ref().clone() };
                 schemas.insert(excluded.name.clone(), Arc::new(excluded));
                 let assigned = typed(assigned, &schema);
-                Some(
-                    CompiledQuery::compile(
-                        &self.context,
-                        query,
-                        &schemas,
-                        Language::PostgreSql,
-                        &prefix,
-                        &assigned,
-                        parameters,
-                    )
-                    .await?,
-                )
+                Some(CompiledQuery::compile(
+                    &self.context,
+                    query,
+                    &schemas,
+                    Language::PostgreSql,
+                    &prefix,
+                    &assigned,
+                    parameters,
+                )?)
             }
             _ => None,
         };

@@ -13,15 +13,6 @@ use super::Refusal;
 use crate::model::Value;
 use crate::sql::folded;
 
-/// What the translated query needs before each run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// The parameters used, by number from 1.
-    pub parameters: BTreeSet<usize>,
-    /// Whether a parameter's value became part of the text: the translation holds for these values alone.
-    pub inlined: bool,
-}
-
 /// The engine's function for `$n`.
 pub fn parameter_function(prefix: &str, number: usize) -> String {
     format!("{prefix}parameter_{number}")
@@ -41,18 +32,31 @@ pub enum Language {
     Engine,
 }
 
-/// Rewrites the query in place.
+/// Rewrites the query in place; the parameters that it uses, by number from 1.
 ///
 /// # Errors
 /// A function, operator or type that the engine does not evaluate as PostgreSQL does.
-pub fn translate(query: &mut Query, language: Language, prefix: &str, parameters: &[Value]) -> Result<Needs, Refusal> {
-    let mut translation = Translation { language, prefix, parameters, needs: Needs::default(), refusal: None };
+pub fn translate(query: &mut Query, language: Language, prefix: &str) -> Result<BTreeSet<usize>, Refusal> {
+    let mut translation = Translation { language, prefix, used: BTreeSet::new(), refusal: None };
     query.locks.clear();
     let _ = query.visit(&mut translation);
     match translation.refusal {
         Some(refusal) => Err(refusal),
-        None => Ok(translation.needs),
+        None => Ok(translation.used),
     }
+}
+
+/// `= ANY (array)` as `IN (…)`, where the array's elements can be told; whether a parameter's value thereby became part
+/// of the query, which then holds for that value alone.
+pub fn expand_arrays(query: &mut Query, parameters: &[Value]) -> bool {
+    let mut expansion = ArrayExpansion { parameters, inlined: false };
+    let _ = query.visit(&mut expansion);
+    expansion.inlined
+}
+
+struct ArrayExpansion<'a> {
+    parameters: &'a [Value],
+    inlined: bool,
 }
 
 /// Scalar, aggregate and window functions whose results agree with PostgreSQL's on the types that the catalog hands
@@ -122,8 +126,7 @@ const AGREEING_MORE: [&str; 8] = ["substr", "substring", "starts_with", "trunc",
 struct Translation<'a> {
     language: Language,
     prefix: &'a str,
-    parameters: &'a [Value],
-    needs: Needs,
+    used: BTreeSet<usize>,
     refusal: Option<Refusal>,
 }
 
@@ -166,34 +169,6 @@ impl Translation<'_> {
             _ => None,
         })
     }
-
-    fn any_of(&mut self, left: &Expr, right: &Expr) -> Option<Expr> {
-        let text = match right {
-            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
-            Expr::Value(value) => match &value.value {
-                SqlValue::Placeholder(name) => {
-                    let number: usize = name.strip_prefix('$')?.parse().ok()?;
-                    self.needs.inlined = true;
-                    self.parameters.get(number.checked_sub(1)?)?.as_str()?.to_owned()
-                }
-                SqlValue::SingleQuotedString(text) => text.clone(),
-                _ => return None,
-            },
-            Expr::Array(array) => {
-                return Some(Expr::InList { expr: Box::new(left.clone()), list: array.elem.clone(), negated: false });
-            }
-            _ => return None,
-        };
-        let elements = array_elements(&text)?;
-        let list = elements
-            .into_iter()
-            .map(|element| Expr::value(element.map_or(SqlValue::Null, SqlValue::SingleQuotedString)));
-        let list: Vec<Expr> = list.collect();
-        if list.is_empty() {
-            return Some(Expr::value(SqlValue::Boolean(false)));
-        }
-        Some(Expr::InList { expr: Box::new(left.clone()), list, negated: false })
-    }
 }
 
 impl VisitorMut for Translation<'_> {
@@ -206,7 +181,7 @@ impl VisitorMut for Translation<'_> {
                     let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse().ok()) else {
                         return self.refuse(format!("the parameter {name}"));
                     };
-                    self.needs.parameters.insert(number);
+                    self.used.insert(number);
                     call(&parameter_function(self.prefix, number), Vec::new())
                 }
                 _ => return ControlFlow::Continue(()),
@@ -231,6 +206,7 @@ impl VisitorMut for Translation<'_> {
             | Expr::RLike { .. }
             | Expr::JsonAccess { .. }
             | Expr::Array(_)
+            | Expr::AnyOp { .. }
             | Expr::AllOp { .. } => {
                 return self.refuse(format!("the expression {expression}"));
             }
@@ -239,13 +215,46 @@ impl VisitorMut for Translation<'_> {
         *expression = replacement;
         ControlFlow::Continue(())
     }
+}
+
+impl ArrayExpansion<'_> {
+    fn any_of(&mut self, left: &Expr, right: &Expr) -> Option<Expr> {
+        let text = match right {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
+            Expr::Value(value) => match &value.value {
+                SqlValue::Placeholder(name) => {
+                    let number: usize = name.strip_prefix('$')?.parse().ok()?;
+                    self.inlined = true;
+                    self.parameters.get(number.checked_sub(1)?)?.as_str()?.to_owned()
+                }
+                SqlValue::SingleQuotedString(text) => text.clone(),
+                _ => return None,
+            },
+            Expr::Array(array) => {
+                return Some(Expr::InList { expr: Box::new(left.clone()), list: array.elem.clone(), negated: false });
+            }
+            _ => return None,
+        };
+        let elements = array_elements(&text)?;
+        let list = elements
+            .into_iter()
+            .map(|element| Expr::value(element.map_or(SqlValue::Null, SqlValue::SingleQuotedString)));
+        let list: Vec<Expr> = list.collect();
+        if list.is_empty() {
+            return Some(Expr::value(SqlValue::Boolean(false)));
+        }
+        Some(Expr::InList { expr: Box::new(left.clone()), list, negated: false })
+    }
+}
+
+impl VisitorMut for ArrayExpansion<'_> {
+    type Break = ();
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         if let Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } = expression {
             let (left, right) = (left.clone(), right.clone());
-            match self.any_of(&left, &right) {
-                Some(list) => *expression = list,
-                None => return self.refuse(format!("the expression {expression}")),
+            if let Some(list) = self.any_of(&left, &right) {
+                *expression = list;
             }
         }
         ControlFlow::Continue(())

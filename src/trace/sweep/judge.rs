@@ -1,6 +1,6 @@
 //! Judging the release's writes: which are wrong by a fault or a rule, and what they should have been.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Notes, Progress, Sweep, Target, carry, record_of, written_by};
@@ -9,7 +9,7 @@ use crate::model::{ColumnName, Operation, RecordKey, Row, Step, TableName, Table
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::error::TraceError;
 use crate::trace::reenact::Statements;
-use crate::trace::roots::{Fault, KeyQuery, RowProgram};
+use crate::trace::roots::{Fault, KeyQuery, RowProgram, rows_meeting};
 use crate::trace::worlds::{Difference, RecordName};
 
 /// How a rule finds its violations.
@@ -36,6 +36,8 @@ pub struct SuspectingRule {
     pub expected: Vec<(ColumnName, String)>,
     /// The cells to blame.
     pub blamed: Vec<ColumnName>,
+    /// The column whose value the check itself says (`equals`): a cell that it does not violate is right.
+    pub decides: Option<ColumnName>,
 }
 
 /// A fault as the sweep needs it.
@@ -82,6 +84,11 @@ impl PlannedRule {
                 None
             }
         }
+    }
+
+    /// What its cells should hold, planned.
+    pub fn expected(&self) -> Option<&RowProgram> {
+        self.expected.as_ref()
     }
 
     /// The rows whose violation the transaction can have changed, as far as can be told from its writes.
@@ -179,6 +186,21 @@ async fn compile_rule(
     Ok(PlannedRule { rule: rule.clone(), keys, expected })
 }
 
+/// What rules that look at nothing but the row say of rows to come: judged all at once, not one by one.
+#[derive(Default)]
+pub struct Foreseen {
+    /// By rule and row: whether it is in breach.
+    breaches: HashMap<usize, HashMap<Arc<Row>, bool>>,
+}
+
+impl Foreseen {
+    /// Whether each of these rows is in breach of the rule; `None` where one of them was not foreseen.
+    fn in_breach(&self, rule: usize, rows: &[Arc<Row>]) -> Option<Vec<bool>> {
+        let breaches = self.breaches.get(&rule)?;
+        rows.iter().map(|row| breaches.get(row).copied()).collect()
+    }
+}
+
 /// What the rules say of one record that a transaction wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
@@ -196,6 +218,45 @@ pub struct Pin {
 pub type Pins = BTreeMap<RecordName, Pin>;
 
 impl Sweep {
+    /// Judges the rows that the release will write, by the rules that look at nothing but the row.
+    ///
+    /// # Errors
+    /// A rule that cannot be evaluated.
+    pub async fn foresee(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
+        let Judges::Rules(rules) = &self.judges else { return Ok(()) };
+        let mut by_table: BTreeMap<TableName, Vec<usize>> = BTreeMap::new();
+        for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.keys.is_of_row_alone()) {
+            by_table.entry(rule.rule.table.clone()).or_default().push(place);
+        }
+        for (name, places) in by_table {
+            let Some(table) = self.worlds.tables.table(&name) else { continue };
+            let schema = table.schema().clone();
+            let whole = |write: &Write| {
+                let after = write.after.as_ref().filter(|after| after.iter().len() >= schema.columns.len())?;
+                Some(Arc::new(table.whole(None, after)))
+            };
+            let of_release =
+                transactions.iter().filter(|transaction| transaction.writes().any(|write| self.target.wrote(write)));
+            let written =
+                of_release.flat_map(Transaction::writes).filter(|write| write.table == name).filter_map(whole);
+            let rows: Vec<Arc<Row>> = written.collect::<HashSet<_>>().into_iter().collect();
+            let predicates: Vec<&str> = places
+                .iter()
+                .filter_map(|place| match &rules[*place].rule.violating {
+                    Violating::Predicate(predicate) => Some(predicate.as_str()),
+                    Violating::Query(_) => None,
+                })
+                .collect();
+            let met = rows_meeting(&mut self.statements, &schema, &predicates, &rows).await;
+            let met = met.map_err(|refusal| evaluating(&rules[places[0]].rule.id, &refusal.to_string()))?;
+            for (column, place) in places.iter().enumerate() {
+                let breaches = rows.iter().cloned().zip(met.iter().map(|met| met[column])).collect();
+                self.foreseen.breaches.insert(*place, breaches);
+            }
+        }
+        Ok(())
+    }
+
     /// The records that violate a rule since this transaction's commit.
     pub(super) async fn broken_rules(&mut self, transaction: &Transaction) -> Result<Pins, TraceError> {
         let Judges::Rules(rules) = &self.judges else { return Ok(Pins::new()) };
@@ -215,7 +276,16 @@ impl Sweep {
         for place in &concerned {
             let rule = &rules[*place];
             let rows = before[place].after(rule, &mut self.worlds.tables);
-            let keys = rule.keys.run(&mut self.worlds.tables, rows, transaction.committed).await;
+            if let Some(rows) = &rows
+                && let Some(breaches) = self.foreseen.in_breach(*place, rows)
+            {
+                let key = &self.worlds.tables.table(&rule.rule.table).map(|table| table.schema().key.clone());
+                let broken = rows.iter().zip(breaches).filter(|(_, in_breach)| *in_breach);
+                let keys = broken.filter_map(|(row, _)| row.key(key.as_ref()?)).collect();
+                after.push((*place, keys));
+                continue;
+            }
+            let keys = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             after.push((*place, keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?));
         }
         self.worlds.roll_back();
@@ -225,7 +295,7 @@ impl Sweep {
             }
             let rule = &rules[place];
             let rows = rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, &rule.rule.table, &keys));
-            let already = rule.keys.run(&mut self.worlds.tables, rows, transaction.committed).await;
+            let already = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
             for key in keys.into_iter().filter(|key| !already.contains(key)) {

@@ -6,6 +6,7 @@
 
 mod carry;
 mod distort;
+mod fill;
 mod judge;
 mod notes;
 mod rerun;
@@ -14,7 +15,10 @@ mod touch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use judge::{Candidates, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating, rows_of};
+pub use fill::Filler;
+pub use judge::{
+    Candidates, Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating, rows_of,
+};
 pub use notes::{CarrierNotes, Notes};
 
 use super::blast_radius::{Cause, Role, WrittenBy};
@@ -77,6 +81,11 @@ pub struct Sweep {
     statements: Statements,
     target: Target,
     judges: Judges,
+    foreseen: Foreseen,
+    /// Rules that say what a cell must hold.
+    fillers: Vec<Filler>,
+    /// Records that the current transaction left in doubt.
+    doubtful: BTreeSet<RecordName>,
     notes: Notes,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
@@ -92,11 +101,33 @@ impl Sweep {
         schemas: &Schemas,
         target: Target,
         suspicion: &Suspicion<'_>,
+        rules: &[SuspectingRule],
     ) -> Result<Sweep, TraceError> {
         let mut statements = Statements::new(schemas.clone());
         let mut notes = Notes::default();
         let judges = Judges::compile(suspicion, &mut statements, &mut notes).await?;
-        Ok(Sweep { worlds: Worlds::new(tables), statements, target, judges, notes, diverged_traces: HashMap::new() })
+        let mut fillers = Vec::new();
+        for rule in rules {
+            let Some(column) = &rule.decides else { continue };
+            let only = SuspectingRule {
+                expected: rule.expected.iter().filter(|(expected, _)| expected == column).cloned().collect(),
+                ..rule.clone()
+            };
+            // A rule that cannot be planned is a limit already where it judges; here it only says nothing.
+            let planned = PlannedRule::compile(&only, &mut statements, &mut Notes::default()).await;
+            fillers.extend(planned.map(|rule| Filler { rule, column: column.clone() }));
+        }
+        Ok(Sweep {
+            worlds: Worlds::new(tables),
+            statements,
+            target,
+            judges,
+            foreseen: Foreseen::default(),
+            fillers,
+            doubtful: BTreeSet::new(),
+            notes,
+            diverged_traces: HashMap::new(),
+        })
     }
 
     /// Both worlds as they stand, and what was noted on the way.
@@ -112,7 +143,8 @@ impl Sweep {
         let is_release = transaction.writes().any(|write| self.target.wrote(write));
         if !is_release {
             let mut progress = Progress::default();
-            return self.steps(transaction, &mut progress, None).await;
+            self.steps(transaction, &mut progress, None).await?;
+            return self.fill_in(transaction).await;
         }
         let mut pins = self.broken_rules(transaction).await?;
         // A right value may depend on what the transaction writes later: run it again until nothing moves.
@@ -125,12 +157,14 @@ impl Sweep {
             let moved = self.settle(transaction, &mut pins).await?;
             if moved && attempt < ATTEMPTS {
                 self.worlds.roll_back();
+                self.doubtful.clear();
                 self.notes = kept_notes;
                 continue;
             }
             self.worlds.keep();
             self.unwritten_roots(transaction, &pins, &mut progress).await?;
             self.suspect_the_rest(&progress);
+            self.fill_in(transaction).await?;
             break;
         }
         Ok(())
@@ -153,7 +187,7 @@ impl Sweep {
             if let Some(pins) = pins.as_deref_mut() {
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
             }
-            self.mark_diverged(step, progress).await;
+            self.mark_diverged(step, progress);
         }
         Ok(())
     }
@@ -181,7 +215,7 @@ impl Sweep {
             return;
         };
         self.notes.executed(&statement.sql);
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters).await;
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
         match compiled.as_ref() {
             Compiled::Write(write) => self.rerun_write(transaction, step, statement, write, progress).await,
             Compiled::Read(query) => self.rerun_read(transaction, statement, query, progress).await,
@@ -226,8 +260,8 @@ impl Sweep {
     }
 
     /// After a transaction read something affected, what the application then writes may be computed from it.
-    async fn mark_diverged(&mut self, step: &Step, progress: &mut Progress) {
-        let columns = self.application_columns(step).await;
+    fn mark_diverged(&mut self, step: &Step, progress: &mut Progress) {
+        let columns = self.application_columns(step);
         for (write, columns) in step.writes.iter().zip(columns) {
             let record = record_of(write);
             let written = written_by(write);
@@ -251,9 +285,9 @@ impl Sweep {
 
     /// For each write of a step: the columns (not of the key) whose values the statement got from the application; for
     /// an unknown statement every column that it changed.
-    async fn application_columns(&mut self, step: &Step) -> Vec<BTreeSet<ColumnName>> {
+    fn application_columns(&mut self, step: &Step) -> Vec<BTreeSet<ColumnName>> {
         let compiled = match &step.statement {
-            Some(statement) => Some(self.statements.statement(&statement.sql, &statement.parameters).await),
+            Some(statement) => Some(self.statements.statement(&statement.sql, &statement.parameters)),
             None => None,
         };
         let of_write = |write: &Write| -> BTreeSet<ColumnName> {
@@ -295,6 +329,7 @@ impl Sweep {
         let unknown = difference.unknown.union(&columns).cloned().collect();
         self.worlds.set_unknown(record, unknown);
         self.worlds.note_wrong(record);
+        self.doubtful.insert(record.clone());
     }
 
     /// The other writes of a transaction of the release that wrote something wrong: the same code wrote them.
@@ -337,6 +372,7 @@ impl Sweep {
         });
         let suspected = difference.suspected.union(&columns).cloned().collect();
         self.worlds.set_suspected(record, suspected);
+        self.doubtful.insert(record.clone());
     }
 }
 

@@ -310,6 +310,9 @@ impl Sweep {
         if !unknown.is_empty() && !was_wrong {
             difference.why.get_or_insert_with(|| "it was computed from a value that is not known".into());
         }
+        if !unknown.is_empty() || !suspected.is_empty() {
+            self.doubtful.insert(record.clone());
+        }
         self.worlds.set_unknown(record, unknown);
         self.worlds.set_suspected(record, suspected);
         self.worlds.note_wrong(record);
