@@ -91,7 +91,7 @@ fn aggregated(subquery: &Subquery, aggregate: Expr) -> Result<Expr, DataFusionEr
 }
 
 /// Spells out each `IN (SELECT …)` whose NULL could be told from false. At the top of a filter, alone or under AND and
-/// OR, it cannot (a row is kept only where the whole is true); there DataFusion makes a join of it, NOT IN included.
+/// OR, it cannot, for a row is kept only where the whole is true: there DataFusion makes a join of it.
 fn spell_out_in(expression: Expr, input: &DFSchema, filters: bool) -> Result<Transformed<Expr>, DataFusionError> {
     expression.transform_down(|expression| match expression {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) if filters => {

@@ -13,7 +13,7 @@ pub(super) fn exact_literal(column_type: &ColumnType, text: &str) -> Result<Stri
     let stored = canonical(column_type)?;
     let is_rounded = match (stored.as_str(), canonical(&ColumnType::Numeric(None))) {
         (Some(stored), Ok(exact)) if column_type.is_numeric() => {
-            !exact.as_str().is_some_and(|exact| without_zeros(exact) == without_zeros(stored))
+            exact.as_str().is_none_or(|exact| without_zeros(exact) != without_zeros(stored))
         }
         _ => false,
     };
