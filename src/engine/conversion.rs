@@ -147,4 +147,28 @@ mod tests {
             assert_eq!(text, printed, "{sql}");
         }
     }
+
+    #[tokio::test]
+    async fn what_is_rounded_can_be_compared() {
+        let session = crate::engine::session_context();
+        for sql in [
+            "CREATE TABLE lines AS SELECT * FROM (VALUES (1, 10.00, 19), (2, 9.99, 7)) AS v(id, price, percent)",
+            "CREATE TABLE prices AS SELECT * FROM (VALUES (1, 12.35), (2, 10.00)) AS v(id, price)",
+        ] {
+            session.sql(sql).await.expect(sql).collect().await.expect(sql);
+        }
+        for (condition, rows) in [
+            ("price IS DISTINCT FROM round(price * (100 - percent) * 0.01, 2)", 2),
+            ("round(price * percent * 0.01, 2) = 1.90", 1),
+            ("round(price, -1) = 10", 2),
+            ("price > round((SELECT p.price FROM prices p WHERE p.id = lines.id) * (100 - percent) * 0.01, 2)", 1),
+        ] {
+            let sql = format!("SELECT id FROM lines WHERE {condition}");
+            let batches = session.sql(&sql).await.expect(&sql).collect().await.expect(&sql);
+            assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), rows, "{sql}");
+        }
+        let printed =
+            session.sql("SELECT round(1.239, 2) AS x").await.expect("it plans").collect().await.expect("it runs");
+        assert_eq!(arrow::util::display::array_value_to_string(printed[0].column(0), 0).expect("a value"), "1.24");
+    }
 }

@@ -6,7 +6,6 @@
 mod conversion;
 mod live;
 mod numeric;
-mod rounding;
 mod single_row;
 mod subqueries;
 
@@ -30,7 +29,6 @@ pub fn session_context() -> SessionContext {
         // Filters that a plan learns while it runs would be wrong when it runs again on other rows.
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
     let mut rules = Analyzer::new().rules;
-    rules.insert(0, Arc::new(rounding::RoundingPlaces));
     rules.push(Arc::new(subqueries::PostgresSubqueries));
     let mut builder = SessionStateBuilder::new_with_default_features().with_config(config).with_analyzer_rules(rules);
     // The first planner that answers wins.

@@ -258,8 +258,3 @@ fn trace_of(sql: &str) -> Option<TraceId> {
     let trace = tags.get("traceparent")?.split('-').nth(1)?;
     (trace.len() == 32).then(|| TraceId(Arc::from(trace)))
 }
-
-/// When the first write was made; `None` for an empty history.
-pub fn first_write(history: &History) -> Option<Timestamp> {
-    history.transactions.iter().flat_map(Transaction::writes).map(|write| write.ts).min()
-}

@@ -29,8 +29,6 @@ pub struct LoggedStatement {
 /// One committed transaction of the log.
 #[derive(Clone, Debug)]
 pub struct LoggedTransaction {
-    /// The session.
-    pub session: SessionId,
     /// When it began.
     pub begun: Timestamp,
     /// When its commit was logged.
@@ -50,12 +48,15 @@ impl LoggedTransaction {
     }
 }
 
+/// A statement's part in its session, and the statement where the parser knows it.
+type ParsedStatement = (Role, Option<Arc<ast::Statement>>);
+
 /// Statements by their text: the same text is parsed once.
 #[derive(Debug, Default)]
-pub struct ParsedTexts(HashMap<Arc<str>, Vec<(Role, Option<Arc<ast::Statement>>)>>);
+struct ParsedTexts(HashMap<Arc<str>, Vec<ParsedStatement>>);
 
 impl ParsedTexts {
-    fn of(&mut self, sql: &Arc<str>) -> &[(Role, Option<Arc<ast::Statement>>)] {
+    fn of(&mut self, sql: &Arc<str>) -> &[ParsedStatement] {
         self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
             Ok(statements) => {
                 statements.into_iter().map(|statement| (sql::role_of(&statement), Some(Arc::new(statement)))).collect()
@@ -236,7 +237,6 @@ impl Rebuilding {
 
 fn opened(event: &LogEvent) -> LoggedTransaction {
     LoggedTransaction {
-        session: event.session.clone(),
         begun: event.started,
         committed: event.ts,
         transaction: None,

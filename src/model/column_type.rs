@@ -141,9 +141,8 @@ fn decimal_digits(text: &str) -> Option<(bool, Vec<u8>, i32)> {
 }
 
 fn rescale(mut digits: Vec<u8>, own_scale: i32, scale: i32) -> Vec<u8> {
-    for _ in own_scale..scale {
-        digits.push(0);
-    }
+    let added = usize::try_from(scale - own_scale).unwrap_or(0);
+    digits.resize(digits.len() + added, 0);
     let dropped = usize::try_from((own_scale - scale).max(0)).unwrap_or(0);
     if dropped > digits.len() {
         return vec![0];
