@@ -11,7 +11,7 @@ use super::sessions::{self, LoggedTransaction};
 use super::steps::JoinedWrite;
 use crate::model::{
     Attribution, CommitSeq, Deploy, History, LogEvent, RecordRead, RecordedWrite, ReleaseSettings, SessionId,
-    Statement, StatementLink, Step, TableName, Timestamp, TraceId, Transaction, TransactionId, Write, WriteSeq,
+    Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write, WriteSeq,
 };
 use crate::sql::{Schemas, comment_tags};
 

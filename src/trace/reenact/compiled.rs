@@ -56,7 +56,6 @@ impl CompiledQuery {
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
-    #[expect(clippy::too_many_arguments, reason = "a query with all that its plan depends on")]
     pub fn compile(
         context: &SessionContext,
         query: &Query,
