@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal256Builder, Float64Array};
-use arrow::datatypes::{DataType, Decimal256Type, Float64Type, Int64Type, i256};
-use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use arrow::datatypes::{DataType, Decimal256Type, Field, FieldRef, Float64Type, Int64Type, i256};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::prelude::SessionContext;
 
 /// Registers `to_numeric(a)`, and `round(a)` and `round(a, digits)` in place of the engine's own: that one says other
@@ -75,6 +77,23 @@ impl ScalarUDFImpl for Convert {
         }
     }
 
+    /// Rounded to a literal number of digits, a decimal has that many; a number of digits that only the run tells, or a
+    /// negative one (a literal only once it is folded), leaves the scale.
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let digits = match (self.conversion, arguments.scalar_arguments) {
+            (Conversion::Round, [_, Some(ScalarValue::Int64(Some(digits)))]) => i8::try_from(*digits).ok(),
+            _ => None,
+        };
+        let data_type = match (self.return_type(&types)?, digits) {
+            (DataType::Decimal256(precision, scale), Some(digits)) if (0..=scale).contains(&digits) => {
+                DataType::Decimal256(precision, digits)
+            }
+            (data_type, _) => data_type,
+        };
+        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+    }
+
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
         let [array, digits @ ..] = arrays.as_slice() else { return exec_err!("{} takes a value", self.name()) };
@@ -83,16 +102,24 @@ impl ScalarUDFImpl for Convert {
                 let rounded = array.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::round_ties_even));
                 Arc::new(rounded.collect::<Float64Array>()) as ArrayRef
             }
-            (Conversion::Round, DataType::Decimal256(_, scale)) => rounded_decimals(array, *scale, digits.first())?,
+            (Conversion::Round, DataType::Decimal256(_, scale)) => {
+                let kept = match arguments.return_field.data_type() {
+                    DataType::Decimal256(_, kept) => *kept,
+                    _ => *scale,
+                };
+                rounded_decimals(array, *scale, kept, digits.first())?
+            }
             _ => array.clone(),
         };
         Ok(ColumnarValue::Array(converted))
     }
 }
 
-fn rounded_decimals(array: &ArrayRef, scale: i8, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
+/// `kept`: the scale of the result; the digits rounded away are not in it.
+fn rounded_decimals(array: &ArrayRef, scale: i8, kept: i8, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
     let digits = digits.map(|digits| digits.as_primitive::<Int64Type>());
-    let mut builder = Decimal256Builder::with_capacity(array.len()).with_data_type(DataType::Decimal256(76, scale));
+    let mut builder = Decimal256Builder::with_capacity(array.len()).with_data_type(DataType::Decimal256(76, kept));
+    let dropped = i256::from_i128(10).checked_pow(u32::from((scale - kept).max(0).unsigned_abs()));
     for (position, value) in array.as_primitive::<Decimal256Type>().iter().enumerate() {
         let wanted = match digits {
             Some(digits) if digits.is_null(position) => None,
@@ -103,7 +130,7 @@ fn rounded_decimals(array: &ArrayRef, scale: i8, digits: Option<&ArrayRef>) -> R
             builder.append_null();
             continue;
         };
-        match rounded(value, i64::from(scale) - wanted) {
+        match rounded(value, i64::from(scale) - wanted).zip(dropped).and_then(|(value, unit)| value.checked_div(unit)) {
             Some(rounded) => builder.append_value(rounded),
             None => return exec_err!("rounding to {wanted} digits is out of range"),
         }
@@ -137,8 +164,8 @@ mod tests {
             ("CAST(round(2.49) AS INT)", "2"),
             ("CAST(round(CAST('2.5' AS DOUBLE)) AS INT)", "2"),
             ("CAST(round(7) AS INT)", "7"),
-            ("round(2.345, 2)", "2.350"),
-            ("round(-2.345, 2)", "-2.350"),
+            ("round(2.345, 2)", "2.35"),
+            ("round(-2.345, 2)", "-2.35"),
             ("round(1250, -2)", "1300"),
             ("to_numeric(7) / 2", "3.500000000000000000000000000000"),
         ] {
