@@ -271,3 +271,77 @@ async fn what_is_overwritten_alike_is_healed_and_what_is_read_is_possible() {
     assert_eq!(cell(possible, "balance"), ("999.00".to_owned(), None, false));
     assert_eq!(found.records.len(), 3);
 }
+
+fn unwritten(table: &str, operation: Operation) -> SuspectingFault {
+    SuspectingFault {
+        table: table.parse().expect("a table name"),
+        operations: vec![operation],
+        condition: "true".to_owned(),
+        set: None,
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_should_not_have_happened_leaves_extra_and_missing_rows() {
+    let mut story = Story::new(shop());
+    for (release, id, total) in [("v41", "1", "10.00"), ("v42", "2", "20.00")] {
+        let sql = "INSERT INTO orders (id, day, total) VALUES ($1, $2, $3)";
+        story.one(release, sql, &[id, "2026-03-02", total], &[("orders", &[], &[id, "2026-03-02", total, "NULL"])]);
+    }
+    let closed: WrittenRow<'_> = ("daily", &[], &["2026-03-02", "2", "30.00"]);
+    let daily = "INSERT INTO daily SELECT day, count(*), sum(total) FROM orders GROUP BY day ON CONFLICT (day) DO UPDATE \
+                 SET orders = excluded.orders, total = daily.total + excluded.total";
+    story.one("v43", daily, &[], &[closed]);
+    let again: WrittenRow<'_> = ("daily", &["2026-03-02", "2", "30.00"], &["2026-03-02", "2", "60.00"]);
+    story.one("v43", daily, &[], &[again]);
+    let faults = [unwritten("orders", Operation::Insert)];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(record(&found, "orders", "2").state, RecordState::Extra);
+    let day = record(&found, "daily", "2026-03-02");
+    assert_eq!((day.role, day.state), (Role::Derived, RecordState::Live));
+    assert_eq!(cell(day, "orders"), exactly("2", "1"));
+    assert_eq!(cell(day, "total"), exactly("60.00", "20.00"));
+}
+
+#[tokio::test]
+async fn a_delete_that_should_not_have_happened_leaves_a_missing_row() {
+    let mut story = Story::new(shop());
+    let opened: WrittenRow<'_> = ("accounts", &[], &["1", "100.00"]);
+    story.one("v41", "INSERT INTO accounts VALUES ($1, $2)", &["1", "100"], &[opened]);
+    let gone: WrittenRow<'_> = ("accounts", &["1", "100.00"], &[]);
+    story.one("v42", "DELETE FROM accounts WHERE id = $1", &["1"], &[gone]);
+    // It finds no row now; it would have found one.
+    let lost = story.step("v43", Some("UPDATE accounts SET balance = balance + $2 WHERE id = $1"), &["1", "5"], &[]);
+    let other = story.step(
+        "v43",
+        Some("INSERT INTO accounts VALUES ($1, $2)"),
+        &["9", "1"],
+        &[("accounts", &[], &["9", "1.00"])],
+    );
+    story.commit(vec![lost, other]);
+    let faults = [unwritten("accounts", Operation::Delete)];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let missing = record(&found, "accounts", "1");
+    assert_eq!((missing.role, missing.state), (Role::Root, RecordState::Missing));
+    assert_eq!(cell(missing, "balance"), exactly("NULL", "105.00"));
+    assert_eq!(found.records.len(), 1, "{:#?}", found.records);
+}
+
+#[tokio::test]
+async fn an_update_from_another_table_and_a_changed_key_carry_the_difference() {
+    let mut story = Story::new(shop());
+    let opened: WrittenRow<'_> = ("accounts", &[], &["1", "0.00"]);
+    story.one("v41", "INSERT INTO accounts VALUES ($1, $2)", &["1", "0"], &[opened]);
+    let wrong: WrittenRow<'_> = ("orders", &[], &["7", "NULL", "900.00", "NULL"]);
+    story.one("v42", "INSERT INTO orders (id, total) VALUES ($1, $2)", &["7", "900"], &[wrong]);
+    let charged: WrittenRow<'_> = ("accounts", &["1", "0.00"], &["1", "-900.00"]);
+    let sql = "UPDATE accounts AS a SET balance = a.balance - o.total FROM orders o WHERE o.id = $1 AND a.id = $2";
+    story.one("v43", sql, &["7", "1"], &[charged]);
+    let moved: WrittenRow<'_> = ("accounts", &["1", "-900.00"], &["2", "-900.00"]);
+    story.one("v43", "UPDATE accounts SET id = id + 1 WHERE id = $1", &["1"], &[moved]);
+    let faults = [fault("orders", "total > 100", "total", "total / 100")];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let account = record(&found, "accounts", "2");
+    assert_eq!((account.role, account.state), (Role::Derived, RecordState::Live));
+    assert_eq!(cell(account, "balance"), exactly("-900.00", "-9.00"));
+}
