@@ -156,7 +156,7 @@ Formats: text (default), json, junit.")]
 /// Options of `ingest`.
 #[derive(Clone, Debug, Args)]
 pub struct IngestArguments {
-    /// Files to read, - for standard input; none: those of [ingest] files that are new or have grown.
+    /// Files to read, - for standard input; none: those that the project file names under ingest, where new or grown.
     #[arg(value_name = "FILES", help_heading = "Ingest")]
     pub files: Vec<PathBuf>,
     /// Store nothing where any line is damaged (exit status 2).

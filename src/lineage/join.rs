@@ -40,6 +40,9 @@ pub struct Joined {
 /// them: clocks of two machines, and a commit that waited.
 const FAR: u64 = 60_000_000;
 
+/// How many more of a session's transactions are looked at, once one fits, for one that fits as well.
+const RIVALS: usize = 8;
+
 /// Joins each recorded transaction to the log; `None` where the log does not have it.
 pub fn join(
     recorded: &[RecordedTransaction<'_>],
@@ -131,30 +134,35 @@ impl Joining<'_> {
         Some(self.take(&session, place, StatementLink::TransactionId, assignment))
     }
 
-    /// Among the session's transactions that still can be meant, the nearest in time that fits; another that fits as
-    /// well and says something else makes it ambiguous.
+    /// Among the session's transactions that still can be meant, the nearest in time that fits; another one near that
+    /// fits as well and says something else makes it ambiguous.
     fn by_session_order(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
         let session = recorded.session.as_ref()?;
         let log = self.log.get(session)?;
-        let mut fitting = Vec::new();
-        for (place, transaction) in log.iter().enumerate() {
+        let mut rivals = 0;
+        let mut meant: Option<(usize, Assignment)> = None;
+        let mut ambiguous = false;
+        for place in nearest_first(log, recorded.ts) {
+            let transaction = &log[place];
             let other_id =
                 transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
             if !transaction.may_write() || other_id || !self.is_free(session, place) {
                 continue;
             }
-            if apart(transaction.committed, recorded.ts) > FAR {
-                continue;
+            let fits = assign(&recorded.writes, transaction, self.schemas);
+            match (&meant, fits) {
+                (None, Some(assignment)) => meant = Some((place, assignment)),
+                (Some((nearest, _)), Some(_)) => ambiguous |= !same_statements(transaction, &log[*nearest]),
+                (_, None) => {}
             }
-            if let Some(assignment) = assign(&recorded.writes, transaction, self.schemas) {
-                fitting.push((apart(transaction.committed, recorded.ts), place, assignment));
+            if meant.is_some() {
+                rivals += 1;
+            }
+            if rivals > RIVALS {
+                break;
             }
         }
-        fitting.sort_by_key(|(apart, place, _)| (*apart, *place));
-        let mut fitting = fitting.into_iter();
-        let (_, place, assignment) = fitting.next()?;
-        let says_the_same = |other: usize| same_statements(&log[other], &log[place]);
-        let ambiguous = fitting.any(|(_, other, _)| !says_the_same(other));
+        let (place, assignment) = meant?;
         let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
         Some(self.take(session, place, link, assignment))
     }
@@ -184,6 +192,28 @@ impl Joining<'_> {
         let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
         Some(self.take(&session, place, link, assignment))
     }
+}
+
+/// The places of a session's transactions (in order of time), those nearest to `ts` first, none that is far.
+fn nearest_first(log: &[LoggedTransaction], ts: Timestamp) -> impl Iterator<Item = usize> {
+    let middle = log.partition_point(|transaction| transaction.committed < ts);
+    let (mut before, mut after) = (middle, middle);
+    std::iter::from_fn(move || {
+        let distance = |place: usize| log.get(place).map(|transaction| apart(transaction.committed, ts));
+        let earlier = before.checked_sub(1).and_then(|place| Some((distance(place)?, place)));
+        let later = distance(after).map(|distance| (distance, after));
+        let is_earlier = match (earlier, later) {
+            (Some((earlier, _)), Some((later, _))) => earlier < later,
+            (earlier, _) => earlier.is_some(),
+        };
+        let (distance, place) = if is_earlier { earlier? } else { later? };
+        if is_earlier {
+            before = place;
+        } else {
+            after = place + 1;
+        }
+        (distance <= FAR).then_some(place)
+    })
 }
 
 fn same_statements(one: &LoggedTransaction, other: &LoggedTransaction) -> bool {

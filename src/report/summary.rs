@@ -196,7 +196,9 @@ impl<'a> Report<'a> {
             let own = self.context(&record.table);
             let Some(schema) = own.schema else { continue };
             for column in schema.columns.iter().filter(|column| is_amount(schema, column)) {
-                if own.is_personal(&column.name) {
+                let is_subject =
+                    self.settings.get(&record.table).is_some_and(|own| own.subject.as_ref() == Some(&column.name));
+                if own.is_personal(&column.name) || is_subject {
                     continue;
                 }
                 let Some((current, expected)) = worlds(record, &column.name) else { continue };
@@ -229,7 +231,7 @@ fn worlds<'r>(record: &'r AffectedRecord, column: &str) -> Option<(Option<&'r Va
     }
 }
 
-/// A number that means an amount: no key, and no reference to one.
+/// A number that can mean an amount: no key, and no reference to one.
 fn is_amount(schema: &TableSchema, column: &Column) -> bool {
     let refers = schema.foreign_keys.iter().any(|key| key.columns.contains(&column.name));
     column.column_type.is_numeric() && !schema.key.contains(&column.name) && !refers

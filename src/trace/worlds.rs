@@ -180,6 +180,17 @@ impl Worlds {
         self.index(record);
     }
 
+    /// The record has another key now: what is known of it goes with it.
+    pub fn rename(&mut self, old: &RecordName, new: &RecordName) {
+        self.remember(old);
+        self.remember(new);
+        if let Some(difference) = self.differences.remove(old) {
+            self.differences.insert(new.clone(), difference);
+        }
+        self.index(old);
+        self.index(new);
+    }
+
     /// The record is proved wrong: what was possible is derived.
     pub fn prove(&mut self, record: &RecordName) {
         self.remember(record);

@@ -66,6 +66,7 @@ impl Sweep {
         };
         if old != record {
             self.worlds.set(&old, None, None);
+            self.worlds.rename(&old, &record);
         }
         self.worlds.set(&record, actual, right);
         self.forget(&record, write.operation, &set);
