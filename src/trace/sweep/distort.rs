@@ -1,7 +1,7 @@
 //! What depends on a value that is not known.
 //!
 //! The cells of unknown right value are distorted in the right world, in two ways, and the statement is run on each:
-//! whatever it then writes otherwise depends on them. The same is done for suspected cells.
+//! whatever it then writes otherwise depends on them. Suspected cells, of which there may be many, are distorted in one way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,12 +48,15 @@ impl Sweep {
     ) -> Sensitivity {
         let mut sensitivity = Sensitivity::default();
         if touched.unknown {
-            sensitivity.unknown =
-                self.depending(write, execution, touched, right, |difference| &difference.unknown).await;
+            sensitivity.unknown = self
+                .depending(write, execution, touched, right, &[Distortion::Shift, Distortion::Null], |known| {
+                    &known.unknown
+                })
+                .await;
         }
         if touched.suspected {
             sensitivity.suspected =
-                self.depending(write, execution, touched, right, |difference| &difference.suspected).await;
+                self.depending(write, execution, touched, right, &[Distortion::Shift], |known| &known.suspected).await;
         }
         sensitivity
     }
@@ -64,11 +67,12 @@ impl Sweep {
         execution: Execution<'_>,
         touched: &Touched,
         right: &Effects,
+        distortions: &[Distortion],
         cells: impl Fn(&crate::trace::worlds::Difference) -> &BTreeSet<ColumnName>,
     ) -> BTreeMap<RecordKey, BTreeSet<ColumnName>> {
         let records: BTreeSet<&RecordName> = touched.records.iter().collect();
         let mut depending: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
-        for distortion in [Distortion::Shift, Distortion::Null] {
+        for distortion in distortions {
             let mut restore: Vec<(RecordName, Option<Arc<Row>>)> = Vec::new();
             for record in &records {
                 let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else {
@@ -77,7 +81,7 @@ impl Sweep {
                 let Some(schema) = self.worlds.schema(&record.0) else { continue };
                 let right = self.worlds.row(World::Right, record).cloned();
                 if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
-                    table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, distortion))));
+                    table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, *distortion))));
                     restore.push(((*record).clone(), right));
                 }
             }

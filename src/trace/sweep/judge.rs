@@ -276,6 +276,9 @@ impl Sweep {
         for place in &concerned {
             let rule = &rules[*place];
             let rows = before[place].after(rule, &mut self.worlds.tables);
+            if rows.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
             if let Some(rows) = &rows
                 && let Some(breaches) = self.foreseen.in_breach(*place, rows)
             {

@@ -57,7 +57,11 @@ impl Sweep {
     ) -> Result<Outcome, Refusal> {
         let own: Vec<&Write> = step.writes.iter().filter(|one| one.table == write.form.target).collect();
         let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
-        let (mut right, right_rows) = write.run(&mut self.worlds.tables, World::Right, execution).await?;
+        // Where only suspicion touches the statement, the right world is the actual one.
+        let (mut right, right_rows) = match touched.differs {
+            true => write.run(&mut self.worlds.tables, World::Right, execution).await?,
+            false => (actual.clone(), actual_rows.clone()),
+        };
         if !actual_rows.is_empty() || !right_rows.is_empty() {
             name_rows(&own, actual_rows, &mut actual, right_rows, &mut right)?;
         }

@@ -15,6 +15,8 @@ use crate::trace::worlds::RecordName;
 pub struct Touched {
     /// In the order found.
     pub records: Vec<RecordName>,
+    /// Whether the worlds differ on one of them in what the statement reads.
+    pub differs: bool,
     /// Whether one of them has a column of unknown right value that the statement reads.
     pub unknown: bool,
     /// Whether one of them has a suspected column that the statement reads.
@@ -39,6 +41,8 @@ impl Sweep {
                 if !self.worlds.touches(&record, reads) {
                     continue;
                 }
+                let differing = self.worlds.differing_columns(&record);
+                touched.differs |= differing.is_none_or(|columns| columns.iter().any(|column| reads(column)));
                 if let Some(difference) = self.worlds.difference(&record) {
                     touched.unknown |= difference.unknown.iter().any(|column| reads(column));
                     touched.suspected |= difference.suspected.iter().any(|column| reads(column));
