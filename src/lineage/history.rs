@@ -10,8 +10,8 @@ use super::join::{self, Joined, RecordedTransaction};
 use super::sessions::{self, LoggedTransaction};
 use super::steps::JoinedWrite;
 use crate::model::{
-    Attribution, CommitSeq, Deploy, History, LogEvent, RecordRead, RecordedWrite, ReleaseSettings, SessionId,
-    Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write, WriteSeq,
+    Attribution, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedWrite, ReleaseSettings,
+    SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write, WriteSeq,
 };
 use crate::sql::{Schemas, comment_tags};
 
@@ -238,6 +238,12 @@ impl Building<'_> {
                 "{} committed transactions are not in the SQL log: what they computed is not known",
                 self.unlinked
             ));
+        }
+        let writes = self.transactions.iter().flat_map(Transaction::writes);
+        let truncates = writes.filter(|write| write.operation == Operation::Truncate).count();
+        if truncates > 0 {
+            limits
+                .push(format!("{truncates} truncates name no rows: what stood in the tables before them is not known"));
         }
         if self.ambiguous > 0 {
             limits.push(format!(

@@ -113,8 +113,13 @@ impl Sweep {
                 expected: rule.expected.iter().filter(|(expected, _)| expected == column).cloned().collect(),
                 ..rule.clone()
             };
-            // A rule that cannot be planned is a limit already where it judges; here it only says nothing.
-            let planned = PlannedRule::compile(&only, &mut statements, &mut Notes::default()).await;
+            // Where the rules judge, one that cannot be planned is a limit already.
+            let mut noted_already = Notes::default();
+            let noted = match suspicion {
+                Suspicion::Violating(_) => &mut noted_already,
+                Suspicion::Faults(_) | Suspicion::All => &mut notes,
+            };
+            let planned = PlannedRule::compile(&only, &mut statements, noted).await;
             fillers.extend(planned.map(|rule| Filler { rule, column: column.clone() }));
         }
         Ok(Sweep {
@@ -314,18 +319,7 @@ impl Sweep {
         written: WrittenBy,
         why: &str,
     ) {
-        let difference = self.worlds.difference_or(record, || Difference {
-            role: Role::Possible,
-            hops: origin.hops,
-            rules: BTreeSet::new(),
-            written,
-            cause: Some(origin.cause.clone()),
-            why: Some(why.into()),
-            unknown: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            last_wrong: BTreeMap::new(),
-            existence: false,
-        });
+        let difference = self.worlds.difference_or(record, || possibility(origin, written, why));
         let unknown = difference.unknown.union(&columns).cloned().collect();
         self.worlds.set_unknown(record, unknown);
         self.worlds.note_wrong(record);
@@ -358,21 +352,26 @@ impl Sweep {
         written: WrittenBy,
         why: &str,
     ) {
-        let difference = self.worlds.difference_or(record, || Difference {
-            role: Role::Possible,
-            hops: origin.hops,
-            rules: BTreeSet::new(),
-            written,
-            cause: Some(origin.cause.clone()),
-            why: Some(why.into()),
-            unknown: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            last_wrong: BTreeMap::new(),
-            existence: false,
-        });
+        let difference = self.worlds.difference_or(record, || possibility(origin, written, why));
         let suspected = difference.suspected.union(&columns).cloned().collect();
         self.worlds.set_suspected(record, suspected);
         self.doubtful.insert(record.clone());
+    }
+}
+
+/// A record that may be wrong, for this reason; which of its columns is said next.
+fn possibility(origin: &Origin, written: WrittenBy, why: &str) -> Difference {
+    Difference {
+        role: Role::Possible,
+        hops: origin.hops,
+        rules: BTreeSet::new(),
+        written,
+        cause: Some(origin.cause.clone()),
+        why: Some(why.into()),
+        unknown: BTreeSet::new(),
+        suspected: BTreeSet::new(),
+        last_wrong: BTreeMap::new(),
+        existence: false,
     }
 }
 
