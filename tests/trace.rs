@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use blast_radius::catalog::RollingTables;
 use blast_radius::model::{
-    Attribution, Column, ColumnType, CommitSeq, Evidence, History, Operation, Release, ReleaseName, Row, ServiceName,
-    Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction, Value, Write, WriteSeq,
+    Attribution, Column, ColumnType, CommitSeq, Derive, Evidence, History, Operation, Release, ReleaseName, Row,
+    ServiceName, Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction, Value, Write,
+    WriteSeq,
 };
 use blast_radius::trace::{
     AffectedRecord, BlastRadius, Question, RecordState, Role, SuspectingFault, SuspectingRule, Suspicion, Target,
     Violating, trace,
 };
+
+#[path = "trace/derived.rs"]
+mod derived;
 
 type Schemas = BTreeMap<TableName, Arc<TableSchema>>;
 /// One row written: the table, the row before, the row after.
@@ -56,6 +60,7 @@ struct Story {
     schemas: Schemas,
     tables: RollingTables,
     history: History,
+    derives: Vec<Derive>,
     seq: u64,
 }
 
@@ -65,7 +70,7 @@ impl Story {
         for schema in schemas.values() {
             tables.load(schema.clone(), vec![]).expect("an empty table");
         }
-        Story { schemas, tables, history: History::default(), seq: 0 }
+        Story { schemas, tables, history: History::default(), derives: vec![], seq: 0 }
     }
 
     fn now(&self) -> Timestamp {
@@ -142,8 +147,14 @@ impl Story {
     async fn trace(self, suspicion: Suspicion<'_>) -> BlastRadius {
         let target = Target { release: ReleaseName::new("v42"), service: None, from: None, until: None };
         let settings = BTreeMap::new();
-        let question =
-            Question { target: &target, suspicion: &suspicion, rules: &[], list_suspects: false, settings: &settings };
+        let question = Question {
+            target: &target,
+            suspicion: &suspicion,
+            rules: &[],
+            derives: &self.derives,
+            list_suspects: false,
+            settings: &settings,
+        };
         trace(&self.history, self.tables, &self.schemas, question).await.expect("the trace runs")
     }
 }

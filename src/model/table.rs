@@ -50,7 +50,7 @@ pub struct Column {
     pub column_type: ColumnType,
     /// Whether the database refuses NULL in it.
     pub not_null: bool,
-    /// Computed by the database from other columns (`GENERATED ALWAYS AS … STORED`): never written by a repair.
+    /// Computed by the database (`GENERATED ALWAYS AS … STORED`, a materialised view): never written by a repair.
     pub generated: bool,
 }
 

@@ -42,7 +42,7 @@ impl Loader<'_> {
     fn project(&self, file: PathBuf) -> Result<Project, ProjectError> {
         let parsed = self.document.parse()?;
         let mut root = self.document.root(parsed.get_ref());
-        let project = Project {
+        let mut project = Project {
             file,
             folder: self.folder.clone(),
             database: root.section("database")?.map(|section| self.database(section)).transpose()?.flatten(),
@@ -63,6 +63,12 @@ impl Loader<'_> {
                 .collect::<Result<_, _>>()?,
         };
         root.finish()?;
+        for derive in &project.derives {
+            let settings = project.tables.entry(derive.table.clone()).or_default();
+            if settings.key.is_empty() {
+                settings.key.clone_from(&derive.key);
+            }
+        }
         Ok(project)
     }
 
@@ -393,6 +399,7 @@ sql = "SELECT 1"
         assert_eq!(orders.key, ["id".into()]);
         assert!(orders.external);
         assert_eq!(project.derives[0].table, TableName::new("public", "daily_sales"));
+        assert_eq!(project.tables[&project.derives[0].table].key, ["day".into()], "a table without a key gets its");
     }
 
     #[test]

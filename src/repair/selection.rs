@@ -167,6 +167,9 @@ fn insert(record: &AffectedRecord, schema: &TableSchema, options: &RepairOptions
         }
         insert.right.push((column.name.clone(), value.clone()));
     }
+    if insert.right.is_empty() {
+        return left(record, options, "the database computes the whole row: refresh it");
+    }
     Decision { change: Some(insert), manual: None }
 }
 

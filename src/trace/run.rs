@@ -7,7 +7,7 @@ use super::error::TraceError;
 use super::outcome;
 use super::sweep::{SuspectingRule, Suspicion, Sweep, Target};
 use crate::catalog::RollingTables;
-use crate::model::{History, Release, TableSettingsByName, Transaction};
+use crate::model::{Derive, History, Release, TableSettingsByName, Transaction};
 use crate::sql::Schemas;
 
 /// What is asked.
@@ -19,6 +19,8 @@ pub struct Question<'a> {
     pub suspicion: &'a Suspicion<'a>,
     /// Every rule: those that say what a cell must hold fill in what nothing else can tell.
     pub rules: &'a [SuspectingRule],
+    /// Tables computed by something that logs no SQL.
+    pub derives: &'a [Derive],
     /// Whether records with nothing known against them are listed too.
     pub list_suspects: bool,
     /// What the project file says of the tables.
@@ -48,9 +50,13 @@ pub async fn trace(
         writes.into_iter().rev().for_each(|write| tables.undo(write));
     }
     let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
+    sweep.derive(question.derives, history).await?;
     sweep.foresee(&history.transactions[first..]).await?;
     for transaction in &history.transactions[first..] {
         sweep.transaction(transaction).await?;
+    }
+    if let Some(last) = history.transactions.last() {
+        sweep.derive_at_end(last.committed).await;
     }
     let (worlds, notes) = sweep.finish();
     Ok(outcome::blast_radius(history, &worlds, &notes, question))

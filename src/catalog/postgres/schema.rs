@@ -61,7 +61,8 @@ async fn read_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<Ta
              WHERE t.typtype = 'd'
          )
          SELECT n.nspname::text, c.relname::text, a.attname::text, format_type(r.type_oid, r.modifier),
-                t.typtype = 'e' OR t.typname = 'citext', r.not_null, a.attgenerated <> ''
+                t.typtype = 'e' OR t.typname = 'citext', r.not_null,
+                a.attgenerated <> '' OR c.relkind = 'm'
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN resolved r ON r.attrelid = c.oid
               AND NOT EXISTS (SELECT FROM pg_type d WHERE d.oid = r.type_oid AND d.typtype = 'd')

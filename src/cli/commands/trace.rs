@@ -64,6 +64,7 @@ pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
         target: &target,
         suspicion: &suspicion,
         rules: &rules,
+        derives: &investigation.project.derives,
         list_suspects: scope == ScopeArgument::All,
         settings: &investigation.project.tables,
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -109,6 +110,14 @@ impl CompiledQuery {
     /// What the engine cannot plan.
     pub async fn prepare(&self) -> Result<(), Refusal> {
         self.plan().await.map(|_| ())
+    }
+
+    /// The columns that it gives.
+    ///
+    /// # Errors
+    /// What the engine cannot plan.
+    pub async fn output(&self) -> Result<SchemaRef, Refusal> {
+        Ok(self.plan().await?.schema())
     }
 
     /// Planned when it first runs: most statements touch nothing that matters, and never do.

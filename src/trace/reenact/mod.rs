@@ -4,11 +4,13 @@
 //! there. What the engine cannot evaluate as PostgreSQL does is refused with a reason, never approximated.
 
 mod compiled;
+mod derived;
 mod parameters;
 mod statement;
 mod translate;
 
 pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
+pub use derived::DerivedQuery;
 pub use statement::{Compiled, CompiledWrite, Effect, Statements};
 
 /// Why a statement cannot be run again: a fragment that fits "… because it …".

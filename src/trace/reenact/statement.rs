@@ -130,6 +130,16 @@ impl Statements {
         Ok(query)
     }
 
+    /// Plans a query that means what it means to PostgreSQL.
+    ///
+    /// # Errors
+    /// What the engine cannot run as PostgreSQL does.
+    pub async fn postgres_query(&mut self, query: &ast::Query) -> Result<CompiledQuery, Refusal> {
+        let query = self.compile_read(query, &[])?;
+        query.prepare().await?;
+        Ok(query)
+    }
+
     fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
         let statements = match sql::parse(sql) {
             Ok(statements) => statements,

@@ -30,8 +30,9 @@ impl Sensitivity {
     }
 }
 
+/// What is put in place of a value that is not known.
 #[derive(Clone, Copy)]
-enum Distortion {
+pub(super) enum Distortion {
     /// Another value, far away.
     Shift,
     /// NULL.
@@ -73,24 +74,9 @@ impl Sweep {
         let records: BTreeSet<&RecordName> = touched.records.iter().collect();
         let mut depending: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
         for distortion in distortions {
-            let mut restore: Vec<(RecordName, Option<Arc<Row>>)> = Vec::new();
-            for record in &records {
-                let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else {
-                    continue;
-                };
-                let Some(schema) = self.worlds.schema(&record.0) else { continue };
-                let right = self.worlds.row(World::Right, record).cloned();
-                if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
-                    table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, *distortion))));
-                    restore.push(((*record).clone(), right));
-                }
-            }
+            let restore = self.distort(records.iter().copied(), *distortion, &cells);
             let run = write.run(&mut self.worlds.tables, World::Right, execution).await;
-            for (record, right) in restore {
-                if let Some(table) = self.worlds.tables.table_mut(&record.0) {
-                    table.set_right(&record.1, right);
-                }
-            }
+            self.restore(restore);
             match run {
                 Ok((effects, _)) => note_differences(right, &effects, write, &mut depending),
                 // It fails on the distorted value: everything may depend on it.
@@ -102,6 +88,37 @@ impl Sweep {
             }
         }
         depending
+    }
+
+    /// Distorts those cells of the right world, and hands back what stood there.
+    pub(super) fn distort<'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a RecordName>,
+        distortion: Distortion,
+        cells: impl Fn(&crate::trace::worlds::Difference) -> &BTreeSet<ColumnName>,
+    ) -> Vec<(RecordName, Option<Arc<Row>>)> {
+        let mut restore: Vec<(RecordName, Option<Arc<Row>>)> = Vec::new();
+        for record in records {
+            let Some(columns) = self.worlds.difference(record).map(|difference| cells(difference).clone()) else {
+                continue;
+            };
+            let Some(schema) = self.worlds.schema(&record.0) else { continue };
+            let right = self.worlds.row(World::Right, record).cloned();
+            if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
+                table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, distortion))));
+                restore.push((record.clone(), right));
+            }
+        }
+        restore
+    }
+
+    /// Puts back what [`Sweep::distort`] handed out.
+    pub(super) fn restore(&mut self, restore: Vec<(RecordName, Option<Arc<Row>>)>) {
+        for (record, right) in restore {
+            if let Some(table) = self.worlds.tables.table_mut(&record.0) {
+                table.set_right(&record.1, right);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
 
 mod carry;
+mod derivation;
 mod distort;
 mod fill;
 mod judge;
@@ -87,6 +88,8 @@ pub struct Sweep {
     /// Records that the current transaction left in doubt.
     doubtful: BTreeSet<RecordName>,
     notes: Notes,
+    /// Tables that something computes which logs no SQL.
+    derivations: derivation::Derivations,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -131,6 +134,7 @@ impl Sweep {
             fillers,
             doubtful: BTreeSet::new(),
             notes,
+            derivations: derivation::Derivations::default(),
             diverged_traces: HashMap::new(),
         })
     }
@@ -145,6 +149,7 @@ impl Sweep {
     /// # Errors
     /// A rule or fault that cannot be evaluated for one of its rows.
     pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
+        self.begin_derivations();
         let is_release = transaction.writes().any(|write| self.target.wrote(write));
         if !is_release {
             let mut progress = Progress::default();
@@ -162,6 +167,7 @@ impl Sweep {
             let moved = self.settle(transaction, &mut pins).await?;
             if moved && attempt < ATTEMPTS {
                 self.worlds.roll_back();
+                self.forget_derivations();
                 self.doubtful.clear();
                 self.notes = kept_notes;
                 continue;
@@ -183,6 +189,7 @@ impl Sweep {
     ) -> Result<(), TraceError> {
         for (place, step) in transaction.steps.iter().enumerate() {
             self.notice_stated_reads(step, progress);
+            self.derive_before(transaction, step).await;
             let before: BTreeMap<RecordName, Option<Arc<Row>>> = if pins.is_some() {
                 step.writes.iter().map(|write| self.right_before(write)).collect()
             } else {
@@ -193,6 +200,7 @@ impl Sweep {
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
             }
             self.mark_diverged(step, progress);
+            self.derive_after(transaction, step, progress).await;
         }
         Ok(())
     }

@@ -244,7 +244,7 @@ impl Sweep {
     }
 
     /// What is known of a record after a statement was run again on it.
-    fn after_rerun(
+    pub(super) fn after_rerun(
         &mut self,
         record: &RecordName,
         transaction: &Transaction,
@@ -324,7 +324,7 @@ impl Sweep {
 
     /// Of the affected records that the statement read: the record itself, else the one that shares most values with
     /// the row written (its group, its foreign key).
-    fn likeliest_source(&self, record: &RecordName, touched: &Touched) -> RecordName {
+    pub(super) fn likeliest_source(&self, record: &RecordName, touched: &Touched) -> RecordName {
         const LOOKED_AT: usize = 256;
         if touched.records.contains(record) && self.worlds.difference(record).is_some() {
             return record.clone();
@@ -410,11 +410,13 @@ struct Outcome {
 
 /// Columns of one record after a statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Columns {
+pub(super) struct Columns {
     /// Given a value by the statement: what was unknown of them before is past.
-    assigned: BTreeSet<ColumnName>,
-    unknown: BTreeSet<ColumnName>,
-    suspected: BTreeSet<ColumnName>,
+    pub(super) assigned: BTreeSet<ColumnName>,
+    /// Of a right value that is not known.
+    pub(super) unknown: BTreeSet<ColumnName>,
+    /// That may be wrong, with no evidence that they are.
+    pub(super) suspected: BTreeSet<ColumnName>,
 }
 
 /// One record's rows after a statement.
