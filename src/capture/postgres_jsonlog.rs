@@ -45,6 +45,7 @@ struct JsonLine {
     context: Option<String>,
     statement: Option<String>,
     application_name: Option<String>,
+    dbname: Option<String>,
     backend_type: Option<String>,
 }
 
@@ -70,6 +71,7 @@ impl LineReader for JsonlogReader {
             transaction: line.txid.filter(|xid| *xid != 0),
             virtual_transaction: line.vxid,
             application_name: line.application_name,
+            database: line.dbname,
             backend_type: line.backend_type,
         };
         self.sessions.read(line, &mut recording.log)
@@ -128,7 +130,7 @@ mod tests {
             ),
         ]);
         assert_eq!(summary(&events), [(3, LogEventKind::Statement, "INSERT", Some("747"))]);
-        assert_eq!(events[0].parameters, [Value::text("it's"), Value::NULL]);
+        assert_eq!(events[0].parameters, [Some(Value::text("it's")), Some(Value::NULL)]);
         assert_eq!(events[0].ts.as_micros() - events[0].started.as_micros(), 2_500);
         assert_eq!(events[0].virtual_transaction.as_deref(), Some("3/1"));
         assert_eq!(events[0].application_name.as_deref(), Some("shop@v42"));
@@ -155,7 +157,7 @@ mod tests {
                 (8, LogEventKind::Disconnection, "", None),
             ]
         );
-        assert_eq!(events[1].parameters, [Value::text("1")]);
+        assert_eq!(events[1].parameters, [Some(Value::text("1"))]);
         assert_eq!(events[1].ts.as_micros() - events[1].started.as_micros(), 2_000);
         assert_eq!(events[2].virtual_transaction.as_deref(), Some("3/1"), "the transaction it ended");
     }
@@ -187,7 +189,7 @@ mod tests {
         );
         assert_eq!(events[0].message.as_deref(), Some("division by zero"));
         assert_eq!(events[1].virtual_transaction, None);
-        assert_eq!(events[2].parameters, [Value::text("x")]);
+        assert_eq!(events[2].parameters, [Some(Value::text("x"))]);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn micros_from_millis(text: &str) -> Option<i64> {
 ///
 /// # Errors
 /// Parameters that cannot be read to their end.
-pub(super) fn parameters_of_detail(detail: &str) -> Result<Vec<Value>, String> {
+pub(super) fn parameters_of_detail(detail: &str) -> Result<Vec<Option<Value>>, String> {
     match detail.strip_prefix("parameters: ").or_else(|| detail.strip_prefix("Parameters: ")) {
         Some(parameters) => parse_parameters(parameters),
         None => Ok(Vec::new()),
@@ -109,7 +109,7 @@ pub(super) fn parameters_of_detail(detail: &str) -> Result<Vec<Value>, String> {
 ///
 /// # Errors
 /// Parameters that cannot be read to their end.
-pub(super) fn parameters_of_context(context: &str) -> Result<Vec<Value>, String> {
+pub(super) fn parameters_of_context(context: &str) -> Result<Vec<Option<Value>>, String> {
     const MARK: &str = "with parameters: ";
     let mut start = 0;
     for line in context.split_inclusive('\n') {
@@ -122,7 +122,7 @@ pub(super) fn parameters_of_context(context: &str) -> Result<Vec<Value>, String>
     Ok(Vec::new())
 }
 
-fn parse_parameters(text: &str) -> Result<Vec<Value>, String> {
+fn parse_parameters(text: &str) -> Result<Vec<Option<Value>>, String> {
     let mut values = Vec::new();
     let mut rest = text;
     loop {
@@ -131,11 +131,12 @@ fn parse_parameters(text: &str) -> Result<Vec<Value>, String> {
         rest = rest.strip_prefix(&format!("${number} = ")).ok_or_else(unreadable)?;
         let value = if let Some(after) = rest.strip_prefix("NULL") {
             rest = after;
-            Value::NULL
+            Some(Value::NULL)
         } else {
             let (value, after) = parse_quoted(rest).ok_or_else(unreadable)?;
             rest = after;
-            Value::text(value)
+            // How the log ends a value that `log_parameter_max_length` cut; a whole one that ends so is not told apart.
+            (!value.ends_with("...")).then(|| Value::text(value))
         };
         values.push(value);
         if rest.is_empty() {
@@ -229,9 +230,11 @@ mod tests {
         let detail =
             "parameters: $1 = '1', $2 = NULL, $3 = 'it''s a ''quote'', $1 = ''x''\nnewline', $4 = '', $5 = 'NULL'";
         let values = parameters_of_detail(detail).expect("sound");
-        let text = |text: &str| Value::text(text);
+        let text = |text: &str| Some(Value::text(text));
         let third = text("it's a 'quote', $1 = 'x'\nnewline");
-        assert_eq!(values, [text("1"), Value::NULL, third, text(""), text("NULL")]);
+        assert_eq!(values, [text("1"), Some(Value::NULL), third, text(""), text("NULL")]);
+        let cut = parameters_of_detail("parameters: $1 = 'abcdefgh...', $2 = '2'").expect("sound");
+        assert_eq!(cut, [None, text("2")]);
         assert_eq!(parameters_of_detail("prepare: PREPARE p AS SELECT 1").expect("none"), []);
         assert_eq!(parameters_of_detail("Parameters: $1 = 'a'").expect("as PostgreSQL 17 writes it"), [text("a")]);
         for damaged in ["parameters: $1 = 'a", "parameters: $2 = 'a'", "parameters: $1 = 'a' x", "parameters: "] {
@@ -240,7 +243,10 @@ mod tests {
         let context =
             "SQL statement \"UPDATE t\"\nPL/pgSQL function f() line 1\nunnamed portal with parameters: $1 = 'a\nb'";
         assert_eq!(parameters_of_context(context).expect("sound"), [text("a\nb")]);
-        assert_eq!(parameters_of_context("portal \"c\" with parameters: $1 = NULL").expect("sound"), [Value::NULL]);
+        assert_eq!(
+            parameters_of_context("portal \"c\" with parameters: $1 = NULL").expect("sound"),
+            [Some(Value::NULL)]
+        );
         assert_eq!(parameters_of_context("COPY dfr, line 2, column id: \"zz\"").expect("none"), []);
     }
 

@@ -31,6 +31,7 @@ pub(super) struct LogLine {
     pub(super) transaction: Option<u64>,
     pub(super) virtual_transaction: Option<String>,
     pub(super) application_name: Option<String>,
+    pub(super) database: Option<String>,
     pub(super) backend_type: Option<String>,
 }
 
@@ -198,7 +199,7 @@ impl LogLine {
         started: Timestamp,
         ts: Timestamp,
         sql: Option<&str>,
-        parameters: Vec<Value>,
+        parameters: Vec<Option<Value>>,
     ) -> LogEvent {
         LogEvent {
             id: event_id("log event", &self.session, self.number, ts),
@@ -210,7 +211,9 @@ impl LogLine {
             transaction: self.transaction_id(),
             virtual_transaction: self.virtual_transaction(),
             application_name: self.application_name.as_deref().map(Arc::from),
+            database: self.database.as_deref().map(Arc::from),
             sql: sql.map(Arc::from),
+            prepared: self.detail.as_deref().and_then(|detail| detail.strip_prefix("prepare: ")).map(Arc::from),
             parameters,
             message: None,
         }

@@ -137,7 +137,8 @@ impl<'sink> Reading<'sink> {
                 }
             }
         }
-        let records = self.recording.writes.len() + self.recording.log.len() + self.recording.rejected.len();
+        let Recording { writes, log, stamps, rejected } = &self.recording;
+        let records = writes.len() + log.len() + stamps.len() + rejected.len();
         if records >= BATCH_RECORDS || self.batch_bytes >= BATCH_BYTES {
             self.hand_on()?;
         }

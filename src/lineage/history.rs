@@ -143,7 +143,8 @@ impl Building<'_> {
             .map(|statement| Step {
                 statement: Some(Statement {
                     sql: statement.sql.clone(),
-                    parameters: statement.parameters.clone(),
+                    // Those after one that is not known are left out with it: a statement that needs them cannot be run again.
+                    parameters: statement.parameters.iter().map_while(Clone::clone).collect(),
                     started: statement.started,
                     link: joined.link,
                 }),

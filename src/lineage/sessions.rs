@@ -18,8 +18,8 @@ pub struct LoggedStatement {
     pub sql: Arc<str>,
     /// The statement, where the parser knows it.
     pub parsed: Option<Arc<ast::Statement>>,
-    /// `$1` and on.
-    pub parameters: Vec<Value>,
+    /// `$1` and on; `None` for one that the log does not tell.
+    pub parameters: Vec<Option<Value>>,
     /// When it began.
     pub started: Timestamp,
     /// What it does; [`Role::Write`] where the parser does not know it.
@@ -275,7 +275,9 @@ mod tests {
             transaction: None,
             virtual_transaction: None,
             application_name: None,
+            database: None,
             sql: Some((*sql).into()),
+            prepared: None,
             parameters: vec![],
             message: None,
         };

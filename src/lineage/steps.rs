@@ -132,7 +132,7 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
     match operand {
         Operand::Literal(literal) => literal == value,
         Operand::Parameter(number) => {
-            let parameter = number.checked_sub(1).and_then(|place| statement.parameters.get(place));
+            let parameter = number.checked_sub(1).and_then(|place| statement.parameters.get(place)?.as_ref());
             // A parameter that the log cut or left out says nothing against it.
             parameter
                 .is_none_or(|parameter| column_type.canonical(parameter).is_ok_and(|canonical| canonical == *value))

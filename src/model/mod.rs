@@ -20,7 +20,7 @@ mod write;
 pub use column_type::ColumnType;
 pub use error::ModelError;
 pub use history::{History, Step, Transaction};
-pub use recording::{LogEvent, LogEventKind, RecordedWrite, Recording, RecordingId, RejectedLine};
+pub use recording::{LogEvent, LogEventKind, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine};
 pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};
 pub use row::{ColumnName, RecordKey, Row};
 pub use settings::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettings, TableSettingsByName};

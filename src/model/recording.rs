@@ -1,5 +1,6 @@
 //! What an input says, before anything is put together: write events and log lines, each with its identity.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -88,12 +89,47 @@ pub struct LogEvent {
     pub virtual_transaction: Option<Arc<str>>,
     /// The session's `application_name` at that time.
     pub application_name: Option<Arc<str>>,
+    /// The database that the session is connected to, where the log tells it.
+    pub database: Option<Arc<str>>,
     /// The SQL; `None` for a disconnection.
     pub sql: Option<Arc<str>>,
-    /// `$1` and on.
-    pub parameters: Vec<Value>,
+    /// The `PREPARE` statement behind an SQL-level `EXECUTE`, where the log tells it.
+    pub prepared: Option<Arc<str>>,
+    /// `$1` and on; `None` for one whose value the log does not tell (cut short, or suppressed).
+    pub parameters: Vec<Option<Value>>,
     /// The error's message, for [`LogEventKind::Error`].
     pub message: Option<Arc<str>>,
+}
+
+/// What a transaction says of itself in the stream of its row changes: a logical message in the write-ahead log, which
+/// a statement trigger wrote just before the transaction's first change (or before each statement's first).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedStamp {
+    /// A hash of its transaction, its place and its content.
+    pub id: RecordingId,
+    /// Its place among the writes of the same stream, in the order of their [`RecordedWrite::seq`]; the writes after it,
+    /// up to the transaction's next stamp, are of the statement it names.
+    pub seq: Option<u64>,
+    /// The time that the transaction's writes have: its commit.
+    pub ts: Timestamp,
+    /// PostgreSQL's transaction id, spelled as the transaction's writes spell it.
+    pub transaction: TransactionId,
+    /// The session, as the log writes it (backend start and process id).
+    pub session: Option<SessionId>,
+    /// The session's process id, where no backend start makes a session id of it.
+    pub process_id: Option<u32>,
+    /// The session's `application_name` at that time.
+    pub application_name: Option<Arc<str>>,
+    /// The session's user.
+    pub user: Option<Arc<str>>,
+    /// The release, where the stamp itself names it.
+    pub release: Option<ReleaseName>,
+    /// The service, where the stamp itself names it.
+    pub service: Option<ServiceName>,
+    /// The sqlcommenter tags of the statement.
+    pub tags: BTreeMap<String, String>,
+    /// The statement that was sent when the stamp was written; its parameters are not known.
+    pub statement: Option<Arc<str>>,
 }
 
 /// A line that could not be read, kept with what is wrong about it.
@@ -118,6 +154,8 @@ pub struct Recording {
     pub writes: Vec<RecordedWrite>,
     /// Log events, in the order they came.
     pub log: Vec<LogEvent>,
+    /// Stamps of transactions, in the order they came.
+    pub stamps: Vec<RecordedStamp>,
     /// Lines that could not be read.
     pub rejected: Vec<RejectedLine>,
 }

@@ -22,7 +22,7 @@ pub enum StatementLink {
 pub struct Statement {
     /// The SQL as it was sent, comments included.
     pub sql: Arc<str>,
-    /// `$1` and on; values as the log prints them.
+    /// `$1` and on, values as the log prints them, up to the first whose value is not known.
     pub parameters: Vec<Value>,
     /// When it began.
     pub started: Timestamp,

@@ -62,6 +62,7 @@ pub(super) fn batch_of_commit(
     for (name, number) in [
         ("writes", appended.writes),
         ("log", appended.log),
+        ("stamps", appended.stamps),
         ("rejected", appended.rejected),
         ("duplicates", appended.duplicates),
     ] {

@@ -8,8 +8,10 @@ use arrow::datatypes::Schema;
 use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
 use super::delta::{TableWriter, scan};
-use super::{Source, Store, StoreError, log_table, rejected_table, sources_table, writes_table};
-use crate::model::{LogEvent, RecordedWrite, Recording, RecordingId, RejectedLine, TableName, Timestamp};
+use super::{Source, Store, StoreError, log_table, rejected_table, sources_table, stamps_table, writes_table};
+use crate::model::{
+    LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, TableName, Timestamp,
+};
 
 /// So many identities are held in memory; past that the rows become a version, and are asked on disk.
 const MOST_HELD_IDENTITIES: usize = 2_000_000;
@@ -21,6 +23,8 @@ pub struct Appended {
     pub writes: u64,
     /// Log events that were not stored before.
     pub log: u64,
+    /// Stamps of transactions that were not stored before.
+    pub stamps: u64,
     /// Rejected lines that were not stored before.
     pub rejected: u64,
     /// Records of any kind that were stored before, or came twice.
@@ -41,10 +45,18 @@ struct OpenTable {
     held: HashSet<RecordingId>,
 }
 
+impl Appended {
+    /// How many records of any kind are new.
+    pub fn total(&self) -> u64 {
+        self.writes + self.log + self.stamps + self.rejected
+    }
+}
+
 impl std::ops::AddAssign for Appended {
     fn add_assign(&mut self, other: Appended) {
         self.writes += other.writes;
         self.log += other.log;
+        self.stamps += other.stamps;
         self.rejected += other.rejected;
         self.duplicates += other.duplicates;
     }
@@ -76,13 +88,18 @@ impl<'store> Ingestion<'store> {
         let log: Vec<(i64, &LogEvent)> = recording.log.iter().map(|event| (self.next_position(), event)).collect();
         appended.log +=
             self.append_rows(log_table::FOLDER, log, |event| (event.id, event.ts), log_table::batch_of_log).await?;
+        let stamps: Vec<(i64, &RecordedStamp)> =
+            recording.stamps.iter().map(|stamp| (self.next_position(), stamp)).collect();
+        let identity = |stamp: &RecordedStamp| (stamp.id, stamp.ts);
+        appended.stamps +=
+            self.append_rows(stamps_table::FOLDER, stamps, identity, stamps_table::batch_of_stamps).await?;
         let rejected: Vec<(i64, &RejectedLine)> =
             recording.rejected.iter().map(|line| (self.next_position(), line)).collect();
         let identity = |line: &RejectedLine| (line.id, Timestamp::from_micros(0));
         appended.rejected +=
             self.append_rows(rejected_table::FOLDER, rejected, identity, rejected_table::batch_of_rejected).await?;
-        let given = recording.writes.len() + recording.log.len() + recording.rejected.len();
-        let new = appended.writes + appended.log + appended.rejected;
+        let given = recording.writes.len() + recording.log.len() + recording.stamps.len() + recording.rejected.len();
+        let new = appended.total();
         appended.duplicates = (given as u64).saturating_sub(new);
         self.appended += appended;
         Ok(appended)
@@ -152,7 +169,7 @@ impl<'store> Ingestion<'store> {
             let version = table.writer.commit().await?;
             self.contents.versions.insert(folder.clone(), version);
         }
-        if self.appended.writes + self.appended.log + self.appended.rejected == 0 && sources.is_empty() {
+        if self.appended.total() == 0 && sources.is_empty() {
             return Ok(self.appended);
         }
         let last = self.contents.commit;

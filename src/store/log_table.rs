@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use arrow::array::{RecordBatch, StringArray};
 
 use super::StoreError;
-use super::batch::{BatchBuilder, POSITION, ReadBatch, integer_at, json_of_values, text_at, time_at, values_of_json};
+use super::batch::{BatchBuilder, POSITION, ReadBatch, integer_at, text_at, time_at};
 use super::writes_table::Texts;
-use crate::model::{LogEvent, LogEventKind, SessionId, Timestamp, TransactionId};
+use crate::model::{LogEvent, LogEventKind, SessionId, Timestamp, TransactionId, Value};
 
 /// The table's folder within the store.
 pub(super) const FOLDER: &str = "log";
@@ -31,7 +31,7 @@ pub(super) fn batch_of_log(rows: &[(i64, &LogEvent)]) -> Result<RecordBatch, Sto
     let lines: Result<Vec<i64>, _> = rows.iter().map(|(_, event)| i64::try_from(event.line)).collect();
     let lines = lines.map_err(|_| StoreError::record(FOLDER, format!("its line number is over {}", i64::MAX)))?;
     let events = || rows.iter().map(|(_, event)| *event);
-    let parameters: Vec<Option<String>> = events().map(|event| json_of_values(&event.parameters)).collect();
+    let parameters: Vec<Option<String>> = events().map(|event| json_of_parameters(&event.parameters)).collect();
     let mut batch = BatchBuilder::default();
     batch.integer(POSITION, rows.iter().map(|(position, _)| Some(*position)));
     batch.time("ts", events().map(|event| Some(event.ts)));
@@ -42,7 +42,9 @@ pub(super) fn batch_of_log(rows: &[(i64, &LogEvent)]) -> Result<RecordBatch, Sto
     batch.text("tx", events().map(|event| event.transaction.as_ref().map(|id| id.0.as_ref())));
     batch.text("vxid", events().map(|event| event.virtual_transaction.as_deref()));
     batch.text("application_name", events().map(|event| event.application_name.as_deref()));
+    batch.text("database", events().map(|event| event.database.as_deref()));
     batch.text("sql", events().map(|event| event.sql.as_deref()));
+    batch.text("prepared", events().map(|event| event.prepared.as_deref()));
     batch.text("params", parameters.iter().map(Option::as_deref));
     batch.text("message", events().map(|event| event.message.as_deref()));
     batch.identities(events().map(|event| &event.id));
@@ -58,11 +60,12 @@ pub(super) fn log_of_batch(batch: &RecordBatch, texts: &mut Texts) -> Result<Vec
     let (sessions, kinds, transactions) = (read.text("session")?, read.text("kind")?, read.text("tx")?);
     let (virtual_transactions, applications) = (read.text("vxid")?, read.text("application_name")?);
     let (statements, parameters, messages) = (read.text("sql")?, read.text("params")?, read.text("message")?);
+    let (databases, prepared) = (read.text("database")?, read.text("prepared")?);
     let mut events = Vec::with_capacity(batch.num_rows());
     for (row, id) in ids.into_iter().enumerate() {
         let mut shared = |column: &StringArray| text_at(column, row).map(|text| texts.shared(text));
         let line = integer_at(&lines, row).and_then(|line| u64::try_from(line).ok());
-        let parameters = values_of_json(text_at(&parameters, row));
+        let parameters = parameters_of_json(text_at(&parameters, row));
         let event = LogEvent {
             id,
             session: SessionId(read.required(shared(&sessions), "session")?),
@@ -73,13 +76,37 @@ pub(super) fn log_of_batch(batch: &RecordBatch, texts: &mut Texts) -> Result<Vec
             transaction: shared(&transactions).map(TransactionId),
             virtual_transaction: shared(&virtual_transactions),
             application_name: shared(&applications),
+            database: shared(&databases),
             sql: shared(&statements),
+            prepared: shared(&prepared),
             parameters: parameters.map_err(|error| StoreError::content(FOLDER, error))?,
             message: shared(&messages),
         };
         events.push((read.required(integer_at(&positions, row), POSITION)?, event));
     }
     Ok(events)
+}
+
+/// Parameters as a JSON list: a text, `null` for NULL, `false` for one that is not known; `None` for no parameters.
+fn json_of_parameters(parameters: &[Option<Value>]) -> Option<String> {
+    let json = |parameter: &Option<Value>| match parameter {
+        None => serde_json::Value::Bool(false),
+        Some(value) => value.as_str().map(serde_json::Value::from).unwrap_or_default(),
+    };
+    (!parameters.is_empty()).then(|| serde_json::Value::Array(parameters.iter().map(json).collect()).to_string())
+}
+
+/// What [`json_of_parameters`] wrote.
+fn parameters_of_json(json: Option<&str>) -> Result<Vec<Option<Value>>, String> {
+    let Some(json) = json else { return Ok(Vec::new()) };
+    let parameters: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let parameter = |json| match json {
+        serde_json::Value::Null => Ok(Some(Value::NULL)),
+        serde_json::Value::Bool(false) => Ok(None),
+        serde_json::Value::String(text) => Ok(Some(Value::text(text))),
+        other => Err(format!("{other} is no parameter")),
+    };
+    parameters.into_iter().map(parameter).collect()
 }
 
 /// Each execution once: where a log was read before the end of a statement was in it, and again when it was, the end
@@ -125,7 +152,9 @@ mod tests {
             transaction: None,
             virtual_transaction: None,
             application_name: None,
+            database: None,
             sql: Some("INSERT".into()),
+            prepared: None,
             parameters: Vec::new(),
             message: None,
         };

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `writes/<schema>.<table>` | the write events of one table: its own columns, each as text, before and after |
 //! | `log` | the events of the SQL logs |
+//! | `stamps` | what transactions say of themselves in the stream of their changes: session, `application_name`, tags |
 //! | `rejected` | lines that could not be read, with the reason |
 //! | `sources` | which inputs were read, and how they were then |
 //! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
@@ -24,6 +25,7 @@ mod open;
 mod order;
 mod rejected_table;
 mod sources_table;
+mod stamps_table;
 mod writes_table;
 
 pub use error::StoreError;

@@ -8,8 +8,9 @@ use super::log_table::{self, complete, log_of_batch};
 use super::order::in_contract_order;
 use super::rejected_table::{self, rejected_of_batch};
 use super::sources_table::{self, KnownSources, sources_of_batch};
+use super::stamps_table::{self, stamps_of_batch};
 use super::writes_table::{Texts, writes_of_batch};
-use crate::model::{LogEvent, RecordedWrite, Recording, RejectedLine, TableName};
+use crate::model::{LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, TableName};
 
 /// A store, as of the last ingest that was finished when it was opened (or that it finished itself).
 #[derive(Debug)]
@@ -77,6 +78,22 @@ impl Store {
         })
         .await?;
         Ok(complete(events))
+    }
+
+    /// Every stamp of a transaction, in the order they came.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn stamps(&self) -> Result<Vec<RecordedStamp>, StoreError> {
+        let mut stamps = Vec::new();
+        let mut texts = Texts::default();
+        self.scan(stamps_table::FOLDER, |batch| {
+            stamps.extend(stamps_of_batch(&batch, &mut texts)?);
+            Ok(())
+        })
+        .await?;
+        stamps.sort_by_key(|(position, _)| *position);
+        Ok(stamps.into_iter().map(|(_, stamp)| stamp).collect())
     }
 
     /// Every line that could not be read, in the order they came.
@@ -251,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn log_events_rejected_lines_and_sources_come_back() {
+    async fn log_events_stamps_rejected_lines_and_sources_come_back() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut store = Store::open(&folder.path().to_string_lossy()).await.expect("opened");
         let event = LogEvent {
@@ -264,8 +281,10 @@ mod tests {
             transaction: Some(TransactionId("747".into())),
             virtual_transaction: Some("3/175".into()),
             application_name: Some("shop@v42".into()),
+            database: Some("shop".into()),
             sql: Some("UPDATE t\nSET a = 'it''s'".into()),
-            parameters: vec![Value::NULL, Value::text(""), Value::text("\"")],
+            prepared: Some("PREPARE p AS UPDATE t".into()),
+            parameters: vec![Some(Value::NULL), None, Some(Value::text("")), Some(Value::text("\""))],
             message: Some("duplicate key".into()),
         };
         let disconnection = LogEvent {
@@ -275,10 +294,39 @@ mod tests {
             transaction: None,
             virtual_transaction: None,
             application_name: None,
+            database: None,
             sql: None,
+            prepared: None,
             parameters: Vec::new(),
             message: None,
             ..event.clone()
+        };
+        let stamp = RecordedStamp {
+            id: RecordingId([4; 16]),
+            seq: Some(34_000_000),
+            ts: Timestamp::from_micros(20),
+            transaction: TransactionId("747".into()),
+            session: Some(SessionId("69a5b1c2.1a2b".into())),
+            process_id: Some(6_699),
+            application_name: Some("shop@v42".into()),
+            user: Some("shop".into()),
+            release: Some(ReleaseName::new("v42")),
+            service: Some(ServiceName::new("shop")),
+            tags: BTreeMap::from([("route".to_owned(), "/a'b".to_owned())]),
+            statement: Some("UPDATE t".into()),
+        };
+        let bare = RecordedStamp {
+            id: RecordingId([5; 16]),
+            seq: None,
+            session: None,
+            process_id: None,
+            application_name: None,
+            user: None,
+            release: None,
+            service: None,
+            tags: BTreeMap::new(),
+            statement: None,
+            ..stamp.clone()
         };
         let rejected = RejectedLine {
             id: RecordingId([3; 16]),
@@ -298,6 +346,7 @@ mod tests {
         };
         let recording = Recording {
             log: vec![event.clone(), disconnection.clone()],
+            stamps: vec![stamp.clone(), bare.clone()],
             rejected: vec![rejected.clone()],
             ..Recording::default()
         };
@@ -307,6 +356,7 @@ mod tests {
 
         let store = Store::open(store.location()).await.expect("opened again");
         assert_eq!(store.log().await.expect("read"), [event, disconnection]);
+        assert_eq!(store.stamps().await.expect("read"), [stamp, bare]);
         assert_eq!(store.rejected().await.expect("read"), [rejected]);
         let known = store.sources().await.expect("read");
         assert_eq!(known.get("events.ndjson"), Some(&source));
