@@ -1,12 +1,14 @@
 //! The formats there are, and how the right one is found.
 
 use super::CaptureError;
+use super::dbt::Dbt;
 use super::events::Events;
+use super::openlineage::OpenLineage;
 use super::postgres_jsonlog::PostgresJsonlog;
 use crate::model::Recording;
 
 /// Every format, in the order in which an unknown input is tried. A new one is one line here.
-static FORMATS: &[&dyn Format] = &[&PostgresJsonlog, &Events];
+static FORMATS: &[&dyn Format] = &[&PostgresJsonlog, &Dbt, &OpenLineage, &Events];
 
 /// An input format of lines.
 pub(super) trait Format: Sync {
@@ -28,6 +30,11 @@ pub(super) trait LineReader {
 
     /// Adds what the last lines left open.
     fn finish(&mut self, recording: &mut Recording);
+
+    /// Why the input cannot end where it does, if it cannot; as [`LineReader::read_line`]'s reasons.
+    fn unfinished(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What came of a readable line.

@@ -4,11 +4,14 @@
 //! sink a batch at a time, so that an input of any size passes through bounded memory. A line that cannot be read
 //! becomes a [`crate::model::RejectedLine`] with its number and the reason, and the reading goes on.
 
+mod dbt;
 mod error;
 mod events;
 mod format;
 mod input;
+mod json_documents;
 mod lines;
+mod openlineage;
 mod postgres_jsonlog;
 mod postgres_message;
 mod postgres_session;

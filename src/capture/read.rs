@@ -112,6 +112,9 @@ impl<'sink> Reading<'sink> {
             }
         }
         self.summary.lines = lines.last_number();
+        if let Some(reason) = self.reader.unfinished() {
+            self.reject(self.summary.lines, reason, String::new());
+        }
         self.reader.finish(&mut self.recording);
         self.hand_on()?;
         // Of a damaged archive only the part that was read is hashed: mended, it is another input.
@@ -137,8 +140,8 @@ impl<'sink> Reading<'sink> {
                 }
             }
         }
-        let Recording { writes, log, stamps, rejected } = &self.recording;
-        let records = writes.len() + log.len() + stamps.len() + rejected.len();
+        let Recording { writes, log, stamps, lineage, rejected } = &self.recording;
+        let records = writes.len() + log.len() + stamps.len() + lineage.len() + rejected.len();
         if records >= BATCH_RECORDS || self.batch_bytes >= BATCH_BYTES {
             self.hand_on()?;
         }

@@ -153,8 +153,11 @@ impl fmt::Display for IngestSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for InputSummary { name, read, appended } in &self.inputs {
             let format = read.format.unwrap_or("empty");
-            let Appended { writes, log, duplicates, .. } = appended;
+            let Appended { writes, log, lineage, duplicates, .. } = appended;
             write!(formatter, "{name} ({format}): lines {}, new writes {writes}, new log events {log}", read.lines)?;
+            if *lineage > 0 {
+                write!(formatter, ", new lineage statements {lineage}")?;
+            }
             writeln!(formatter, ", known before {duplicates}, rejected {}", read.rejected)?;
         }
         if self.unchanged > 0 {

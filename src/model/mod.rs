@@ -11,6 +11,7 @@ mod recording;
 mod release;
 mod row;
 mod settings;
+mod stated_lineage;
 mod statement;
 mod table;
 mod timestamp;
@@ -24,6 +25,7 @@ pub use recording::{LogEvent, LogEventKind, RecordedStamp, RecordedWrite, Record
 pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};
 pub use row::{ColumnName, RecordKey, Row};
 pub use settings::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettings, TableSettingsByName};
+pub use stated_lineage::{FeedKind, StatedFeed, StatedLineage, TableColumn};
 pub use statement::{Statement, StatementLink};
 pub use table::{Column, ForeignKey, TableName, TableSchema};
 pub use timestamp::Timestamp;

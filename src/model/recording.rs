@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    Operation, RecordRead, ReleaseName, Row, ServiceName, SessionId, TableName, Timestamp, TraceId, TransactionId,
-    Value,
+    Operation, RecordRead, ReleaseName, Row, ServiceName, SessionId, StatedLineage, TableName, Timestamp, TraceId,
+    TransactionId, Value,
 };
 
 /// The identity of one recorded fact: loading it twice stores it once.
@@ -156,6 +156,8 @@ pub struct Recording {
     pub log: Vec<LogEvent>,
     /// Stamps of transactions, in the order they came.
     pub stamps: Vec<RecordedStamp>,
+    /// What other tools state of what they read and wrote.
+    pub lineage: Vec<StatedLineage>,
     /// Lines that could not be read.
     pub rejected: Vec<RejectedLine>,
 }

@@ -63,6 +63,7 @@ pub(super) fn batch_of_commit(
         ("writes", appended.writes),
         ("log", appended.log),
         ("stamps", appended.stamps),
+        ("lineage", appended.lineage),
         ("rejected", appended.rejected),
         ("duplicates", appended.duplicates),
     ] {

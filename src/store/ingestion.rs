@@ -8,9 +8,11 @@ use arrow::datatypes::Schema;
 use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
 use super::delta::{TableWriter, scan};
-use super::{Source, Store, StoreError, log_table, rejected_table, sources_table, stamps_table, writes_table};
+use super::{
+    Source, Store, StoreError, lineage_table, log_table, rejected_table, sources_table, stamps_table, writes_table,
+};
 use crate::model::{
-    LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, TableName, Timestamp,
+    LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage, TableName, Timestamp,
 };
 
 /// So many identities are held in memory; past that the rows become a version, and are asked on disk.
@@ -25,6 +27,8 @@ pub struct Appended {
     pub log: u64,
     /// Stamps of transactions that were not stored before.
     pub stamps: u64,
+    /// What other tools state that was not stored before.
+    pub lineage: u64,
     /// Rejected lines that were not stored before.
     pub rejected: u64,
     /// Records of any kind that were stored before, or came twice.
@@ -48,7 +52,7 @@ struct OpenTable {
 impl Appended {
     /// How many records of any kind are new.
     pub fn total(&self) -> u64 {
-        self.writes + self.log + self.stamps + self.rejected
+        self.writes + self.log + self.stamps + self.lineage + self.rejected
     }
 }
 
@@ -57,6 +61,7 @@ impl std::ops::AddAssign for Appended {
         self.writes += other.writes;
         self.log += other.log;
         self.stamps += other.stamps;
+        self.lineage += other.lineage;
         self.rejected += other.rejected;
         self.duplicates += other.duplicates;
     }
@@ -93,12 +98,18 @@ impl<'store> Ingestion<'store> {
         let identity = |stamp: &RecordedStamp| (stamp.id, stamp.ts);
         appended.stamps +=
             self.append_rows(stamps_table::FOLDER, stamps, identity, stamps_table::batch_of_stamps).await?;
+        let lineage: Vec<(i64, &StatedLineage)> =
+            recording.lineage.iter().map(|stated| (self.next_position(), stated)).collect();
+        let stated_identity = |stated: &StatedLineage| (stated.id, stated.ts);
+        appended.lineage +=
+            self.append_rows(lineage_table::FOLDER, lineage, stated_identity, lineage_table::batch_of_lineage).await?;
         let rejected: Vec<(i64, &RejectedLine)> =
             recording.rejected.iter().map(|line| (self.next_position(), line)).collect();
         let identity = |line: &RejectedLine| (line.id, Timestamp::from_micros(0));
         appended.rejected +=
             self.append_rows(rejected_table::FOLDER, rejected, identity, rejected_table::batch_of_rejected).await?;
-        let given = recording.writes.len() + recording.log.len() + recording.stamps.len() + recording.rejected.len();
+        let Recording { writes, log, stamps, lineage, rejected } = recording;
+        let given = writes.len() + log.len() + stamps.len() + lineage.len() + rejected.len();
         let new = appended.total();
         appended.duplicates = (given as u64).saturating_sub(new);
         self.appended += appended;

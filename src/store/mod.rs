@@ -8,6 +8,7 @@
 //! | `writes/<schema>.<table>` | the write events of one table: its own columns, each as text, before and after |
 //! | `log` | the events of the SQL logs |
 //! | `stamps` | what transactions say of themselves in the stream of their changes: session, `application_name`, tags |
+//! | `lineage` | what other tools state of what they read and wrote |
 //! | `rejected` | lines that could not be read, with the reason |
 //! | `sources` | which inputs were read, and how they were then |
 //! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
@@ -20,6 +21,7 @@ mod commits;
 mod delta;
 mod error;
 mod ingestion;
+mod lineage_table;
 mod log_table;
 mod open;
 mod order;

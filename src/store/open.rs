@@ -4,13 +4,14 @@ use super::StoreError;
 use super::commits::{self, Contents};
 use super::delta::{TableFolder, scan};
 use super::ingestion::{Appended, Ingestion};
+use super::lineage_table::{self, lineage_of_batch};
 use super::log_table::{self, complete, log_of_batch};
 use super::order::in_contract_order;
 use super::rejected_table::{self, rejected_of_batch};
 use super::sources_table::{self, KnownSources, sources_of_batch};
 use super::stamps_table::{self, stamps_of_batch};
 use super::writes_table::{Texts, writes_of_batch};
-use crate::model::{LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, TableName};
+use crate::model::{LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, StatedLineage, TableName};
 
 /// A store, as of the last ingest that was finished when it was opened (or that it finished itself).
 #[derive(Debug)]
@@ -96,6 +97,21 @@ impl Store {
         Ok(stamps.into_iter().map(|(_, stamp)| stamp).collect())
     }
 
+    /// What other tools state of what they read and wrote, in the order it came.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn lineage(&self) -> Result<Vec<StatedLineage>, StoreError> {
+        let mut stated = Vec::new();
+        self.scan(lineage_table::FOLDER, |batch| {
+            stated.extend(lineage_of_batch(&batch)?);
+            Ok(())
+        })
+        .await?;
+        stated.sort_by_key(|(position, _)| *position);
+        Ok(stated.into_iter().map(|(_, stated)| stated).collect())
+    }
+
     /// Every line that could not be read, in the order they came.
     ///
     /// # Errors
@@ -167,8 +183,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        LogEventKind, Operation, RecordKey, RecordRead, RecordingId, ReleaseName, Row, ServiceName, SessionId,
-        Timestamp, TraceId, TransactionId, Value,
+        FeedKind, LogEventKind, Operation, RecordKey, RecordRead, RecordingId, ReleaseName, Row, ServiceName,
+        SessionId, StatedFeed, TableColumn, Timestamp, TraceId, TransactionId, Value,
     };
 
     fn any_value() -> impl Strategy<Value = Value> {
@@ -335,6 +351,23 @@ mod tests {
             reason: "no valid JSON".to_owned(),
             text: "{".to_owned(),
         };
+        let orders = TableName::new("public", "orders");
+        let stated = StatedLineage {
+            id: RecordingId([4; 16]),
+            ts: Timestamp::from_micros(7),
+            stated_by: "openlineage".into(),
+            job: "airflow/daily".into(),
+            run: None,
+            sql: Some("SELECT 1".into()),
+            inputs: vec![orders.clone()],
+            outputs: vec![TableName::new("s3://lake", "a.b")],
+            feeds: vec![StatedFeed {
+                table: TableName::new("s3://lake", "a.b"),
+                column: None,
+                source: TableColumn::new(orders, "day"),
+                kind: FeedKind::Influence,
+            }],
+        };
         let source = crate::store::Source {
             name: "events.ndjson".into(),
             bytes: 12,
@@ -347,6 +380,7 @@ mod tests {
         let recording = Recording {
             log: vec![event.clone(), disconnection.clone()],
             stamps: vec![stamp.clone(), bare.clone()],
+            lineage: vec![stated.clone()],
             rejected: vec![rejected.clone()],
             ..Recording::default()
         };
@@ -357,6 +391,7 @@ mod tests {
         let store = Store::open(store.location()).await.expect("opened again");
         assert_eq!(store.log().await.expect("read"), [event, disconnection]);
         assert_eq!(store.stamps().await.expect("read"), [stamp, bare]);
+        assert_eq!(store.lineage().await.expect("read"), [stated]);
         assert_eq!(store.rejected().await.expect("read"), [rejected]);
         let known = store.sources().await.expect("read");
         assert_eq!(known.get("events.ndjson"), Some(&source));
