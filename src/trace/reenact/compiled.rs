@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -46,9 +47,15 @@ pub struct CompiledQuery {
     context: SessionContext,
     query: Query,
     prefix: String,
-    plan: OnceCell<Arc<dyn ExecutionPlan>>,
+    plan: OnceCell<Plan>,
     /// Whether the plan holds parameter values in its text.
     inlined: bool,
+}
+
+/// A plan, and what it runs in: to make a context anew copies every function the engine knows.
+struct Plan {
+    root: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
 }
 
 impl CompiledQuery {
@@ -117,15 +124,15 @@ impl CompiledQuery {
     /// # Errors
     /// What the engine cannot plan.
     pub async fn output(&self) -> Result<SchemaRef, Refusal> {
-        Ok(self.plan().await?.schema())
+        Ok(self.plan().await?.root.schema())
     }
 
     /// Planned when it first runs: most statements touch nothing that matters, and never do.
-    async fn plan(&self) -> Result<&Arc<dyn ExecutionPlan>, Refusal> {
+    async fn plan(&self) -> Result<&Plan, Refusal> {
         self.plan.get_or_try_init(|| self.planned()).await
     }
 
-    async fn planned(&self) -> Result<Arc<dyn ExecutionPlan>, Refusal> {
+    async fn planned(&self) -> Result<Plan, Refusal> {
         for (_, _, cell) in &self.parameters {
             self.context.register_udf(cell.function());
         }
@@ -136,7 +143,7 @@ impl CompiledQuery {
         let state = self.context.state();
         let statement = EngineStatement::Statement(Box::new(Statement::Query(Box::new(self.query.clone()))));
         let logical = state.statement_to_plan(statement).await?;
-        Ok(state.create_physical_plan(&logical).await?)
+        Ok(Plan { root: state.create_physical_plan(&logical).await?, task: state.task_ctx() })
     }
 
     /// The table references, with the rows that can matter.
@@ -169,8 +176,8 @@ impl CompiledQuery {
         }
         let micros = execution.time.as_micros();
         self.time.set(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
-        let plan = reset_plan_states(Arc::clone(self.plan().await?))?;
-        Ok(collect(plan, self.context.task_ctx()).await?)
+        let plan = self.plan().await?;
+        Ok(collect(reset_plan_states(Arc::clone(&plan.root))?, Arc::clone(&plan.task)).await?)
     }
 
     /// The rows of every reference that can matter: those without a bound whole, the others by index.
