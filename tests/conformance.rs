@@ -2,6 +2,8 @@
 //!
 //! They are looked for in `$BLAST_RADIUS_SHARED`, else in `../shared`.
 
+mod change_streams;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 

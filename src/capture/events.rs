@@ -4,15 +4,15 @@
 //! text that JSON shows: numbers digit for digit, `true` as PostgreSQL's `t`, objects and lists as their JSON.
 //! Keys that the format does not know are let be, and are part of an event's identity.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 
 use super::format::{Format, LineOutcome, LineReader};
+use super::json_fields::json_reason;
+use super::names::Names;
 use super::read::identity;
 use crate::model::{
     ColumnName, Operation, RecordKey, RecordRead, RecordedWrite, Recording, RecordingId, ReleaseName, Row, ServiceName,
@@ -40,8 +40,7 @@ impl Format for Events {
 
 #[derive(Default)]
 struct EventReader {
-    /// Column names and the like repeat on every line: each is held once.
-    names: HashSet<Arc<str>>,
+    names: Names,
 }
 
 impl LineReader for EventReader {
@@ -53,15 +52,6 @@ impl LineReader for EventReader {
     }
 
     fn finish(&mut self, _recording: &mut Recording) {}
-}
-
-/// serde_json's message without its line number, which is always 1.
-pub(super) fn json_reason(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    match message.rsplit_once(" at line ") {
-        Some((what, _)) => format!("no valid JSON at column {}: {what}", error.column()),
-        None => format!("no valid JSON: {message}"),
-    }
 }
 
 impl EventReader {
@@ -83,12 +73,12 @@ impl EventReader {
             before: self.image(&fields, "before"),
             after: self.image(&fields, "after"),
             reads: self.reads(&fields)?,
-            transaction: fields.text("tx")?.map(|id| TransactionId(self.name(&id))),
-            session: fields.text("session")?.map(|id| SessionId(self.name(&id))),
+            transaction: fields.text("tx")?.map(|id| TransactionId(self.names.shared(&id))),
+            session: fields.text("session")?.map(|id| SessionId(self.names.shared(&id))),
             trace: fields.text("trace")?.map(|id| TraceId(id.into())),
-            release: fields.text("release")?.map(|name| ReleaseName::new(self.name(&name))),
-            service: fields.text("service")?.map(|name| ServiceName::new(self.name(&name))),
-            statement: fields.text("statement")?.map(|sql| self.name(&sql)),
+            release: fields.text("release")?.map(|name| ReleaseName::new(self.names.shared(&name))),
+            service: fields.text("service")?.map(|name| ServiceName::new(self.names.shared(&name))),
+            statement: fields.text("statement")?.map(|sql| self.names.shared(&sql)),
             parameters: fields.list("params")?.iter().map(cell).collect(),
         };
         let has_image = [Some(&write.key), write.before.as_ref(), write.after.as_ref()];
@@ -98,23 +88,9 @@ impl EventReader {
         Ok(write)
     }
 
-    fn name(&mut self, name: &str) -> Arc<str> {
-        // Names are few; texts that never repeat (inlined SQL) must not pile up.
-        const MOST_NAMES: usize = 100_000;
-        if let Some(held) = self.names.get(name) {
-            return Arc::clone(held);
-        }
-        if self.names.len() >= MOST_NAMES {
-            self.names.clear();
-        }
-        let name: Arc<str> = name.into();
-        self.names.insert(Arc::clone(&name));
-        name
-    }
-
     fn table_name(&mut self, text: &str) -> Result<TableName, String> {
         let name: TableName = text.parse().map_err(|error| format!("`table`: failed to {error}"))?;
-        Ok(TableName::new(self.name(&name.schema), self.name(&name.table)))
+        Ok(TableName::new(self.names.shared(&name.schema), self.names.shared(&name.table)))
     }
 
     fn image(&mut self, fields: &Fields, name: &str) -> Option<Row> {
@@ -125,7 +101,7 @@ impl EventReader {
     fn row<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a Json)>) -> Row {
         let mut row = Row::new();
         for (column, value) in cells {
-            row.push(self.name(column), cell(value));
+            row.push(self.names.shared(column), cell(value));
         }
         row
     }
@@ -142,11 +118,11 @@ impl EventReader {
         let table = read.get("table").and_then(Json::as_str).ok_or("each must name its `table`")?;
         let key = read.get("key").and_then(Json::as_object).filter(|key| !key.is_empty());
         let key = key.ok_or("each must hold its `key`: an object such as {\"id\": 17}")?;
-        let cells = key.iter().map(|(column, value)| (self.name(column), cell(value))).collect();
+        let cells = key.iter().map(|(column, value)| (self.names.shared(column), cell(value))).collect();
         let columns: Option<Vec<ColumnName>> = match read.get("columns") {
             None | Some(Json::Null) => Some(Vec::new()),
             Some(Json::Array(columns)) => {
-                columns.iter().map(|column| column.as_str().map(|column| self.name(column))).collect()
+                columns.iter().map(|column| column.as_str().map(|column| self.names.shared(column))).collect()
             }
             Some(_) => None,
         };

@@ -5,10 +5,11 @@ use super::dbt::Dbt;
 use super::events::Events;
 use super::openlineage::OpenLineage;
 use super::postgres_jsonlog::PostgresJsonlog;
+use super::wal2json::Wal2json;
 use crate::model::Recording;
 
 /// Every format, in the order in which an unknown input is tried. A new one is one line here.
-static FORMATS: &[&dyn Format] = &[&PostgresJsonlog, &Dbt, &OpenLineage, &Events];
+static FORMATS: &[&dyn Format] = &[&PostgresJsonlog, &Wal2json, &Dbt, &OpenLineage, &Events];
 
 /// An input format of lines.
 pub(super) trait Format: Sync {

@@ -4,18 +4,23 @@
 //! sink a batch at a time, so that an input of any size passes through bounded memory. A line that cannot be read
 //! becomes a [`crate::model::RejectedLine`] with its number and the reason, and the reading goes on.
 
+mod change_stream;
 mod dbt;
 mod error;
 mod events;
 mod format;
 mod input;
 mod json_documents;
+mod json_fields;
 mod lines;
+mod names;
 mod openlineage;
 mod postgres_jsonlog;
 mod postgres_message;
 mod postgres_session;
 mod read;
+mod stamp;
+mod wal2json;
 
 pub use error::CaptureError;
 pub use format::{FormatChoice, format_names};

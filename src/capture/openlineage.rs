@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::events::json_reason;
 use super::format::{Format, LineOutcome, LineReader};
 use super::json_documents::JsonDocuments;
+use super::json_fields::json_reason;
 use super::read::identity;
 use crate::model::{FeedKind, Recording, StatedFeed, StatedLineage, TableColumn, TableName, Timestamp};
 

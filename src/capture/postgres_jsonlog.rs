@@ -6,8 +6,8 @@
 
 use serde::Deserialize;
 
-use super::events::json_reason;
 use super::format::{Format, LineOutcome, LineReader};
+use super::json_fields::json_reason;
 use super::postgres_session::{LogLine, Sessions};
 use crate::model::Recording;
 
