@@ -3,6 +3,7 @@
 //! In: a database (live, or a folder of files), and what the project file says of its tables. Out: their
 //! [`TableSchema`](crate::model::TableSchema)s, and their rows as typed Arrow batches.
 
+mod address;
 mod column_guess;
 mod csv_file;
 mod error;
@@ -14,6 +15,7 @@ mod postgres;
 mod rolling;
 mod typed;
 
+pub use address::DatabaseAddress;
 pub use error::CatalogError;
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
 pub use rolling::{RollingTable, RollingTables, World};

@@ -151,6 +151,15 @@ Formats: auto (default), events, wal2json, postgres-jsonlog, openlineage, dbt; .
 Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
 Formats: text (default), json, junit.")]
     Audit(AuditArguments),
+    /// Show which statements feed which tables and columns, from everything that is recorded.
+    #[command(after_help = "Examples:
+  blast-radius lineage
+  blast-radius lineage --table daily_sales --upstream --format mermaid
+  blast-radius lineage --path orders.total daily_sales.revenue
+
+Exit status: 0 printed, 2 could not do the job.
+Formats: text (default), json, dot, mermaid, openlineage.")]
+    Lineage(LineageArguments),
 }
 
 /// Options of `ingest`.
@@ -170,6 +179,26 @@ pub struct AuditArguments {
     /// Write every violation to FILE (.ndjson).
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub records: Option<PathBuf>,
+}
+
+/// Options of `lineage`.
+#[derive(Clone, Debug, Args)]
+pub struct LineageArguments {
+    /// Only what this table is fed by, and feeds; several times for several tables.
+    #[arg(long, value_name = "TABLE", help_heading = "Lineage")]
+    pub table: Vec<String>,
+    /// Only what this column is fed by, and feeds: schema.table.column, or table.column.
+    #[arg(long, value_name = "COLUMN", help_heading = "Lineage")]
+    pub column: Vec<String>,
+    /// Only where they come from.
+    #[arg(long, help_heading = "Lineage")]
+    pub upstream: bool,
+    /// Only what they feed.
+    #[arg(long, help_heading = "Lineage")]
+    pub downstream: bool,
+    /// The shortest way by which one column comes to bear on another.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], help_heading = "Lineage")]
+    pub path: Vec<String>,
 }
 
 /// Options of `repair`.

@@ -5,6 +5,7 @@
 
 mod attribution;
 mod error;
+pub mod graph;
 mod history;
 mod images;
 mod join;

@@ -8,6 +8,7 @@ pub mod audit;
 mod difference;
 mod error;
 mod json;
+pub mod lineage;
 mod record;
 pub mod records;
 mod repair;

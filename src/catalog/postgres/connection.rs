@@ -9,7 +9,7 @@ use super::password_file::find_password;
 
 /// What a connection string and the environment say together. Its `Debug` leaves the password out.
 #[derive(Clone)]
-pub(super) struct ConnectionSettings {
+pub(in crate::catalog) struct ConnectionSettings {
     config: tokio_postgres::Config,
     target: String,
 }
@@ -60,7 +60,7 @@ impl ConnectionSettings {
     ///
     /// # Errors
     /// What is wrong and what to write instead; never with the string itself, which may hold a password.
-    pub(super) fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    pub(in crate::catalog) fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let mut options = parse(text)?;
         for (option, variable) in ENVIRONMENT {
             if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
@@ -78,12 +78,12 @@ impl ConnectionSettings {
     }
 
     /// What tokio-postgres connects with.
-    pub(super) fn config(&self) -> &tokio_postgres::Config {
+    pub(in crate::catalog) fn config(&self) -> &tokio_postgres::Config {
         &self.config
     }
 
     /// Host and port, for messages.
-    pub(super) fn target(&self) -> &str {
+    pub(in crate::catalog) fn target(&self) -> &str {
         &self.target
     }
 }

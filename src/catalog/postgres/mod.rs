@@ -10,4 +10,5 @@ mod password_file;
 mod reader;
 mod schema;
 
+pub(super) use connection::ConnectionSettings;
 pub(super) use reader::{Snapshot, open};

@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod ingest;
+pub mod lineage_graph;
 pub mod repair;
 pub mod trace;

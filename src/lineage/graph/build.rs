@@ -1,0 +1,231 @@
+//! The graph of everything that is known: the history, the project's `[[derive]]`s, and what other tools state.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use petgraph::stable_graph::NodeIndex;
+
+use super::computation::{computation_of_query, computation_of_sql};
+use super::{Computation, LineageGraph, Origin, StatementName};
+use crate::model::{Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction};
+use crate::sql::{Schemas, template};
+
+/// Everything a graph is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct LineageSources<'a> {
+    /// What happened.
+    pub history: &'a History,
+    /// Tables computed by something that logs no SQL.
+    pub derives: &'a [Derive],
+    /// What other tools state.
+    pub stated: &'a [StatedLineage],
+    /// The shapes of the tables.
+    pub schemas: &'a Schemas,
+}
+
+/// Builds the graph.
+pub fn build(sources: LineageSources<'_>) -> LineageGraph {
+    let mut building = Building {
+        graph: LineageGraph::default(),
+        schemas: sources.schemas,
+        known: HashMap::new(),
+        written: HashSet::new(),
+    };
+    for transaction in &sources.history.transactions {
+        building.transaction(transaction);
+    }
+    for derive in sources.derives {
+        building.derive(derive);
+    }
+    building.stated(sources.stated);
+    building.graph
+}
+
+struct Building<'a> {
+    graph: LineageGraph,
+    schemas: &'a Schemas,
+    /// The nodes of texts met before; `None` for those that touch no table.
+    known: HashMap<Arc<str>, Option<NodeIndex>>,
+    /// Which statement is known to write which table.
+    written: HashSet<(NodeIndex, TableName)>,
+}
+
+impl Building<'_> {
+    fn transaction(&mut self, transaction: &Transaction) {
+        for step in &transaction.steps {
+            let attributed = step.writes.iter().find_map(|write| write.attribution.as_ref());
+            let release = attributed.or(transaction.attribution.as_ref()).map(|attribution| &attribution.release);
+            match &step.statement {
+                Some(statement) => self.statement(statement, step, release),
+                None => self.unrecorded(step, release),
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement, step: &Step, release: Option<&Release>) {
+        let node = match self.known.get(&statement.sql) {
+            Some(node) => *node,
+            None => {
+                let node = self.node_of_sql(&statement.sql, !step.writes.is_empty());
+                self.known.insert(Arc::clone(&statement.sql), node);
+                node
+            }
+        };
+        let Some(node) = node else { return };
+        self.graph.ran(node, release, Some(statement.started));
+        // What triggers and cascades wrote beside what the text says.
+        for write in &step.writes {
+            self.writes(node, &write.table);
+        }
+    }
+
+    fn node_of_sql(&mut self, sql: &Arc<str>, wrote: bool) -> Option<NodeIndex> {
+        let name = StatementName { origin: Origin::Sql, text: template(sql).into() };
+        let computation = computation_of_sql(sql, self.schemas);
+        let touches = !computation.targets.is_empty() || !computation.sources.is_empty();
+        if !touches && !wrote {
+            return None;
+        }
+        let written = computation.targets.clone();
+        let node = self.graph.statement(&name, || computation);
+        self.written.extend(written.into_iter().map(|table| (node, table)));
+        Some(node)
+    }
+
+    fn writes(&mut self, node: NodeIndex, table: &TableName) {
+        if self.written.insert((node, table.clone())) {
+            self.graph.extend(node, &Computation { targets: vec![table.clone()], ..Computation::default() });
+        }
+    }
+
+    fn unrecorded(&mut self, step: &Step, release: Option<&Release>) {
+        let tables: BTreeMap<&TableName, Timestamp> =
+            step.writes.iter().map(|write| (&write.table, write.ts)).collect();
+        for (table, at) in tables {
+            let name = StatementName { origin: Origin::Unrecorded, text: format!("writes of {table}").into() };
+            let computation =
+                || Computation { kind: "unrecorded", targets: vec![table.clone()], ..Computation::default() };
+            let node = self.graph.statement(&name, computation);
+            self.graph.ran(node, release, Some(at));
+        }
+    }
+
+    fn derive(&mut self, derive: &Derive) {
+        let name = StatementName { origin: Origin::Derive, text: template(&derive.sql).into() };
+        let schemas = self.schemas;
+        let node = self.graph.statement(&name, || computation_of_query(&derive.sql, &derive.table, schemas));
+        self.writes(node, &derive.table);
+    }
+
+    /// What is said of one job belongs together; of documents without a run, the latest counts.
+    fn stated(&mut self, stated: &[StatedLineage]) {
+        let mut latest: HashMap<(&str, &str), Timestamp> = HashMap::new();
+        for one in stated.iter().filter(|one| one.run.is_none()) {
+            let at = latest.entry((&one.stated_by, &one.job)).or_insert(one.ts);
+            *at = (*at).max(one.ts);
+        }
+        let is_latest =
+            |one: &&StatedLineage| one.run.is_some() || latest.get(&(&*one.stated_by, &*one.job)) == Some(&one.ts);
+        let mut runs: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
+        for one in stated.iter().filter(is_latest) {
+            let name = StatementName { origin: Origin::Stated(Arc::clone(&one.stated_by)), text: Arc::clone(&one.job) };
+            let node = self.graph.statement(&name, || Computation { kind: "job", ..Computation::default() });
+            self.graph.extend(node, &computation_of_stated(one, self.schemas));
+            if let Some(run) = &one.run
+                && runs.insert((&one.stated_by, &one.job, run))
+            {
+                self.graph.ran(node, None, Some(one.ts));
+            }
+        }
+    }
+}
+
+fn computation_of_stated(stated: &StatedLineage, schemas: &Schemas) -> Computation {
+    let mut sources: BTreeSet<TableName> = stated.inputs.iter().cloned().collect();
+    sources.extend(stated.feeds.iter().map(|feed| feed.source.table.clone()));
+    let mut targets: BTreeSet<TableName> = stated.outputs.iter().cloned().collect();
+    targets.extend(stated.feeds.iter().map(|feed| feed.table.clone()));
+    let mut feeds = stated.feeds.clone();
+    // The SQL tells of columns where the tool did not, and may be in another dialect: its tables are the tool's to name.
+    if let (true, Some(sql), [target]) = (feeds.is_empty(), &stated.sql, stated.outputs.as_slice()) {
+        let computed = computation_of_query(sql, target, schemas);
+        let is_stated = |table: &TableName| sources.contains(table);
+        feeds.extend(computed.feeds.into_iter().filter(|feed| feed.table == *target && is_stated(&feed.source.table)));
+    }
+    Computation {
+        kind: "job",
+        targets: targets.into_iter().collect(),
+        sources: sources.into_iter().collect(),
+        feeds,
+        error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FeedKind, RecordingId, StatedFeed, TableColumn};
+
+    fn table(name: &str) -> TableName {
+        name.parse().expect("a table name")
+    }
+
+    fn stated(job: &str, run: Option<&str>, at: i64, input: &str) -> StatedLineage {
+        StatedLineage {
+            id: RecordingId([0; 16]),
+            ts: Timestamp::from_micros(at),
+            stated_by: "openlineage".into(),
+            job: job.into(),
+            run: run.map(Into::into),
+            sql: None,
+            inputs: vec![table(input)],
+            outputs: vec![table("daily")],
+            feeds: Vec::new(),
+        }
+    }
+
+    fn built(stated: &[StatedLineage], derives: &[Derive]) -> LineageGraph {
+        build(LineageSources { history: &History::default(), derives, stated, schemas: &Schemas::new() })
+    }
+
+    #[test]
+    fn runs_of_a_job_are_counted_and_events_of_one_run_belong_together() {
+        let told = [
+            stated("a/daily", Some("1"), 10, "orders"),
+            stated("a/daily", Some("1"), 11, "rates"),
+            stated("a/daily", Some("2"), 20, "orders"),
+        ];
+        let graph = built(&told, &[]);
+        let views = graph.statements();
+        assert_eq!((views.len(), views[0].statement.usage.count), (1, 2));
+        let sources: Vec<String> = views[0].sources().into_iter().map(ToString::to_string).collect();
+        assert_eq!(sources, ["public.orders", "public.rates"]);
+    }
+
+    #[test]
+    fn of_documents_the_latest_counts() {
+        let told = [stated("model.daily", None, 20, "orders_v2"), stated("model.daily", None, 10, "orders")];
+        let graph = built(&told, &[]);
+        let sources: Vec<String> = graph.statements()[0].sources().into_iter().map(ToString::to_string).collect();
+        assert_eq!(sources, ["public.orders_v2"]);
+        assert_eq!(graph.statements()[0].statement.usage.count, 0, "declared, never seen to run");
+    }
+
+    #[test]
+    fn stated_columns_and_derived_tables_are_in_it() {
+        let mut told = stated("a/report", Some("1"), 10, "daily");
+        told.outputs = vec![table("report")];
+        let source = TableColumn::new(table("daily"), "total");
+        told.feeds =
+            vec![StatedFeed { table: table("report"), column: Some("total".into()), source, kind: FeedKind::Copy }];
+        let derive = Derive {
+            table: table("daily"),
+            key: vec!["day".into()],
+            sql: "SELECT day, sum(total) AS total FROM orders GROUP BY day".to_owned(),
+        };
+        let graph = built(&[told], &[derive]);
+        let names: Vec<&str> = graph.tables().map(|table| table.table.as_ref()).collect();
+        assert_eq!(names, ["daily", "orders", "report"]);
+        assert!(graph.columns().contains(&TableColumn::new(table("report"), "total")));
+    }
+}
