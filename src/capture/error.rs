@@ -31,6 +31,20 @@ pub enum CaptureError {
         /// The formats there are.
         known: String,
     },
+    /// A plain log whose lines begin with no prefix that is known.
+    #[error("tell the log_line_prefix of {input}: name what SHOW log_line_prefix prints with --log-line-prefix")]
+    UnknownPrefix {
+        /// The input's name.
+        input: Arc<str>,
+    },
+    /// A `log_line_prefix` that no line could be read with.
+    #[error("read the log_line_prefix '{setting}': {reason}")]
+    LogLinePrefix {
+        /// The setting as it was named.
+        setting: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A format's name that there is not.
     #[error("find the format '{name}': expected auto or one of {known}")]
     UnknownFormat {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 /// No line of any format is longer; what is goes to the rejected lines, cut.
 pub(super) const LONGEST_LINE: usize = 64 * 1024 * 1024;
 /// How much of a line that is too long is kept.
-const KEPT_OF_TOO_LONG: usize = 64 * 1024;
+pub(super) const KEPT_OF_TOO_LONG: usize = 64 * 1024;
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// One line as its bytes stand in the input, without its end.
@@ -20,6 +20,15 @@ pub(super) struct Line {
     pub(super) too_long: Option<u64>,
     /// Whether the input ended before the line did.
     pub(super) unfinished: bool,
+    /// Whether it ended in a carriage return before its line feed: within a record of many lines, that is content.
+    pub(super) carriage_return: bool,
+}
+
+impl Line {
+    /// A line with all its bytes.
+    pub(super) fn whole(number: u64, bytes: Vec<u8>) -> Self {
+        Line { number, bytes, too_long: None, unfinished: false, carriage_return: false }
+    }
 }
 
 /// Reads lines, some of them ahead.
@@ -60,7 +69,7 @@ impl Lines {
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
-        let mut line = Line { number: self.last_number + 1, bytes: Vec::new(), too_long: None, unfinished: false };
+        let mut line = Line::whole(self.last_number + 1, Vec::new());
         let mut length: u64 = 0;
         loop {
             let available = match self.content.fill_buf() {
@@ -109,7 +118,8 @@ fn trimmed(mut line: Line) -> Line {
     if line.number == 1 && line.bytes.starts_with(BYTE_ORDER_MARK) {
         line.bytes.drain(..BYTE_ORDER_MARK.len());
     }
-    if line.bytes.last() == Some(&b'\r') {
+    line.carriage_return = line.bytes.last() == Some(&b'\r');
+    if line.carriage_return {
         line.bytes.pop();
     }
     line

@@ -58,10 +58,12 @@ impl LineReader for JsonlogReader {
     fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
         let line: JsonLine = serde_json::from_str(line).map_err(|error| json_reason(&error))?;
         let missing = |key: &str| format!("`{key}` is missing");
+        let number = line.line_num.ok_or_else(|| missing("line_num"))?;
         let line = LogLine {
             time: line.timestamp.ok_or_else(|| missing("timestamp"))?,
             session: line.session_id.ok_or_else(|| missing("session_id"))?.into(),
-            number: line.line_num.ok_or_else(|| missing("line_num"))?,
+            number,
+            next_number: number.checked_add(1),
             severity: line.error_severity.ok_or_else(|| missing("error_severity"))?,
             // PostgreSQL leaves out what is empty.
             message: line.message.unwrap_or_default(),

@@ -83,10 +83,13 @@ fn is_translated_duration(message: &str) -> bool {
     is_word && digits > 0 && (unit.starts_with("ms") || unit.starts_with("мс") || unit.starts_with("ミリ秒"))
 }
 
+fn is_number(digits: &str) -> bool {
+    digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 /// `0.627` milliseconds are 627 microseconds.
 fn micros_from_millis(text: &str) -> Option<i64> {
     let (millis, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
     if !is_number(millis) || !is_number(fraction) || fraction.len() > 3 {
         return None;
     }
@@ -163,12 +166,39 @@ fn parse_quoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
+/// Where a session is connected to, as `connection authorized: …` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Connection<'message> {
+    pub(super) database: Option<&'message str>,
+    pub(super) application_name: Option<&'message str>,
+}
+
+/// What `connection authorized: user=… database=… application_name=…` says; `None` for any other message.
+pub(super) fn connection_of_message(message: &str) -> Option<Connection<'_>> {
+    // What TLS or GSSAPI add stands in the same line.
+    const ADDED: [&str; 2] = [" SSL enabled (", " GSS ("];
+    let rest = message.strip_prefix("connection authorized: ")?;
+    let end = ADDED.iter().filter_map(|mark| rest.find(mark)).min().unwrap_or(rest.len());
+    let fields = rest.get(..end)?;
+    let (fields, application_name) = match fields.split_once(" application_name=") {
+        Some((fields, name)) => (fields, Some(name)),
+        None => (fields, None),
+    };
+    let database = fields.split_once(" database=").map(|(_, database)| database);
+    Some(Connection { database, application_name })
+}
+
 /// A log line's time, such as `2026-11-23 08:07:30.422 UTC`.
 ///
 /// # Errors
 /// A zone that only a country's rules (or a guess) could turn into an offset, or no time at all.
 pub(super) fn parse_log_time(text: &str) -> Result<Timestamp, String> {
     let no_time = || format!("'{text}' is no time as PostgreSQL's log writes it, such as 2026-11-23 08:07:30.422 UTC");
+    if let Some((seconds, millis)) = text.trim().split_once('.').filter(|(seconds, _)| is_number(seconds)) {
+        // `%n` prints seconds since 1970 with three decimals.
+        let micros = micros_from_millis(&format!("{seconds}{millis}")).filter(|_| millis.len() == 3);
+        return micros.map(Timestamp::from_micros).ok_or_else(no_time);
+    }
     let (time, zone) = text.trim().rsplit_once(' ').ok_or_else(no_time)?;
     let time: civil::DateTime = time.parse().map_err(|_| no_time())?;
     let offset = zone_offset(zone).ok_or_else(|| {
@@ -251,6 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_tells_its_database_and_application() {
+        let connection = |database, application_name| Some(Connection { database: Some(database), application_name });
+        for (message, expected) in [
+            ("connection authorized: user=a database=shop", connection("shop", None)),
+            ("connection authorized: user=a database=shop application_name=a b", connection("shop", Some("a b"))),
+            (
+                "connection authorized: user=a database=shop application_name=x SSL enabled (protocol=TLSv1.3)",
+                connection("shop", Some("x")),
+            ),
+            ("connection received: host=[local]", None),
+        ] {
+            assert_eq!(connection_of_message(message), expected, "{message}");
+        }
+    }
+
+    #[test]
     fn times_need_an_offset() {
         let utc = parse_log_time("2026-11-23 08:07:30.422 UTC").expect("a time");
         assert_eq!(utc.to_string(), "2026-11-23T08:07:30.422Z");
@@ -259,6 +305,7 @@ mod tests {
         assert_eq!(parse_log_time("2026-11-23 04:37:30.422 -0330"), Ok(utc));
         let refused = parse_log_time("2026-11-23 09:07:30.422 CET").expect_err("a guess");
         assert!(refused.contains("log_timezone = 'UTC'"), "{refused}");
+        assert_eq!(parse_log_time("1795421250.422"), Ok(utc), "seconds since 1970");
         assert!(parse_log_time("yesterday").is_err());
         assert!(parse_log_time("2026-13-23 08:07:30 UTC").is_err());
     }

@@ -19,8 +19,10 @@ pub(super) struct LogLine {
     /// When it was written, as the log prints it.
     pub(super) time: String,
     pub(super) session: Arc<str>,
-    /// Its number within the session.
+    /// Its place within the session.
     pub(super) number: u64,
+    /// The number of the session's next line; `None` where the log does not number them.
+    pub(super) next_number: Option<u64>,
     pub(super) severity: String,
     pub(super) message: String,
     pub(super) detail: Option<String>,
@@ -44,8 +46,8 @@ pub(super) struct Sessions {
 struct Waiting {
     /// The execution as its first line tells it; `None` for rows fetched from one that was told before.
     event: Option<LogEvent>,
-    /// The last line of the session, of whatever kind.
-    last_line: u64,
+    /// The number that the session's next line must have; `None` where the log does not number them.
+    next_number: Option<u64>,
 }
 
 impl Sessions {
@@ -79,8 +81,8 @@ impl Sessions {
     /// A gap in a session's numbers means lost lines: what comes after it belongs to another statement.
     fn follow(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) {
         let Some(waiting) = self.waiting.get_mut(&line.session) else { return };
-        if waiting.last_line.checked_add(1) == Some(line.number) {
-            waiting.last_line = line.number;
+        if waiting.next_number.is_none_or(|next| next == line.number) {
+            waiting.next_number = line.next_number;
         } else {
             self.let_go(&line.session, events);
         }
@@ -182,7 +184,7 @@ impl Sessions {
             old.sort_by_key(|event| event.started);
             events.extend(old.into_iter().map(only_begun));
         }
-        self.waiting.insert(Arc::clone(&line.session), Waiting { event, last_line: line.number });
+        self.waiting.insert(Arc::clone(&line.session), Waiting { event, next_number: line.next_number });
     }
 }
 

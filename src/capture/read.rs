@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::format::{FormatChoice, LineOutcome, LineReader, known_formats};
+use super::format::{Beginning, FormatChoice, LineOutcome, LineReader, known_formats};
 use super::input::ContentSeal;
-use super::lines::{Line, Lines};
+use super::lines::{KEPT_OF_TOO_LONG, LONGEST_LINE, Line, Lines};
 use super::{CaptureError, Input};
 use crate::model::{Recording, RecordingId, RejectedLine};
 
@@ -41,7 +41,7 @@ pub struct ReadSummary {
 /// An input that breaks off, whose format cannot be told, or whose sink stopped. What was handed on before stays so.
 pub fn read(
     input: Input,
-    format: FormatChoice,
+    format: &FormatChoice,
     sink: &mut dyn FnMut(Recording) -> ControlFlow<()>,
 ) -> Result<ReadSummary, CaptureError> {
     let name = Arc::clone(input.name());
@@ -50,14 +50,16 @@ pub fn read(
     let mut lines = Lines::new(content);
     let probed = lines.look_ahead(PROBED_LINES, PROBED_BYTES);
     let is_blank = probed.iter().all(|line| line.bytes.trim_ascii().is_empty());
-    let format = format.for_lines(probed.iter().map(|line| line.bytes.as_slice()));
-    let Some(format) = format else {
+    let found = format.for_lines(probed.iter().map(|line| line.bytes.as_slice()));
+    let Some(found) = found else {
         if is_blank && probed.len() < PROBED_LINES {
             return Reading::new(name, Box::new(Blank), None, sink).run(lines, seal);
         }
         return Err(CaptureError::UnknownContent { input: name, known: known_formats() });
     };
-    Reading::new(name, format.reader(), Some(format.name()), sink).run(lines, seal)
+    let mut reader = found.reader();
+    reader.prepare(&Beginning { input: &name, lines: probed, log_line_prefix: format.log_line_prefix() })?;
+    Reading::new(name, reader, Some(found.name()), sink).run(lines, seal)
 }
 
 /// An input without a line to read.
@@ -77,7 +79,22 @@ struct Reading<'sink> {
     sink: &'sink mut dyn FnMut(Recording) -> ControlFlow<()>,
     recording: Recording,
     batch_bytes: usize,
+    /// The record whose lines are being collected.
+    record: Option<Record>,
     summary: ReadSummary,
+}
+
+/// A record that may go on with the next line.
+struct Record {
+    /// Its first line.
+    number: u64,
+    /// How many lines it has so far.
+    lines: u64,
+    bytes: Vec<u8>,
+    /// Whether its last line ended in a carriage return.
+    carriage_return: bool,
+    /// Whether the input ended within its last line.
+    unfinished: bool,
 }
 
 impl<'sink> Reading<'sink> {
@@ -88,7 +105,7 @@ impl<'sink> Reading<'sink> {
         sink: &'sink mut dyn FnMut(Recording) -> ControlFlow<()>,
     ) -> Self {
         let summary = ReadSummary { format, lines: 0, ignored: 0, rejected: 0, bytes: 0, content: [0; 32] };
-        Reading { name, reader, sink, recording: Recording::default(), batch_bytes: 0, summary }
+        Reading { name, reader, sink, recording: Recording::default(), batch_bytes: 0, record: None, summary }
     }
 
     fn run(mut self, mut lines: Lines, seal: ContentSeal) -> Result<ReadSummary, CaptureError> {
@@ -98,6 +115,7 @@ impl<'sink> Reading<'sink> {
                 Ok(None) => break,
                 // The rest of a damaged archive cannot be read; that it is missing is one rejected line.
                 Err(error) if seal.is_damage() => {
+                    self.end_record();
                     let number = lines.last_number() + 1;
                     self.reject(
                         number,
@@ -111,6 +129,7 @@ impl<'sink> Reading<'sink> {
                 }
             }
         }
+        self.end_record();
         self.summary.lines = lines.last_number();
         if let Some(reason) = self.reader.unfinished() {
             self.reject(self.summary.lines, reason, String::new());
@@ -124,20 +143,25 @@ impl<'sink> Reading<'sink> {
 
     fn line(&mut self, line: Line) -> Result<(), CaptureError> {
         self.batch_bytes += line.bytes.len();
+        let continues = self.reader.continues(&line.bytes);
         if let Some(length) = line.too_long {
+            self.end_record();
             let text = String::from_utf8_lossy(&line.bytes).into_owned();
             self.reject(
                 line.number,
                 format!("the line has {length} bytes, more than any sound line; this is its beginning"),
                 text,
             );
-        } else if !line.bytes.trim_ascii().is_empty() {
-            match String::from_utf8(line.bytes) {
-                Ok(text) => self.text(line.number, text, line.unfinished),
-                Err(error) => {
-                    let reason = format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1);
-                    self.reject(line.number, reason, String::from_utf8_lossy(error.as_bytes()).into_owned());
+        } else {
+            match self.record.as_mut().filter(|_| continues) {
+                Some(record) => record.add(line),
+                None => {
+                    self.end_record();
+                    self.record = Some(Record::begun(line));
                 }
+            }
+            if self.record.as_ref().is_some_and(|record| record.bytes.len() > LONGEST_LINE) {
+                self.end_record();
             }
         }
         let Recording { writes, log, stamps, lineage, rejected } = &self.recording;
@@ -148,14 +172,33 @@ impl<'sink> Reading<'sink> {
         Ok(())
     }
 
-    fn text(&mut self, number: u64, text: String, unfinished: bool) {
+    fn end_record(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        if record.bytes.trim_ascii().is_empty() {
+            return;
+        }
+        if record.bytes.len() > LONGEST_LINE && record.lines > 1 {
+            let (length, lines) = (record.bytes.len(), record.lines);
+            let reason = format!("the record has {length} bytes in {lines} lines and no end; this is its beginning");
+            let beginning = record.bytes.get(..KEPT_OF_TOO_LONG).unwrap_or(&record.bytes);
+            self.reject(record.number, reason, String::from_utf8_lossy(beginning).into_owned());
+            return;
+        }
+        let text = match String::from_utf8(record.bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1);
+                self.reject(record.number, reason, String::from_utf8_lossy(error.as_bytes()).into_owned());
+                return;
+            }
+        };
         match self.reader.read_line(&text, &mut self.recording) {
             Ok(LineOutcome::Used) => {}
-            Ok(LineOutcome::Ignored) => self.summary.ignored += 1,
-            Err(reason) if unfinished => {
-                self.reject(number, format!("the input ends in the middle of this line: {reason}"), text);
+            Ok(LineOutcome::Ignored) => self.summary.ignored += record.lines,
+            Err(reason) if record.unfinished => {
+                self.reject(record.number, format!("the input ends in the middle of this line: {reason}"), text);
             }
-            Err(reason) => self.reject(number, reason, text),
+            Err(reason) => self.reject(record.number, reason, text),
         }
     }
 
@@ -180,6 +223,26 @@ impl<'sink> Reading<'sink> {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(CaptureError::Stopped { input: Arc::clone(&self.name) }),
         }
+    }
+}
+
+impl Record {
+    fn begun(line: Line) -> Self {
+        Record {
+            number: line.number,
+            lines: 1,
+            bytes: line.bytes,
+            carriage_return: line.carriage_return,
+            unfinished: line.unfinished,
+        }
+    }
+
+    fn add(&mut self, line: Line) {
+        self.bytes.extend_from_slice(if self.carriage_return { b"\r\n" } else { b"\n" });
+        self.bytes.extend_from_slice(&line.bytes);
+        self.lines += 1;
+        self.carriage_return = line.carriage_return;
+        self.unfinished = line.unfinished;
     }
 }
 

@@ -138,10 +138,12 @@ Formats: text (default), json.")]
     /// Load write events and SQL logs into the store; safe to repeat.
     #[command(after_help = "Examples:
   blast-radius ingest events/*.ndjson.zst logs/*.json
+  blast-radius ingest --log-line-prefix '%m [%p] %a %c %l %v %x ' postgresql.log.gz
   tail -n +1 events.ndjson | blast-radius ingest -
 
 Exit status: 0 every line was read, 1 damaged lines went to the store's rejected table, 2 could not do the job.
-Formats: auto (default), events, wal2json, postgres-jsonlog, openlineage, dbt; .gz and .zst are read as they are.")]
+Formats: auto (default), events, wal2json, postgres-jsonlog, postgres-csvlog, postgres-stderr, openlineage, dbt; .gz and
+.zst are read as they are.")]
     Ingest(IngestArguments),
     /// Check the invariants, and list every record in breach of one.
     #[command(after_help = "Examples:
@@ -168,6 +170,9 @@ pub struct IngestArguments {
     /// Files to read, - for standard input; none: those that the project file names under ingest, where new or grown.
     #[arg(value_name = "FILES", help_heading = "Ingest")]
     pub files: Vec<PathBuf>,
+    /// What SHOW log_line_prefix prints on the server that wrote the plain logs; default: told from their lines.
+    #[arg(long, value_name = "PREFIX", help_heading = "Ingest")]
+    pub log_line_prefix: Option<String>,
     /// Store nothing where any line is damaged (exit status 2).
     #[arg(long, help_heading = "Ingest")]
     pub strict: bool,

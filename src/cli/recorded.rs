@@ -200,7 +200,7 @@ pub(super) enum Recorded {
 /// A pattern that no file matches, an input that cannot be read, a store that cannot be written: nothing is stored.
 pub async fn read_new(project: &Project, store: &mut Store) -> Result<IngestSummary, IngestError> {
     let files = named_files(project)?;
-    read_all(store, files, FormatChoice::AUTO, &Wanted::New, false).await
+    read_all(store, files, &FormatChoice::AUTO, &Wanted::New, false).await
 }
 
 /// The files that the patterns of the project file match, each once, in the order of the patterns and then by name.
@@ -263,7 +263,7 @@ fn unreadable(path: &Path, reason: &impl ToString) -> IngestError {
 pub(super) async fn read_all(
     store: &mut Store,
     inputs: Vec<Recorded>,
-    format: FormatChoice,
+    format: &FormatChoice,
     wanted: &Wanted,
     strict: bool,
 ) -> Result<IngestSummary, IngestError> {
@@ -285,7 +285,7 @@ pub(super) async fn read_all(
             }
         };
         let name = Arc::clone(input.name());
-        let (read, appended) = read_one(input, format, &mut ingestion, &mut summary.first_rejected).await?;
+        let (read, appended) = read_one(input, format.clone(), &mut ingestion, &mut summary.first_rejected).await?;
         if let Some(modified) = modified {
             sources.push(source(&name, &read, modified));
         }
@@ -307,7 +307,7 @@ async fn read_one(
     let name = Arc::clone(input.name());
     let (sender, mut receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
     let reader = tokio::task::spawn_blocking(move || {
-        capture::read(input, format, &mut |recording| match sender.blocking_send(recording) {
+        capture::read(input, &format, &mut |recording| match sender.blocking_send(recording) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         })

@@ -11,7 +11,7 @@ use super::samples;
 fn read_changes(name: &str) -> Recording {
     let input = Input::file(&samples().join(name), name).expect("a recording");
     let mut whole = Recording::default();
-    let summary = read(input, FormatChoice::AUTO, &mut |recording| {
+    let summary = read(input, &FormatChoice::AUTO, &mut |recording| {
         whole.writes.extend(recording.writes);
         whole.stamps.extend(recording.stamps);
         whole.rejected.extend(recording.rejected);

@@ -20,8 +20,12 @@ pub async fn run(global: &GlobalArguments, arguments: &IngestArguments) -> Resul
         None => FormatChoice::AUTO,
         Some(name) => FormatChoice::named(name).map_err(Failure::new)?,
     };
+    let format = match &arguments.log_line_prefix {
+        None => format,
+        Some(setting) => format.with_log_line_prefix(setting).map_err(Failure::new)?,
+    };
     let project = Project::find(Path::new("."))?;
-    let summary = ingest(&project, &arguments.files, format, arguments.strict).await?;
+    let summary = ingest(&project, &arguments.files, &format, arguments.strict).await?;
     write_result(global, |out| Ok(write!(out, "{summary}")?))?;
     Ok(if summary.rejected() == 0 { ExitStatus::NothingFound } else { ExitStatus::Found })
 }
@@ -34,7 +38,7 @@ pub async fn run(global: &GlobalArguments, arguments: &IngestArguments) -> Resul
 pub async fn ingest(
     project: &Project,
     files: &[PathBuf],
-    format: FormatChoice,
+    format: &FormatChoice,
     strict: bool,
 ) -> Result<IngestSummary, IngestError> {
     let (inputs, wanted) = if files.is_empty() {
