@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// Places between two neighbouring bytes of the write-ahead log: a commit is some thirty bytes long.
-const PLACES_PER_BYTE: u64 = 4_096;
+pub(super) const PLACES_PER_BYTE: u64 = 4_096;
 
 /// A position in PostgreSQL's write-ahead log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,20 +136,8 @@ impl ChangeStream {
         parts.add(transaction.0.as_bytes());
         parts.add(&self.head.committed.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
         parts.add(&self.stamps.to_le_bytes());
-        Ok(RecordedStamp {
-            id: parts.finish(),
-            seq: self.next_place(),
-            ts,
-            transaction,
-            session: stamp.session,
-            process_id: stamp.process_id,
-            application_name: stamp.application_name,
-            user: stamp.user,
-            release: stamp.release,
-            service: stamp.service,
-            tags: stamp.tags,
-            statement: stamp.statement,
-        })
+        let place = self.next_place();
+        Ok(stamp.of_transaction(transaction, parts.finish(), place, ts))
     }
 
     /// The commit's time; in a stream that tells none, the stamp's, and never earlier than a transaction before it:

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::CaptureError;
 use super::dbt::Dbt;
+use super::debezium::Debezium;
 use super::events::Events;
 use super::lines::Line;
 use super::openlineage::OpenLineage;
+use super::otlp::Otlp;
 use super::postgres_csvlog::PostgresCsvlog;
 use super::postgres_jsonlog::PostgresJsonlog;
 use super::postgres_prefix::LogLinePrefix;
@@ -17,7 +19,7 @@ use crate::model::Recording;
 
 /// Every format, in the order in which an unknown input is tried. A new one is one line here.
 static FORMATS: &[&dyn Format] =
-    &[&PostgresJsonlog, &PostgresCsvlog, &Wal2json, &Dbt, &OpenLineage, &Events, &PostgresStderr];
+    &[&PostgresJsonlog, &PostgresCsvlog, &Wal2json, &Debezium, &Otlp, &Dbt, &OpenLineage, &Events, &PostgresStderr];
 
 /// An input format of lines.
 pub(super) trait Format: Sync {

@@ -4,8 +4,12 @@
 //! sink a batch at a time, so that an input of any size passes through bounded memory. A line that cannot be read
 //! becomes a [`crate::model::RejectedLine`] with its number and the reason, and the reading goes on.
 
+mod base64;
 mod change_stream;
 mod dbt;
+mod debezium;
+mod debezium_message;
+mod debezium_values;
 mod error;
 mod events;
 mod format;
@@ -15,6 +19,7 @@ mod json_fields;
 mod lines;
 mod names;
 mod openlineage;
+mod otlp;
 mod postgres_csvlog;
 mod postgres_jsonlog;
 mod postgres_message;

@@ -1,7 +1,7 @@
 //! The stamp of a transaction: the content of a logical message that a trigger wrote into the write-ahead log.
 //!
 //! In: `{"application_name":"shop@v42", "session_id":"69a5b1c2.1a2b", "xid":"733", "query":"UPDATE …", …}`, the message's
-//! content. Out: a [`Stamp`], which its transaction makes a [`crate::model::RecordedStamp`].
+//! content. Out: a [`Stamp`], which its transaction makes a [`RecordedStamp`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::json_fields::{self as fields, Object};
-use crate::model::{ReleaseName, ServiceName, SessionId, Timestamp, TransactionId};
+use crate::model::{RecordedStamp, RecordingId, ReleaseName, ServiceName, SessionId, Timestamp, TransactionId};
 
 /// The prefix of the messages that are stamps.
 pub(super) const STAMP_PREFIX: &str = "blast_radius";
@@ -47,6 +47,30 @@ impl Stamp {
     pub(super) fn parse(content: &str) -> Result<Self, String> {
         let object = fields::object_of_line(content).map_err(|reason| format!("the stamp is damaged: {reason}"))?;
         Stamp::of_object(&object).map_err(|reason| format!("the stamp is damaged: {reason}"))
+    }
+
+    /// The stamp as the transaction's: under an identity, at a place of its stream, at the time of the commit.
+    pub(super) fn of_transaction(
+        self,
+        transaction: TransactionId,
+        id: RecordingId,
+        place: Option<u64>,
+        committed: Timestamp,
+    ) -> RecordedStamp {
+        RecordedStamp {
+            id,
+            seq: place,
+            ts: committed,
+            transaction,
+            session: self.session,
+            process_id: self.process_id,
+            application_name: self.application_name,
+            user: self.user,
+            release: self.release,
+            service: self.service,
+            tags: self.tags,
+            statement: self.statement,
+        }
     }
 
     fn of_object(object: &Object) -> Result<Self, String> {

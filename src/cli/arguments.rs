@@ -142,8 +142,8 @@ Formats: text (default), json.")]
   tail -n +1 events.ndjson | blast-radius ingest -
 
 Exit status: 0 every line was read, 1 damaged lines went to the store's rejected table, 2 could not do the job.
-Formats: auto (default), events, wal2json, postgres-jsonlog, postgres-csvlog, postgres-stderr, openlineage, dbt; .gz and
-.zst are read as they are.")]
+Formats: auto (default), events, wal2json, debezium, otlp, postgres-jsonlog, postgres-csvlog, postgres-stderr,
+openlineage, dbt; .gz and .zst are read as they are.")]
     Ingest(IngestArguments),
     /// Check the invariants, and list every record in breach of one.
     #[command(after_help = "Examples:
