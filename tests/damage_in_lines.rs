@@ -1,0 +1,216 @@
+//! Whatever is done to an input's lines, each of them is recorded, passed over or rejected with a reason: none stops the
+//! reading, and none vanishes.
+
+use std::io::{Cursor, Read};
+use std::ops::ControlFlow;
+
+use blast_radius::capture::{FormatChoice, Input, ReadSummary, format_names, read};
+use blast_radius::model::Recording;
+use proptest::prelude::*;
+
+/// A sound line of each format of lines.
+const SOUND: &[(&str, &str)] = &[
+    (
+        "events",
+        r#"{"ts":"2026-03-02T10:15:30.123456Z","release":"v42","service":"shop","tx":"733","seq":120033,"table":"public.orders","op":"update","key":{"id":17},"before":{"id":17,"total":"10.00"},"after":{"id":17,"total":1000.00},"reads":[{"table":"public.prices","key":{"sku":"A1"},"columns":["amount"]}],"params":["1000.00",17]}"#,
+    ),
+    (
+        "wal2json",
+        r#"{"action":"U","xid":7,"timestamp":"2026-03-02 10:15:30.5+00","lsn":"0/33F27A0","schema":"public","table":"t","columns":[{"name":"id","type":"bigint","value":1},{"name":"n","type":"numeric(12,2)","value":10.50}],"identity":[{"name":"id","type":"bigint","value":1}],"pk":[{"name":"id","type":"bigint"}]}"#,
+    ),
+    (
+        "wal2json",
+        r#"{"xid":7,"nextlsn":"0/33F27D0","timestamp":"2026-03-02 10:15:30.5+00","change":[{"kind":"message","transactional":true,"prefix":"blast_radius","content":"{\"session_id\":\"69a5b1c2.1a2b\"}"},{"kind":"delete","schema":"public","table":"t","oldkeys":{"keynames":["id"],"keytypes":["bigint"],"keyvalues":[1]}}]}"#,
+    ),
+    (
+        "debezium",
+        r#"{"before":null,"after":{"id":17,"total":"10.50","at":{"scale":2,"value":"AfQ="}},"source":{"connector":"postgresql","ts_ms":1772446530123,"db":"shop","sequence":"[\"24023119\",\"24023128\"]","schema":"public","table":"orders","txId":733,"lsn":24023128},"op":"c","ts_ms":1772446531000,"transaction":{"id":"733:1","total_order":1}}"#,
+    ),
+    (
+        "debezium",
+        r#"{"schema":{"type":"struct","name":"s.public.t.Value","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"a"},{"type":"string","name":"io.debezium.time.Interval","field":"b"},{"type":"int32","name":"io.debezium.time.Date","field":"c"}]},"payload":{"a":"AfQ=","b":"P1Y2M3DT4H5M6.78S","c":18262,"__op":"u","__ts_ms":1772446530123}}"#,
+    ),
+    (
+        "otlp",
+        r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.version","value":{"stringValue":"v42"}}]},"scopeSpans":[{"spans":[{"traceId":"5BD66EF5095369C7B0D1F8F4BD33716A","spanId":"c532cb4098ac3dd2","startTimeUnixNano":"1795421353761382123","endTimeUnixNano":"1795421353766394000","attributes":[{"key":"db.query.text","value":{"stringValue":"DELETE FROM t WHERE id = $1"}},{"key":"db.query.parameter.0","value":{"intValue":"7"}}]}]}]}]}"#,
+    ),
+    (
+        "postgres-jsonlog",
+        r#"{"timestamp":"2026-03-02 10:15:30.123 UTC","session_id":"69a5b1c2.1a2b","line_num":3,"vxid":"3/7","txid":733,"error_severity":"LOG","message":"duration: 0.123 ms  statement: UPDATE t SET a = 1","application_name":"shop@v42","backend_type":"client backend"}"#,
+    ),
+];
+
+fn read_bytes(format: &FormatChoice, bytes: impl Read + Send + 'static) -> (ReadSummary, Recording) {
+    let mut whole = Recording::default();
+    let summary = read(Input::from_reader("input", bytes), format, &mut |recording| {
+        whole.writes.extend(recording.writes);
+        whole.log.extend(recording.log);
+        whole.stamps.extend(recording.stamps);
+        whole.rejected.extend(recording.rejected);
+        ControlFlow::Continue(())
+    })
+    .expect("damage is no error");
+    (summary, whole)
+}
+
+fn accounted(summary: &ReadSummary, whole: &Recording) -> u64 {
+    let recorded = whole.writes.len() + whole.log.len() + whole.stamps.len();
+    assert_eq!(whole.rejected.len() as u64, summary.rejected);
+    assert!(whole.rejected.iter().all(|line| !line.reason.is_empty()));
+    recorded as u64 + summary.ignored + summary.rejected
+}
+
+#[test]
+fn sound_lines_are_recorded() {
+    for (format, line) in SOUND {
+        let (summary, whole) = read_bytes(&FormatChoice::AUTO, Cursor::new(*line));
+        assert_eq!(summary.format, Some(*format), "{line}");
+        assert_eq!(whole.rejected, [], "{line}");
+        assert_eq!(accounted(&summary, &whole).min(1), 1, "{line}");
+        assert!(!whole.writes.is_empty() || !whole.log.is_empty(), "{line}");
+        assert!(format_names().any(|name| name == *format));
+    }
+}
+
+/// What may happen to a line on its way.
+#[derive(Clone, Debug)]
+enum Damage {
+    CutAt(usize),
+    Remove(usize, usize),
+    Overwrite(usize, Vec<u8>),
+    Insert(usize, Vec<u8>),
+    SpliceWith(usize, usize, usize),
+    Nest(usize),
+}
+
+fn any_damage() -> impl Strategy<Value = Damage> {
+    let place = || 0_usize..700;
+    let bytes = || {
+        prop_oneof![
+            proptest::collection::vec(any::<u8>().prop_filter("one line", |byte| *byte != b'\n'), 1..6),
+            prop_oneof![
+                Just("null"),
+                Just("\"\""),
+                Just("-1"),
+                Just("1e999"),
+                Just("99999999999999999999"),
+                Just("{}"),
+                Just("[]"),
+                Just("\\u0000"),
+                Just("\0"),
+                Just("\\ud800"),
+                Just("é"),
+                Just("\"a\":"),
+                Just("true"),
+                Just("."),
+                Just("-"),
+            ]
+            .prop_map(|text| text.as_bytes().to_vec()),
+        ]
+    };
+    prop_oneof![
+        place().prop_map(Damage::CutAt),
+        (place(), 1_usize..40).prop_map(|(at, length)| Damage::Remove(at, length)),
+        (place(), bytes()).prop_map(|(at, bytes)| Damage::Overwrite(at, bytes)),
+        (place(), bytes()).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        (place(), 0..SOUND.len(), place()).prop_map(|(at, other, from)| Damage::SpliceWith(at, other, from)),
+        (1_usize..3_000).prop_map(Damage::Nest),
+    ]
+}
+
+fn damaged(line: &str, damages: &[Damage]) -> Vec<u8> {
+    let mut bytes = line.as_bytes().to_vec();
+    for damage in damages {
+        let within = |place: usize, bytes: &[u8]| place.min(bytes.len());
+        match damage {
+            Damage::CutAt(at) => bytes.truncate(*at),
+            Damage::Remove(at, length) => {
+                let from = within(*at, &bytes);
+                bytes.drain(from..within(from + length, &bytes));
+            }
+            Damage::Overwrite(at, new) => {
+                let from = within(*at, &bytes);
+                let end = within(from + new.len(), &bytes);
+                bytes.splice(from..end, new.iter().copied());
+            }
+            Damage::Insert(at, new) => {
+                let from = within(*at, &bytes);
+                bytes.splice(from..from, new.iter().copied());
+            }
+            Damage::SpliceWith(at, other, from) => {
+                bytes.truncate(*at);
+                let other = SOUND[*other].1.as_bytes();
+                bytes.extend_from_slice(&other[within(*from, other)..]);
+            }
+            Damage::Nest(depth) => {
+                let mut nested = format!("{{\"x\":{}", "[".repeat(*depth)).into_bytes();
+                nested.append(&mut bytes);
+                bytes = nested;
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_line_is_recorded_or_rejected(
+        which in 0..SOUND.len(),
+        damages in proptest::collection::vec(any_damage(), 1..4),
+    ) {
+        let (format, line) = SOUND[which];
+        let bytes = damaged(line, &damages);
+        let is_blank = bytes.trim_ascii().is_empty();
+        let (summary, whole) = read_bytes(&FormatChoice::named(format).expect("a format"), Cursor::new(bytes));
+        prop_assert!(is_blank || accounted(&summary, &whole) >= 1, "the line vanished");
+    }
+
+    #[test]
+    fn a_damaged_line_between_sound_ones_costs_neither(
+        which in 0..SOUND.len(),
+        damages in proptest::collection::vec(any_damage(), 1..3),
+    ) {
+        let (format, line) = SOUND[which];
+        // What is after the damage must not be taken for the same fact.
+        let last = line.replace("2026-03-02", "2027-03-02").replace("17724465", "17824465").replace("17954213", "17954214");
+        let bytes = [line.as_bytes(), &damaged(line, &damages), last.as_bytes()].join(&b'\n');
+        let format = FormatChoice::named(format).expect("a format");
+        let (summary, whole) = read_bytes(&format, Cursor::new(bytes));
+        let (_, alone) = read_bytes(&format, Cursor::new([line, &last].join("\n")));
+        prop_assert_eq!(summary.lines, 3);
+        for write in &alone.writes {
+            prop_assert!(whole.writes.iter().any(|held| held.ts == write.ts && held.after == write.after));
+        }
+        for event in &alone.log {
+            prop_assert!(whole.log.iter().any(|held| held.id == event.id));
+        }
+    }
+}
+
+#[test]
+fn an_enormous_line_is_cut_and_the_next_is_read() {
+    for (format, line) in SOUND {
+        let before = Cursor::new(format!("{line}\n"));
+        let enormous = std::io::repeat(b'x').take(100 * 1024 * 1024);
+        let after = Cursor::new(format!("\n{line}"));
+        let input = before.chain(enormous).chain(after);
+        let (summary, whole) = read_bytes(&FormatChoice::AUTO, input);
+        assert_eq!((summary.format, summary.lines, summary.rejected), (Some(*format), 3, 1));
+        assert_eq!(whole.rejected[0].line, 2);
+        assert!(whole.rejected[0].reason.contains("104857600 bytes"), "{}", whole.rejected[0].reason);
+        assert!(whole.rejected[0].text.len() <= 64 * 1024);
+    }
+}
+
+#[test]
+fn a_line_nested_without_end_is_rejected() {
+    for (format, _) in SOUND {
+        for open in ["[", "{\"a\":", "{\"after\":{\"a\":["] {
+            let line = open.repeat(1_000_000);
+            let (summary, _) = read_bytes(&FormatChoice::named(format).expect("a format"), Cursor::new(line));
+            assert_eq!(summary.rejected, 1, "{format} {open}");
+        }
+    }
+}
