@@ -23,6 +23,32 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn lineage_of_sql_needs_no_project() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("schema.sql"), "CREATE TABLE s (a int, b int); CREATE TABLE t (c int, d int);")
+        .and_then(|()| std::fs::write(path("log.sql"), "INSERT INTO t SELECT * FROM s WHERE b > 0;"))
+        .and_then(|()| std::fs::write(path("wrong.sql"), "SELEC 1"))
+        .expect("the files can be written");
+    let (status, out, err) =
+        run(&["lineage", "--sql", &path("log.sql"), "--schema", &path("schema.sql"), "--format", "json"]);
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    let document: serde_json::Value = serde_json::from_str(&out).expect("the document is JSON");
+    let column = &document["statements"][0]["columns"][1];
+    assert_eq!(column["target"], "public.t.d");
+    assert_eq!(column["sources"], serde_json::json!(["public.s.b"]));
+    assert_eq!(run(&["lineage", "--sql", &path("wrong.sql")]).0, Some(1));
+    for (arguments, message) in [
+        (vec!["lineage", "--sql", "no/such/file.sql"], "no/such/file.sql"),
+        (vec!["lineage", "--sql", &path("log.sql"), "--dialect", "klingon"], "no such dialect"),
+        (vec!["lineage", "--sql", &path("log.sql"), "--table", "t"], "cannot be used with"),
+    ] {
+        let (status, _, err) = run(&arguments);
+        assert!(status == Some(2) && err.contains(message), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn bad_usage_is_2_and_says_what_to_do() {
     for (arguments, message) in [
         (&[][..], "Usage"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Timestamp;
+use crate::sql::Dialect;
 
 /// After a bad deploy: which database records are wrong, what was computed from them, and the SQL that repairs exactly
 /// that.
@@ -153,14 +154,17 @@ openlineage, dbt; .gz and .zst are read as they are.")]
 Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
 Formats: text (default), json, junit.")]
     Audit(AuditArguments),
-    /// Show which statements feed which tables and columns, from everything that is recorded.
+    /// Show which statements feed which tables and columns, from everything that is recorded; with --sql, what SQL
+    /// reads and writes, column by column.
     #[command(after_help = "Examples:
   blast-radius lineage
   blast-radius lineage --table daily_sales --upstream --format mermaid
   blast-radius lineage --path orders.total daily_sales.revenue
+  blast-radius lineage --sql report.sql --schema schema.sql
+  pg_dump -s shop > schema.sql; blast-radius lineage --sql - --schema schema.sql --format json < log.sql
 
-Exit status: 0 printed, 2 could not do the job.
-Formats: text (default), json, dot, mermaid, openlineage.")]
+Exit status: 0 printed, 1 some statements of --sql were not wholly understood, 2 could not do the job.
+Formats: text (default), json, dot, mermaid, openlineage; with --sql text and json.")]
     Lineage(LineageArguments),
 }
 
@@ -204,6 +208,18 @@ pub struct LineageArguments {
     /// The shortest way by which one column comes to bear on another.
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], help_heading = "Lineage")]
     pub path: Vec<String>,
+    /// Files of SQL, - for standard input: analysed alone, without a project or a store.
+    #[arg(long, value_name = "FILE", num_args = 1..,
+          conflicts_with_all = ["table", "column", "upstream", "downstream", "path"], help_heading = "Lineage")]
+    pub sql: Vec<PathBuf>,
+    /// What is defined before the first statement, so that * and bare column names can be resolved: files of
+    /// definitions (CREATE TABLE …), as pg_dump -s writes them.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "sql", help_heading = "Lineage")]
+    pub schema: Vec<PathBuf>,
+    /// The dialect of the SQL: postgres, ansi, bigquery, clickhouse, databricks, duckdb, generic, hive, mssql, mysql,
+    /// oracle, redshift, snowflake or sqlite.
+    #[arg(long, value_name = "DIALECT", default_value = "postgres", help_heading = "Lineage")]
+    pub dialect: Dialect,
 }
 
 /// Options of `repair`.

@@ -82,7 +82,10 @@ async fn dispatch(Arguments { global, trace, command }: Arguments) -> Result<Exi
             commands::repair::repair(&traced, &global, &repair).await
         }
         (None, Some(Command::Ingest(ingest))) => commands::ingest::run(&global, &ingest).await,
-        (None, Some(Command::Lineage(lineage))) => commands::lineage_graph::lineage_graph(&global, &lineage).await,
+        (None, Some(Command::Lineage(lineage))) if lineage.sql.is_empty() => {
+            commands::lineage_graph::lineage_graph(&global, &lineage).await
+        }
+        (None, Some(Command::Lineage(lineage))) => commands::lineage::run(&global, &lineage),
         (None, Some(Command::Audit(audit))) => commands::audit::audit(&global, &audit).await,
         (None, None) => Err(Failure::new("understand the arguments: no --release and no command")
             .with_help("Ask with: blast-radius --release v42")),

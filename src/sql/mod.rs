@@ -4,6 +4,7 @@
 //! [`Reads`]: every reference to a table with the columns used and the [`Bound`]s that say which of its rows can
 //! matter; for a write its [`WriteForm`]: one query that yields the keys and the new values of the rows it writes.
 
+mod analysis;
 mod bounds;
 mod error;
 mod references;
@@ -13,6 +14,10 @@ mod targets;
 mod template;
 mod write_form;
 
+pub use analysis::{
+    Analyzer, ColumnLineage, ColumnOwner, Dialect, Influence, InfluenceKind, QualifiedColumn, Schema,
+    StatementAnalysis, StatementKind, Via, analyze,
+};
 pub use bounds::{Bound, Operand, canonical};
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod ingest;
+pub mod lineage;
 pub mod lineage_graph;
 pub mod repair;
 pub mod trace;

@@ -1,0 +1,316 @@
+//! What statements define: tables, views, their columns and names. First what flows by it, then how the schema changes.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    AlterTable, AlterTableOperation, ColumnOption, CreateTable, CreateTableLikeKind, CreateView, Expr, Ident,
+    ObjectType, RenameTableNameKind, SelectInto, Set, Statement, visit_expressions,
+};
+
+use super::dependencies::{Dependencies, Role};
+use super::outcome::Via;
+use super::schema::{Schema, Shape};
+use super::scope::{Body, Output, OutputColumn, spelled};
+use super::walk::Walk;
+use super::writes::{last_name, shared};
+use super::{Dialect, StatementAnalysis, StatementKind};
+use crate::model::{ColumnName, TableName};
+
+impl Walk<'_> {
+    /// CREATE TABLE, with what its query or its model puts in it.
+    pub(super) fn create_table(&mut self, create: &CreateTable) {
+        let table = self.schema.created(&create.name, create.temporary, self.dialect);
+        if let Some(query) = &create.query {
+            let output = self.query(query);
+            let names = create.columns.iter().map(|column| spelled(&column.name).into()).collect();
+            self.fill(table, names, &output);
+            return;
+        }
+        let id = self.arena.table(&table);
+        self.writes(id);
+        let model = match &create.like {
+            Some(CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like)) => Some(&like.name),
+            None => None,
+        };
+        if let Some(model) = model.or(create.clone.as_ref()) {
+            self.relation_named(model, None);
+        }
+        if let Some(cloned) = &create.clone {
+            let source = self.schema.resolve(cloned, self.dialect);
+            self.copy_of(&source, table);
+        }
+    }
+
+    pub(super) fn create_view(&mut self, create: &CreateView) {
+        let name = create.to.as_ref().unwrap_or(&create.name);
+        let table = self.schema.created(name, create.temporary, self.dialect);
+        let output = self.query(&create.query);
+        let names = create.columns.iter().map(|column| spelled(&column.name).into()).collect();
+        self.fill(table, names, &output);
+    }
+
+    /// SELECT … INTO a new table.
+    pub(super) fn create_into(&mut self, into: &SelectInto, output: &Output) {
+        let table = self.schema.created(&into.name, into.temporary, self.dialect);
+        self.fill(table, Vec::new(), output);
+    }
+
+    /// All columns of a new table from what a query returns.
+    pub(super) fn fill(&mut self, table: TableName, names: Vec<ColumnName>, output: &Output) {
+        let mut target = self.target_table(table, None);
+        // What stood there before under this name is not what is filled now.
+        target.shape = None;
+        let placed = self.placed(&target, &names, output);
+        let rows = shared(Dependencies { sources: Vec::new(), influences: output.rows.clone() });
+        for column in &placed {
+            if let OutputColumn::Named { name, dependencies } = column {
+                self.assign(Some(target.id), name, dependencies.clone(), &rows);
+            }
+        }
+    }
+
+    /// Every column of one table as a column of another.
+    pub(super) fn copy_of(&mut self, source: &TableName, target: TableName) {
+        let id = self.arena.table(source);
+        self.reads(id);
+        let body = Body::Table { id, name: source.clone(), shape: self.schema.shape(source).cloned() };
+        let output = Output { columns: self.listed(&body, &[]), rows: Vec::new() };
+        self.fill(target, Vec::new(), &output);
+    }
+
+    /// A table renamed, swapped, or filled from another's partition.
+    pub(super) fn alter_table(&mut self, alter: &AlterTable) {
+        let table = self.schema.resolve(&alter.name, self.dialect);
+        let mut renamed = false;
+        for operation in &alter.operations {
+            match operation {
+                AlterTableOperation::RenameTable { table_name } => {
+                    let new = renamed_to(&table, table_name);
+                    self.copy_of(&table, new);
+                    renamed = true;
+                }
+                AlterTableOperation::SwapWith { table_name } => {
+                    let other = self.schema.resolve(table_name, self.dialect);
+                    self.copy_of(&other, table.clone());
+                    self.copy_of(&table, other);
+                    renamed = true;
+                }
+                AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+                    let id = self.arena.table(&table);
+                    let old = self.arena.column(Some(id), &spelled(old_column_name));
+                    let mut dependencies = Dependencies::default();
+                    dependencies.add(old, Role::Value(Via::Copy));
+                    self.assign(
+                        Some(id),
+                        &spelled(new_column_name).into(),
+                        dependencies,
+                        &shared(Dependencies::default()),
+                    );
+                }
+                _ => {}
+            }
+        }
+        if !renamed {
+            let id = self.arena.table(&table);
+            self.writes(id);
+        }
+    }
+}
+
+/// A table's new name: where no schema is named it stays in its own.
+fn renamed_to(table: &TableName, new: &RenameTableNameKind) -> TableName {
+    let (RenameTableNameKind::As(name) | RenameTableNameKind::To(name)) = new;
+    let parts = super::schema::parts(name, Dialect::Generic);
+    match parts.as_slice() {
+        [path @ .., last] if !path.is_empty() => TableName::new(path.join("."), last.as_str()),
+        [last] => TableName::new(Arc::clone(&table.schema), last.as_str()),
+        _ => table.clone(),
+    }
+}
+
+/// Whether an expression names one of these columns.
+pub(super) fn mentions(expression: &Expr, columns: &[ColumnName]) -> bool {
+    visit_expressions(expression, |part| {
+        let named = match part {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        let found = named.is_some_and(|ident| columns.iter().any(|column| **column == *spelled(ident)));
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .is_break()
+}
+
+impl Schema {
+    /// Changes as the statement changes what is defined. Its analysis names the columns of a table made by a query.
+    pub(super) fn apply(&mut self, statement: &Statement, analysis: &StatementAnalysis, dialect: Dialect) {
+        match statement {
+            Statement::CreateTable(create) => self.apply_create_table(create, analysis, dialect),
+            Statement::CreateView(create) => {
+                let table = self.created(create.to.as_ref().unwrap_or(&create.name), create.temporary, dialect);
+                let mut shape = columns_filled(analysis, &table);
+                if create.materialized {
+                    shape.get_or_insert_default().query = Some(Arc::new(create.query.as_ref().clone()));
+                }
+                self.redefine(table, shape);
+            }
+            Statement::AlterTable(alter) => self.apply_alter(alter, dialect),
+            Statement::Drop { object_type, names, .. } => {
+                if matches!(object_type, ObjectType::Table | ObjectType::View | ObjectType::MaterializedView) {
+                    for name in names {
+                        let table = self.resolve(name, dialect);
+                        self.forget(&table);
+                    }
+                }
+            }
+            Statement::RenameTable(renames) => {
+                for rename in renames {
+                    let from = self.resolve(&rename.old_name, dialect);
+                    let to = self.created(&rename.new_name, false, dialect);
+                    self.rename(&from, to);
+                }
+            }
+            Statement::Set(set) => self.apply_set(set),
+            Statement::Use(used) => self.apply_use(used),
+            Statement::Query(_) => {
+                // SELECT … INTO, also inside.
+                for table in analysis.targets.iter().filter(|_| analysis.kind == StatementKind::CreateTable) {
+                    self.redefine(table.clone(), columns_filled(analysis, table));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn redefine(&mut self, table: TableName, shape: Option<Shape>) {
+        match shape {
+            Some(shape) => self.define(table, shape),
+            None => drop(self.forget(&table)),
+        }
+    }
+
+    fn apply_create_table(&mut self, create: &CreateTable, analysis: &StatementAnalysis, dialect: Dialect) {
+        let table = self.created(&create.name, create.temporary, dialect);
+        if create.if_not_exists && self.shape(&table).is_some() {
+            return;
+        }
+        if create.query.is_some() || create.clone.is_some() {
+            self.redefine(table.clone(), columns_filled(analysis, &table));
+            return;
+        }
+        let mut columns: Vec<ColumnName> = Vec::new();
+        let models = create.inherits.iter().flatten().chain(&create.partition_of).chain(match &create.like {
+            Some(CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like)) => Some(&like.name),
+            None => None,
+        });
+        let mut known = true;
+        for model in models {
+            match self.shape(&self.resolve(model, dialect)) {
+                Some(shape) => columns.extend(shape.columns.iter().cloned()),
+                None => known = false,
+            }
+        }
+        columns.extend(create.columns.iter().map(|column| ColumnName::from(spelled(&column.name))));
+        let mut seen = HashSet::new();
+        columns.retain(|column| seen.insert(Arc::clone(column)));
+        let mut shape = Shape::new(columns);
+        for column in &create.columns {
+            for option in &column.options {
+                if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option {
+                    shape.generated.push((spelled(&column.name).into(), expression.clone()));
+                }
+            }
+        }
+        let shape = Some(shape).filter(|shape| known && !shape.columns.is_empty());
+        self.redefine(table, shape);
+    }
+
+    fn apply_alter(&mut self, alter: &AlterTable, dialect: Dialect) {
+        let mut table = self.resolve(&alter.name, dialect);
+        for operation in &alter.operations {
+            match operation {
+                AlterTableOperation::AddColumn { column_def, .. } => {
+                    let name: ColumnName = spelled(&column_def.name).into();
+                    self.change(&table, |columns| {
+                        if !columns.contains(&name) {
+                            columns.push(name);
+                        }
+                    });
+                }
+                AlterTableOperation::DropColumn { column_names, .. } => {
+                    let dropped: Vec<_> = column_names.iter().map(spelled).collect();
+                    self.change(&table, |columns| {
+                        columns.retain(|column| !dropped.iter().any(|gone| **gone == **column))
+                    });
+                }
+                AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+                    self.change(&table, |columns| rename_column(columns, old_column_name, new_column_name));
+                }
+                AlterTableOperation::ChangeColumn { old_name, new_name, .. } => {
+                    self.change(&table, |columns| rename_column(columns, old_name, new_name));
+                }
+                AlterTableOperation::RenameTable { table_name } => {
+                    let new = renamed_to(&table, table_name);
+                    self.rename(&table, new.clone());
+                    table = new;
+                }
+                AlterTableOperation::SwapWith { table_name } => {
+                    let other = self.resolve(table_name, dialect);
+                    let (mine, its) = (self.forget(&table), self.forget(&other));
+                    if let Some(shape) = its {
+                        self.define(table.clone(), Shape::clone(&shape));
+                    }
+                    if let Some(shape) = mine {
+                        self.define(other, Shape::clone(&shape));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn apply_set(&mut self, set: &Set) {
+        let Set::SingleAssignment { variable, values, .. } = set else { return };
+        if last_name(variable).is_some_and(|name| *name == *"search_path") {
+            self.search(
+                values
+                    .iter()
+                    .filter_map(|value| match value {
+                        Expr::Identifier(ident) => Some(spelled(ident).into_owned()),
+                        Expr::Value(value) => value.value.clone().into_string(),
+                        _ => None,
+                    })
+                    .flat_map(|value| value.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>()),
+            );
+        }
+    }
+
+    fn apply_use(&mut self, used: &sqlparser::ast::Use) {
+        use sqlparser::ast::Use;
+        match used {
+            Use::Catalog(name) | Use::Schema(name) | Use::Database(name) | Use::Object(name) => {
+                let parts: Vec<String> = super::schema::parts(name, Dialect::Generic);
+                self.search([parts.join(".")]);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn rename_column(columns: &mut [ColumnName], old: &Ident, new: &Ident) {
+    let old = spelled(old);
+    if let Some(column) = columns.iter_mut().find(|column| ***column == *old) {
+        *column = spelled(new).into();
+    }
+}
+
+/// The columns of a table that the statement made by a query; `None` where a `*` hides some.
+fn columns_filled(analysis: &StatementAnalysis, table: &TableName) -> Option<Shape> {
+    let owner = super::outcome::ColumnOwner::Table(table.clone());
+    let of_table = analysis.columns.iter().filter(|lineage| lineage.target.owner == owner);
+    let columns: Vec<ColumnName> = of_table.map(|lineage| Arc::clone(&lineage.target.column)).collect();
+    (!columns.is_empty() && columns.iter().all(|column| **column != *"*")).then(|| Shape::new(columns))
+}

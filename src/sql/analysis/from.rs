@@ -1,0 +1,412 @@
+//! FROM: tables, subqueries, functions and joins, and the names they bring in reach.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    Expr, FunctionArg, Join, JoinConstraint, JoinOperator, ObjectName, PivotValueSource, Select, TableAlias,
+    TableFactor, TableWithJoins,
+};
+
+use super::dependencies::{Dependencies, Role};
+use super::outcome::{InfluenceKind, Via};
+use super::query::{relation_rows, renamed, with_names};
+use super::scope::{Body, Output, OutputColumn, Relation, Scope, spelled};
+use super::walk::Walk;
+use crate::model::ColumnName;
+use crate::sql::SqlError;
+
+/// Which side's value a merged column of USING has.
+#[derive(Clone, Copy)]
+enum Keeps {
+    Left,
+    Right,
+    Either,
+}
+
+impl Walk<'_> {
+    pub(super) fn from(&mut self, items: &[TableWithJoins], rows: &mut Dependencies) {
+        for item in items {
+            self.joined(item, rows);
+        }
+    }
+
+    pub(super) fn joined(&mut self, item: &TableWithJoins, rows: &mut Dependencies) {
+        let start = self.relations_in_reach();
+        self.factor(&item.relation, rows);
+        for join in &item.joins {
+            let right = self.relations_in_reach();
+            self.factor(&join.relation, rows);
+            self.join(join, start, right, rows);
+        }
+    }
+
+    fn relations_in_reach(&self) -> usize {
+        self.scopes.last().map_or(0, |scope| scope.relations.len())
+    }
+
+    pub(super) fn add_relation(&mut self, relation: Relation, rows: &mut Dependencies) {
+        rows.influences.extend(relation_rows(&relation.body));
+        match self.scopes.last_mut() {
+            Some(scope) => scope.relations.push(relation),
+            None => self.scopes.push(Scope { relations: vec![relation], ..Scope::default() }),
+        }
+    }
+
+    pub(super) fn factor(&mut self, factor: &TableFactor, rows: &mut Dependencies) {
+        match factor {
+            TableFactor::Table { name, alias, args: None, .. } => {
+                let relation = self.relation_named(name, alias.as_ref());
+                self.add_relation(relation, rows);
+            }
+            TableFactor::Table { name, alias, args: Some(args), .. } => {
+                self.function_in_from(name, &args.args, alias.as_ref(), rows);
+            }
+            TableFactor::Function { name, args, alias, .. } => self.function_in_from(name, args, alias.as_ref(), rows),
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let output = if *lateral { self.query(subquery) } else { self.apart(|walk| walk.query(subquery)) };
+                self.add_output(output, alias.as_ref(), rows);
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => match alias {
+                None => self.joined(table_with_joins, rows),
+                Some(alias) => {
+                    let output = self.nested_output(|walk, rows| walk.joined(table_with_joins, rows));
+                    self.add_output(Rc::new(output), Some(alias), rows);
+                }
+            },
+            TableFactor::UNNEST { alias, array_exprs, with_offset_alias, .. } => {
+                let mut dependencies = Dependencies::default();
+                self.expressions(array_exprs, Role::Value(Via::Transform), &mut dependencies);
+                let mut names: Vec<ColumnName> = vec!["unnest".into()];
+                names.extend(with_offset_alias.iter().map(|ident| ColumnName::from(spelled(ident))));
+                self.add_function(names, dependencies, alias.as_ref(), rows);
+            }
+            TableFactor::TableFunction { expr, alias } => {
+                let mut dependencies = Dependencies::default();
+                self.expression(expr, Role::Value(Via::Transform), &mut dependencies);
+                self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
+            }
+            other => self.computed_factor(other, rows),
+        }
+    }
+
+    /// FROM items that compute a table from a document or from another table.
+    fn computed_factor(&mut self, factor: &TableFactor, rows: &mut Dependencies) {
+        let mut dependencies = Dependencies::default();
+        match factor {
+            TableFactor::JsonTable { json_expr, alias, .. } | TableFactor::OpenJsonTable { json_expr, alias, .. } => {
+                self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
+                self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
+            }
+            TableFactor::XmlTable { passing, alias, .. } => {
+                for argument in &passing.arguments {
+                    self.expression(&argument.expr, Role::Value(Via::Transform), &mut dependencies);
+                }
+                self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
+            }
+            TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
+                let mut output = self.nested_output(|walk, rows| {
+                    walk.factor(table, rows);
+                    for column in value_column {
+                        walk.condition(column, InfluenceKind::GroupBy, rows);
+                    }
+                    for function in aggregate_functions {
+                        walk.expression(&function.expr, Role::Value(Via::Aggregate), &mut dependencies);
+                    }
+                });
+                if let PivotValueSource::List(values) = value_source {
+                    for value in values {
+                        let name = value
+                            .alias
+                            .as_ref()
+                            .map_or_else(|| value.expr.to_string(), |alias| spelled(alias).into_owned());
+                        let name = name.trim_matches('\'').into();
+                        output.columns.push(OutputColumn::Named { name, dependencies: dependencies.clone() });
+                    }
+                }
+                self.add_output(Rc::new(output), alias.as_ref(), rows);
+            }
+            TableFactor::Unpivot { table, value, name, columns, alias, .. } => {
+                let mut output = self.nested_output(|walk, rows| {
+                    walk.factor(table, rows);
+                    for column in columns {
+                        walk.expression(&column.expr, Role::Value(Via::Copy), &mut dependencies);
+                    }
+                });
+                let value = match value {
+                    Expr::Identifier(ident) => spelled(ident).into(),
+                    other => other.to_string().into(),
+                };
+                output.columns.push(OutputColumn::Named { name: value, dependencies });
+                output
+                    .columns
+                    .push(OutputColumn::Named { name: spelled(name).into(), dependencies: Dependencies::default() });
+                self.add_output(Rc::new(output), alias.as_ref(), rows);
+            }
+            other => self.note(SqlError::Unsupported(format!("the FROM item {other}"))),
+        }
+    }
+
+    /// What FROM items bring together, seen from outside as one relation.
+    fn nested_output(&mut self, within: impl FnOnce(&mut Self, &mut Dependencies)) -> Output {
+        self.apart(|walk| {
+            let mut rows = Dependencies::default();
+            walk.scopes.push(Scope::default());
+            within(walk, &mut rows);
+            let mut columns = Vec::new();
+            let relations = walk.scopes.last().map(|scope| scope.relations.clone()).unwrap_or_default();
+            for relation in relations {
+                columns.append(&mut walk.listed(&relation.body, &relation.merged));
+            }
+            walk.scopes.pop();
+            Output { columns, rows: rows.influences }
+        })
+    }
+
+    /// Runs `within` where the relations of the FROM so far are out of reach, as they are for a subquery not LATERAL.
+    fn apart<T>(&mut self, within: impl FnOnce(&mut Self) -> T) -> T {
+        let hidden = self.scopes.pop();
+        let result = within(self);
+        self.scopes.extend(hidden);
+        result
+    }
+
+    fn add_output(&mut self, output: Rc<Output>, alias: Option<&TableAlias>, rows: &mut Dependencies) {
+        let output = match alias {
+            Some(alias) => renamed(output, alias),
+            None => output,
+        };
+        let alias = alias.map(|alias| spelled(&alias.name).into()).unwrap_or_else(|| ColumnName::from(""));
+        self.add_relation(Relation { alias, body: Body::Output(output), merged: Vec::new() }, rows);
+    }
+
+    /// A common table expression, a table, or a view.
+    pub(super) fn relation_named(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Relation {
+        let alias_name = alias.map(|alias| ColumnName::from(spelled(&alias.name)));
+        if let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+        {
+            let bare = spelled(ident);
+            if let Some(common) = self.common_tables.iter().rev().find(|common| *common.name == *bare) {
+                let output = Rc::clone(&common.output);
+                let output = alias.map_or_else(|| Rc::clone(&output), |alias| renamed(Rc::clone(&output), alias));
+                let alias = alias_name.unwrap_or_else(|| bare.into());
+                return Relation { alias, body: Body::Output(output), merged: Vec::new() };
+            }
+        }
+        let table = self.schema.resolve(name, self.dialect);
+        let id = self.arena.table(&table);
+        self.reads(id);
+        let shape = self.schema.shape(&table).cloned();
+        let relation_alias = alias_name.unwrap_or_else(|| Arc::clone(&table.table));
+        let mut body = Body::Table { id, name: table, shape };
+        if let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) {
+            let names: Vec<ColumnName> = alias.columns.iter().map(|column| spelled(&column.name).into()).collect();
+            body = Body::Output(Rc::new(self.columns_renamed(&body, &names)));
+        }
+        Relation { alias: relation_alias, body, merged: Vec::new() }
+    }
+
+    fn columns_renamed(&mut self, body: &Body, names: &[ColumnName]) -> Output {
+        let listed = self.listed(body, &[]);
+        if let [open @ OutputColumn::AllOf(_)] = listed.as_slice() {
+            // Which of its columns the new names are is not known: each comes from somewhere in it.
+            let mut anywhere = Dependencies::default();
+            self.absorb_column(open, Role::Value(Via::Copy), &mut anywhere);
+            let named =
+                names.iter().map(|name| OutputColumn::Named { name: Arc::clone(name), dependencies: anywhere.clone() });
+            return Output { columns: named.collect(), rows: Vec::new() };
+        }
+        with_names(&Output { columns: listed, rows: Vec::new() }, names)
+    }
+
+    fn function_in_from(
+        &mut self,
+        name: &ObjectName,
+        arguments: &[FunctionArg],
+        alias: Option<&TableAlias>,
+        rows: &mut Dependencies,
+    ) {
+        if let Some(name) = named_by_text(name, arguments) {
+            let relation = self.relation_named(&name, alias);
+            self.add_relation(relation, rows);
+            return;
+        }
+        let mut dependencies = Dependencies::default();
+        for argument in arguments {
+            self.argument(argument, Role::Value(Via::Transform), &mut dependencies);
+        }
+        let function = name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
+        let mut names: Vec<ColumnName> = match function.as_ref() {
+            "jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text" => vec!["key".into(), "value".into()],
+            "jsonb_array_elements"
+            | "json_array_elements"
+            | "jsonb_array_elements_text"
+            | "json_array_elements_text" => {
+                vec!["value".into()]
+            }
+            _ => Vec::new(),
+        };
+        names.push("ordinality".into());
+        if names.len() == 1 || alias.is_none() {
+            names.insert(0, function.into());
+        }
+        self.add_function(names, dependencies, alias, rows);
+    }
+
+    fn add_function(
+        &mut self,
+        mut names: Vec<ColumnName>,
+        mut dependencies: Dependencies,
+        alias: Option<&TableAlias>,
+        rows: &mut Dependencies,
+    ) {
+        dependencies.settle();
+        rows.absorb(&dependencies, Role::Influence(InfluenceKind::Join));
+        let shown = names.first().cloned();
+        if let Some(alias) = alias {
+            if alias.columns.is_empty() {
+                names.push(spelled(&alias.name).into());
+            } else {
+                names = alias.columns.iter().map(|column| spelled(&column.name).into()).collect();
+            }
+        }
+        let alias = alias.map(|alias| ColumnName::from(spelled(&alias.name))).or(shown).unwrap_or_else(|| "".into());
+        let body = Body::Function { names, dependencies: Rc::new(dependencies) };
+        self.add_relation(Relation { alias, body, merged: Vec::new() }, rows);
+    }
+
+    pub(super) fn lateral_views(&mut self, select: &Select, rows: &mut Dependencies) {
+        for view in &select.lateral_views {
+            let mut dependencies = Dependencies::default();
+            self.expression(&view.lateral_view, Role::Value(Via::Transform), &mut dependencies);
+            rows.absorb(&dependencies, Role::Influence(InfluenceKind::Join));
+            let names = view.lateral_col_alias.iter().map(|ident| spelled(ident).into()).collect();
+            let alias =
+                view.lateral_view_name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
+            let body = Body::Function { names, dependencies: Rc::new(dependencies) };
+            self.add_relation(Relation { alias: alias.into(), body, merged: Vec::new() }, rows);
+        }
+    }
+
+    pub(super) fn join(&mut self, join: &Join, start: usize, right: usize, rows: &mut Dependencies) {
+        let (constraint, keeps) = match &join.join_operator {
+            JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::Left(constraint)
+            | JoinOperator::LeftOuter(constraint)
+            | JoinOperator::CrossJoin(constraint)
+            | JoinOperator::Semi(constraint)
+            | JoinOperator::LeftSemi(constraint)
+            | JoinOperator::Anti(constraint)
+            | JoinOperator::LeftAnti(constraint)
+            | JoinOperator::StraightJoin(constraint) => (constraint, Keeps::Left),
+            JoinOperator::Right(constraint)
+            | JoinOperator::RightOuter(constraint)
+            | JoinOperator::RightSemi(constraint)
+            | JoinOperator::RightAnti(constraint) => (constraint, Keeps::Right),
+            JoinOperator::FullOuter(constraint) => (constraint, Keeps::Either),
+            JoinOperator::AsOf { match_condition, constraint } => {
+                self.condition(match_condition, InfluenceKind::Join, rows);
+                (constraint, Keeps::Left)
+            }
+            JoinOperator::CrossApply
+            | JoinOperator::OuterApply
+            | JoinOperator::ArrayJoin
+            | JoinOperator::LeftArrayJoin
+            | JoinOperator::InnerArrayJoin => return,
+        };
+        match constraint {
+            JoinConstraint::On(condition) => self.condition(condition, InfluenceKind::Join, rows),
+            JoinConstraint::Using(names) => {
+                for name in names {
+                    if let Some(ident) = name.0.last().and_then(|part| part.as_ident()) {
+                        self.merge(&spelled(ident), start, right, keeps, rows);
+                    }
+                }
+            }
+            JoinConstraint::Natural => self.natural(start, right, keeps, rows),
+            JoinConstraint::None => {}
+        }
+    }
+
+    /// NATURAL joins by every name that both sides have.
+    fn natural(&mut self, start: usize, right: usize, keeps: Keeps, rows: &mut Dependencies) {
+        let relations = self.scopes.last().map(|scope| scope.relations.clone()).unwrap_or_default();
+        let mut sides: [Vec<OutputColumn>; 2] = [Vec::new(), Vec::new()];
+        for (place, relation) in relations.iter().enumerate().skip(start) {
+            let [left, other] = &mut sides;
+            let side = if place < right { left } else { other };
+            side.append(&mut self.listed(&relation.body, &[]));
+        }
+        let [left, other] = sides;
+        let names = |columns: &[OutputColumn]| -> Vec<ColumnName> {
+            let named = columns.iter().filter_map(|column| match column {
+                OutputColumn::Named { name, .. } => Some(Arc::clone(name)),
+                OutputColumn::AllOf(_) => None,
+            });
+            named.collect()
+        };
+        let of_the_right: std::collections::HashSet<ColumnName> = names(&other).into_iter().collect();
+        for name in names(&left).into_iter().filter(|name| of_the_right.contains(name)) {
+            self.merge(&name, start, right, keeps, rows);
+        }
+        // Tables whose columns are not known are joined by any of them.
+        for column in left.iter().chain(&other).filter(|column| matches!(column, OutputColumn::AllOf(_))) {
+            self.absorb_column(column, Role::Influence(InfluenceKind::Join), rows);
+        }
+    }
+
+    /// One column of USING: from here on the bare name means the merged one.
+    fn merge(&mut self, name: &str, start: usize, right: usize, keeps: Keeps, rows: &mut Dependencies) {
+        let held = self.scopes.last().and_then(|scope| scope.merged.iter().position(|(merged, _)| **merged == *name));
+        let mut left = Dependencies::default();
+        match held.and_then(|place| self.scopes.last()?.merged.get(place)) {
+            Some((_, dependencies)) => left = dependencies.clone(),
+            None => self.column_among(name, start..right, &mut left),
+        }
+        let mut other = Dependencies::default();
+        self.column_among(name, right..usize::MAX, &mut other);
+        rows.absorb(&left, Role::Influence(InfluenceKind::Join));
+        rows.absorb(&other, Role::Influence(InfluenceKind::Join));
+        let merged = match keeps {
+            Keeps::Left => left,
+            Keeps::Right => other,
+            Keeps::Either => {
+                let mut both = Dependencies::default();
+                both.absorb(&left, Role::Value(Via::Transform));
+                both.absorb(&other, Role::Value(Via::Transform));
+                both
+            }
+        };
+        let Some(scope) = self.scopes.last_mut() else { return };
+        match held.and_then(|place| scope.merged.get_mut(place)) {
+            Some((_, dependencies)) => *dependencies = merged,
+            None => scope.merged.push((name.into(), merged)),
+        }
+        for relation in scope.relations.iter_mut().skip(start) {
+            relation.merged.push(name.into());
+        }
+    }
+}
+
+/// `identifier('schema.table')` and its like, which some dialects have: the table that the text names.
+pub(super) fn named_by_text(name: &ObjectName, arguments: &[FunctionArg]) -> Option<ObjectName> {
+    use sqlparser::ast::{FunctionArgExpr, Ident, Value};
+    let function = name.0.last()?.as_ident()?;
+    if !function.value.eq_ignore_ascii_case("identifier") && !function.value.eq_ignore_ascii_case("table") {
+        return None;
+    }
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(expression))] = arguments else { return None };
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => {
+                Some(ObjectName::from(text.split('.').map(Ident::new).collect::<Vec<_>>()))
+            }
+            _ => None,
+        },
+        Expr::Identifier(ident) => Some(ObjectName::from(vec![ident.clone()])),
+        Expr::CompoundIdentifier(parts) => Some(ObjectName::from(parts.clone())),
+        _ => None,
+    }
+}

@@ -1,0 +1,28 @@
+//! The static analysis of SQL: what every statement of a text reads and writes, column by column.
+//!
+//! In: a text of one or many statements, what is defined before it (a [`Schema`]), its [`Dialect`]. Out: a
+//! [`StatementAnalysis`] for each statement. Definitions among the statements count for those after them: a name means
+//! what it meant when the statement ran. Nothing is guessed: what cannot be resolved is marked, or is an error beside
+//! what could be.
+
+mod arena;
+mod definitions;
+mod dependencies;
+mod dialect;
+mod expression;
+mod from;
+mod outcome;
+mod query;
+mod schema;
+mod scope;
+mod select;
+mod statements;
+mod walk;
+mod writes;
+
+pub use dialect::Dialect;
+pub use outcome::{
+    ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
+};
+pub use schema::Schema;
+pub use statements::{Analyzer, analyze};

@@ -1,0 +1,397 @@
+//! A text, statement by statement.
+
+use sqlparser::ast::{CopySource, Query, SetExpr, Statement};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
+
+use super::dependencies::{Dependencies, Role};
+use super::outcome::Via;
+use super::scope::OutputColumn;
+use super::walk::Walk;
+use super::writes::shared;
+use super::{Dialect, Schema, StatementAnalysis, StatementKind};
+use crate::sql::SqlError;
+
+/// What each statement of a text reads and writes. Definitions in it count for the statements after them.
+pub fn analyze(sql: &str, schema: &Schema, dialect: Dialect) -> Vec<StatementAnalysis> {
+    Analyzer::new(schema.clone(), dialect).analyze(sql)
+}
+
+/// Analyses statements in the order in which they ran: what one defines, the next ones know.
+#[derive(Clone, Debug)]
+pub struct Analyzer {
+    schema: Schema,
+    dialect: Dialect,
+}
+
+impl Analyzer {
+    /// Begins with what is defined before the first statement.
+    pub fn new(schema: Schema, dialect: Dialect) -> Self {
+        Analyzer { schema, dialect }
+    }
+
+    /// What is defined by now.
+    pub fn into_schema(self) -> Schema {
+        self.schema
+    }
+
+    /// What each statement of the text reads and writes.
+    pub fn analyze(&mut self, sql: &str) -> Vec<StatementAnalysis> {
+        let mut analyses = Vec::new();
+        let mut tokens = Vec::new();
+        let tokenized = Tokenizer::new(self.dialect.parser(), sql).tokenize_with_location_into_buf(&mut tokens);
+        if let Err(error) = tokenized {
+            return vec![unparsed(sql, SqlError::Parse(error.to_string()))];
+        }
+        let text = Text::new(sql);
+        let mut parser = Parser::new(self.dialect.parser()).with_tokens_with_locations(tokens.clone());
+        loop {
+            while parser.consume_token(&Token::SemiColon) {}
+            let start = parser.index();
+            if parser.peek_token_ref().token == Token::EOF {
+                return analyses;
+            }
+            let parsed =
+                parser.parse_statement().and_then(|statement| ended(&parser, self.dialect).map(|()| statement));
+            match parsed {
+                Ok(statement) => {
+                    let shown = text.between(&tokens, start, parser.index());
+                    analyses.push(self.statement(&statement, shown));
+                }
+                Err(error) => {
+                    let end = end_of_statement(&tokens, start.max(parser.index().saturating_sub(1)));
+                    let shown = text.between(&tokens, start, end);
+                    analyses.push(unparsed(shown, SqlError::Parse(error.to_string())));
+                    while parser.index() < end && parser.peek_token_ref().token != Token::EOF {
+                        parser.advance_token();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What one parsed statement reads and writes, as of what is defined by now; `sql` is its text.
+    pub fn statement(&mut self, statement: &Statement, sql: &str) -> StatementAnalysis {
+        let mut walk = Walk::new(&self.schema, self.dialect);
+        let kind = walk.top(statement);
+        let findings = walk.finish();
+        let analysis = StatementAnalysis {
+            sql: sql.into(),
+            kind,
+            targets: findings.targets,
+            sources: findings.sources,
+            columns: findings.columns,
+            scanned: false,
+            error: findings.error,
+        };
+        self.schema.apply(statement, &analysis, self.dialect);
+        analysis
+    }
+}
+
+fn unparsed(sql: &str, error: SqlError) -> StatementAnalysis {
+    StatementAnalysis {
+        sql: sql.into(),
+        kind: StatementKind::Unparsed,
+        targets: Vec::new(),
+        sources: Vec::new(),
+        columns: Vec::new(),
+        scanned: true,
+        error: Some(error),
+    }
+}
+
+impl Walk<'_> {
+    /// Takes in a whole statement.
+    fn top(&mut self, statement: &Statement) -> StatementKind {
+        match statement {
+            Statement::Query(query) => self.top_query(query),
+            Statement::Insert(_) => self.top_write(statement, StatementKind::Insert),
+            Statement::Update(_) => self.top_write(statement, StatementKind::Update),
+            Statement::Delete(_) => self.top_write(statement, StatementKind::Delete),
+            Statement::Merge(_) => self.top_write(statement, StatementKind::Merge),
+            Statement::CreateTable(create) => {
+                self.create_table(create);
+                StatementKind::CreateTable
+            }
+            Statement::CreateView(create) => {
+                self.create_view(create);
+                if create.materialized { StatementKind::CreateMaterializedView } else { StatementKind::CreateView }
+            }
+            Statement::AlterTable(alter) => {
+                self.alter_table(alter);
+                StatementKind::Alter
+            }
+            Statement::RenameTable(renames) => {
+                for rename in renames {
+                    let from = self.schema.resolve(&rename.old_name, self.dialect);
+                    let to = self.schema.created(&rename.new_name, false, self.dialect);
+                    self.copy_of(&from, to);
+                }
+                StatementKind::Alter
+            }
+            Statement::Truncate(truncate) => {
+                for table in &truncate.table_names {
+                    self.target(&table.name, None);
+                }
+                StatementKind::Truncate
+            }
+            Statement::Copy { source, to, .. } => {
+                self.copy(source, *to);
+                StatementKind::Copy
+            }
+            Statement::Drop { .. } => StatementKind::Drop,
+            Statement::Explain { analyze, statement, .. } if *analyze => self.top(statement),
+            _ => StatementKind::Other,
+        }
+    }
+
+    /// A query that returns its rows to the client; one around a write is that write.
+    fn top_query(&mut self, query: &Query) -> StatementKind {
+        let kind = match query.body.as_ref() {
+            SetExpr::Insert(_) => StatementKind::Insert,
+            SetExpr::Update(_) => StatementKind::Update,
+            SetExpr::Delete(_) => StatementKind::Delete,
+            SetExpr::Merge(_) => StatementKind::Merge,
+            SetExpr::Select(select) if select.into.is_some() => StatementKind::CreateTable,
+            _ => StatementKind::Select,
+        };
+        let output = self.query(query);
+        if kind == StatementKind::Select {
+            let rows = shared(Dependencies { sources: Vec::new(), influences: output.rows.clone() });
+            for column in &output.columns {
+                let name = column.name().cloned().unwrap_or_else(|| "*".into());
+                let mut dependencies = Dependencies::default();
+                match column {
+                    OutputColumn::Named { dependencies: own, .. } => dependencies = own.clone(),
+                    OutputColumn::AllOf(_) => self.absorb_column(column, Role::Value(Via::Copy), &mut dependencies),
+                }
+                self.assign(None, &name, dependencies, &rows);
+            }
+        }
+        kind
+    }
+
+    fn top_write(&mut self, statement: &Statement, kind: StatementKind) -> StatementKind {
+        self.write(statement);
+        kind
+    }
+
+    fn copy(&mut self, source: &CopySource, to: bool) {
+        match source {
+            CopySource::Table { table_name, .. } if to => {
+                self.relation_named(table_name, None);
+            }
+            CopySource::Table { table_name, columns } => {
+                let target = self.target(table_name, None);
+                let names = columns.iter().map(|column| super::scope::spelled(column).into());
+                let names: Vec<_> = match (&target.shape, columns.as_slice()) {
+                    (Some(shape), []) => shape.columns.clone(),
+                    (None, []) => vec!["*".into()],
+                    _ => names.collect(),
+                };
+                let rows = shared(Dependencies::default());
+                for name in &names {
+                    self.assign(Some(target.id), name, Dependencies::default(), &rows);
+                }
+            }
+            CopySource::Query(query) => {
+                self.query(query);
+            }
+        }
+    }
+}
+
+/// Whether a statement ends where the parser stands.
+fn ended(parser: &Parser<'_>, dialect: Dialect) -> Result<(), ParserError> {
+    match &parser.peek_token_ref().token {
+        Token::SemiColon | Token::EOF => Ok(()),
+        // In some dialects the next statement may begin without a semicolon.
+        Token::Word(word)
+            if dialect != Dialect::Postgres
+                && matches!(
+                    word.keyword,
+                    Keyword::SELECT
+                        | Keyword::INSERT
+                        | Keyword::UPDATE
+                        | Keyword::DELETE
+                        | Keyword::WITH
+                        | Keyword::CREATE
+                        | Keyword::DROP
+                        | Keyword::ALTER
+                        | Keyword::TRUNCATE
+                        | Keyword::MERGE
+                        | Keyword::END
+                ) =>
+        {
+            Ok(())
+        }
+        other => Err(ParserError::ParserError(format!(
+            "Expected: end of statement, found: {other} at {}",
+            parser.peek_token_ref().span.start
+        ))),
+    }
+}
+
+/// The place of the semicolon that ends the statement, or of the end.
+fn end_of_statement(tokens: &[TokenWithSpan], from: usize) -> usize {
+    let rest = tokens.iter().enumerate().skip(from);
+    rest.into_iter().find(|(_, token)| token.token == Token::SemiColon).map_or(tokens.len(), |(place, _)| place)
+}
+
+/// The text behind the tokens.
+struct Text<'t> {
+    sql: &'t str,
+    lines: Vec<usize>,
+}
+
+impl<'t> Text<'t> {
+    fn new(sql: &'t str) -> Self {
+        let breaks = sql.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
+        Text { sql, lines: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    /// What is written from one token up to another, without white space around it.
+    fn between(&self, tokens: &[TokenWithSpan], start: usize, end: usize) -> &'t str {
+        let spelled = |token: &&TokenWithSpan| {
+            !matches!(token.token, Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab))
+        };
+        let range = tokens.get(start..end.min(tokens.len())).unwrap_or_default();
+        let (Some(first), Some(last)) = (range.iter().find(spelled), range.iter().rev().find(spelled)) else {
+            return "";
+        };
+        let offset = |location: sqlparser::tokenizer::Location| -> usize {
+            let line = usize::try_from(location.line.saturating_sub(1)).unwrap_or(usize::MAX);
+            let Some(begin) = self.lines.get(line) else { return self.sql.len() };
+            let rest = self.sql.get(*begin..).unwrap_or_default();
+            let column = usize::try_from(location.column.saturating_sub(1)).unwrap_or(usize::MAX);
+            begin + rest.char_indices().nth(column).map_or(rest.len(), |(place, _)| place)
+        };
+        self.sql.get(offset(first.span.start)..offset(last.span.end)).unwrap_or_default().trim()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every statement on a line of its own: `kind targets <- sources; column <- via sources | influences; … ! error`.
+    fn shown(sql: &str) -> String {
+        let lines = analyze(sql, &Schema::default(), Dialect::Postgres).into_iter().map(|analysis| {
+            let names = |names: Vec<String>| names.join(",");
+            let mut line = format!(
+                "{} {} <- {}",
+                analysis.kind.as_str(),
+                names(analysis.targets.iter().map(ToString::to_string).collect()),
+                names(analysis.sources.iter().map(ToString::to_string).collect())
+            );
+            for column in &analysis.columns {
+                let mut sources: Vec<String> = column.sources.iter().map(ToString::to_string).collect();
+                sources.sort();
+                let sources = names(sources);
+                let mut influences: Vec<String> =
+                    column.influences.iter().map(|influence| influence.column.to_string()).collect();
+                influences.sort();
+                influences.dedup();
+                line += &format!("; {} <- {} {sources} | {}", column.target, column.via.as_str(), names(influences));
+            }
+            if let Some(error) = &analysis.error {
+                line += &format!(" ! {error}");
+            }
+            line.replace("public.", "")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn writes_name_their_columns_sources_and_influences() {
+        let definitions = "create table s(a int, b int, c int); \
+             create table t(x int, y int, z int generated always as (x + y) stored); ";
+        for (sql, expected) in [
+            (
+                "insert into t select a, sum(b) from s where c = 1 group by a",
+                "insert t <- s; t.x <- copy s.a | s.a,s.c; t.y <- aggregate s.b | s.a,s.c; \
+                 t.z <- aggregate s.a,s.b | s.a,s.c",
+            ),
+            (
+                "insert into t(y, x) values (1, 2) on conflict (x) do update set y = t.y + excluded.y where t.x > 1",
+                "insert t <- ; t.y <- transform t.y | t.x; t.x <- transform  | t.x; t.z <- transform t.x,t.y | t.x",
+            ),
+            (
+                "update t set x = s.a from s where s.b = t.y",
+                "update t <- s; t.x <- copy s.a | s.b,t.y; t.z <- transform s.a,t.y | s.b,t.y",
+            ),
+            ("delete from t using s where s.a = t.x", "delete t <- s; t.* <- transform  | s.a,t.x"),
+            (
+                "with m as (delete from s where a = 1 returning a, b) insert into t select a, b from m",
+                "insert s,t <- s; s.* <- transform  | s.a; t.x <- copy s.a | s.a; t.y <- copy s.b | s.a; \
+                 t.z <- transform s.a,s.b | s.a",
+            ),
+            (
+                "merge into t using s on t.x = s.a when matched and s.c > 0 then delete \
+                 when matched then update set y = s.b when not matched then insert (x, y) values (s.a, s.b)",
+                "merge t <- s; t.* <- transform  | s.a,s.c,t.x; t.y <- copy s.b | s.a,t.x; \
+                 t.z <- transform s.a,s.b,t.x | s.a,t.x; t.x <- copy s.a | s.a,t.x",
+            ),
+        ] {
+            let all = shown(&format!("{definitions}{sql}"));
+            assert_eq!(all.lines().last(), Some(expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn queries_name_what_they_return() {
+        for (sql, expected) in [
+            (
+                "select a from s union select b from t except select c from u",
+                "select  <- s,t,u; a <- copy s.a,t.b | s.a,t.b,u.c",
+            ),
+            (
+                "with recursive r(n, p) as (select id, parent from tree where parent is null \
+                 union all select t.id, t.parent from tree t join r on r.n = t.parent) select n from r",
+                "select  <- tree; n <- copy tree.id | tree.id,tree.parent",
+            ),
+            (
+                "select case when a > 0 then b else c end x, row_number() over (partition by d order by e) rn, \
+                 count(*) filter (where f) n, (select max(z) from u where u.k = s.k) m from s",
+                "select  <- s,u; x <- transform s.b,s.c | s.a; rn <- transform  | s.d,s.e; n <- aggregate s.* | s.f; \
+                 m <- aggregate u.z | s.k,u.k",
+            ),
+            (
+                "select e->>'x' v from orders, jsonb_array_elements(items) e",
+                "select  <- orders; v <- transform orders.items | orders.items",
+            ),
+            ("select t from t", "select  <- t; t <- transform t.* | "),
+            ("select a from s, t", "select  <- s,t; a <- copy ?.a | "),
+            ("select q.a from s", "select  <- s; a <- copy ?.a |  ! find column q.a: no table in reach has it"),
+        ] {
+            assert_eq!(shown(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn definitions_count_for_what_follows() {
+        let sql = "set search_path to app; create temp table y as select a, b from x; insert into z select * from y; \
+                   alter table z rename to zz; select * from y";
+        assert_eq!(
+            shown(sql).lines().skip(1).collect::<Vec<_>>(),
+            [
+                "create_table pg_temp.y <- app.x; pg_temp.y.a <- copy app.x.a | ; pg_temp.y.b <- copy app.x.b | ",
+                "insert app.z <- pg_temp.y; app.z.a <- copy pg_temp.y.a | ; app.z.b <- copy pg_temp.y.b | ",
+                "alter app.zz <- app.z; app.zz.* <- copy app.z.* | ",
+                "select  <- pg_temp.y; a <- copy pg_temp.y.a | ; b <- copy pg_temp.y.b | ",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_parse_hides_nothing_after_it() {
+        let analyses = analyze("select a from x where ; select b from y", &Schema::default(), Dialect::Postgres);
+        assert_eq!(
+            analyses.iter().map(|analysis| analysis.sql.as_ref()).collect::<Vec<_>>(),
+            ["select a from x where", "select b from y"]
+        );
+        assert!(matches!(analyses[0].error, Some(SqlError::Parse(_))) && analyses[1].error.is_none());
+    }
+}
