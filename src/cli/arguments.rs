@@ -136,6 +136,14 @@ pub enum Command {
 Exit status: 0 nothing is left for a person to do, 1 manual.csv or the rehearsal lists something, 2 could not do the job.
 Formats: text (default), json.")]
     Repair(RepairArguments),
+    /// Tell one record's story: who wrote each version, from what, and what a release did to it.
+    #[command(after_help = "Examples:
+  blast-radius explain public.orders 17
+  blast-radius explain public.order_lines order_id=17,line_no=1 --release v42
+
+Exit status: 0 the release (where one is named) did not touch it, 1 it did, 2 could not do the job.
+Formats: text (default), json.")]
+    Explain(ExplainArguments),
     /// Load write events and SQL logs into the store; safe to repeat.
     #[command(after_help = "Examples:
   blast-radius ingest events/*.ndjson.zst logs/*.json
@@ -220,6 +228,20 @@ pub struct LineageArguments {
     /// oracle, redshift, snowflake or sqlite.
     #[arg(long, value_name = "DIALECT", default_value = "postgres", help_heading = "Lineage")]
     pub dialect: Dialect,
+}
+
+/// Options of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArguments {
+    /// The record's table: orders, or public.orders.
+    #[arg(value_name = "TABLE", help_heading = "Explain")]
+    pub table: String,
+    /// The record's key: 17, or a=1,b=2.
+    #[arg(value_name = "KEY", help_heading = "Explain", allow_hyphen_values = true)]
+    pub key: String,
+    /// The release to trace, where one is named.
+    #[command(flatten)]
+    pub trace: Option<TraceArguments>,
 }
 
 /// Options of `repair`.

@@ -7,6 +7,7 @@
 pub mod audit;
 mod difference;
 mod error;
+pub mod explanation;
 mod json;
 pub mod lineage;
 mod record;

@@ -11,6 +11,7 @@ mod outcome;
 mod reenact;
 mod roots;
 mod run;
+mod story;
 mod sweep;
 mod worlds;
 
@@ -21,4 +22,5 @@ pub use blast_radius::{
 pub use error::TraceError;
 pub use onset::{Onsets, ViolationName, onsets};
 pub use run::{Question, known_releases, trace};
+pub use story::{Reader, Source, SourceRows, Story, Version, story};
 pub use sweep::{SuspectingFault, SuspectingRule, Suspicion, Target, Violating};

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod audit;
+pub mod explain;
 pub mod ingest;
 pub mod lineage;
 pub mod lineage_graph;

@@ -34,6 +34,20 @@ pub struct Traced {
 /// Bad arguments, bad input, an unreachable database.
 pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
     let investigation = Investigation::open().await?;
+    let blast_radius = trace_in(&investigation, arguments).await?;
+    let schemas = investigation.schemas().clone();
+    let Investigation { project, database, .. } = investigation;
+    Ok(Traced { blast_radius, schemas, settings: project.tables, database: Some(database) })
+}
+
+/// Traces the release through an investigation that is open.
+///
+/// # Errors
+/// Bad arguments, rules or faults, a table that cannot be read.
+pub(super) async fn trace_in(
+    investigation: &Investigation,
+    arguments: &TraceArguments,
+) -> Result<BlastRadius, Failure> {
     let schemas = investigation.schemas();
     let target = Target {
         release: ReleaseName::new(arguments.release.as_str()),
@@ -70,9 +84,7 @@ pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
     };
     let mut blast_radius = crate::trace::trace(&investigation.history, tables, schemas, question).await?;
     blast_radius.limits.extend(keyless);
-    let schemas = schemas.clone();
-    let Investigation { project, database, .. } = investigation;
-    Ok(Traced { blast_radius, schemas, settings: project.tables, database: Some(database) })
+    Ok(blast_radius)
 }
 
 pub(super) fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<SuspectingRule> {
