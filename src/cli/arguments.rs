@@ -232,6 +232,7 @@ pub struct LineageArguments {
 
 /// Options of `explain`.
 #[derive(Clone, Debug, Args)]
+#[command(mut_arg("release", |release| release.required(false)))]
 pub struct ExplainArguments {
     /// The record's table: orders, or public.orders.
     #[arg(value_name = "TABLE", help_heading = "Explain")]
@@ -299,7 +300,13 @@ mod tests {
         assert!(
             matches!(repair.map(|parsed| parsed.command), Ok(Some(Command::Repair(found))) if found.include.len() == 2)
         );
+        let explain = parse("blast-radius explain orders 17").expect("no release need be named");
+        assert!(matches!(explain.command, Some(Command::Explain(found)) if found.trace.is_none()));
+        let explain = parse("blast-radius explain orders 17 --release v42").expect("a release may be named");
+        assert!(matches!(explain.command, Some(Command::Explain(found)) if found.trace.is_some()));
         for wrong in [
+            "blast-radius explain orders",
+            "blast-radius explain orders 17 --scope all",
             "blast-radius -C shop",
             "blast-radius --scope all",
             "blast-radius --release v42 --scope faults",
