@@ -67,3 +67,68 @@ fn bad_usage_is_2_and_says_what_to_do() {
         assert!(!err.contains('\u{1b}'), "{arguments:?} is coloured: {err}");
     }
 }
+
+/// A release writes a price too high; an order is computed from it.
+fn small_project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("the folder can be made");
+        std::fs::write(path, text).expect("the file can be written");
+    };
+    write(
+        "blast-radius.toml",
+        "[database]\nfiles = \"data\"\n[ingest]\nfiles = [\"events.ndjson\"]\n\
+         [tables.\"public.prices\"]\nkey = [\"sku\"]\n[tables.\"public.orders\"]\nkey = [\"id\"]\npersonal = [\"email\"]\n",
+    );
+    write("data/prices.csv", "sku,amount\nA1,1000\n");
+    write("data/orders.csv", "id,sku,total,email\n17,A1,2000,ann@example.org\n");
+    write(
+        "faults.yaml",
+        "release: v42\nfaults:\n  - table: public.prices\n    where: \"sku = 'A1'\"\n    set: { amount: \"10\" }\n",
+    );
+    write(
+        "events.ndjson",
+        concat!(
+            r#"{"ts":"2026-03-02T10:00:00Z","release":"v41","tx":"1","seq":1,"table":"prices","op":"insert","key":{"sku":"A1"},"after":{"sku":"A1","amount":9},"statement":"INSERT INTO prices VALUES ($1, $2)","params":["A1","9"]}"#,
+            "\n",
+            r#"{"ts":"2026-03-02T10:01:00Z","release":"v42","tx":"2","seq":2,"table":"prices","op":"update","key":{"sku":"A1"},"before":{"sku":"A1","amount":9},"after":{"sku":"A1","amount":1000},"statement":"UPDATE prices SET amount = $1 WHERE sku = $2","params":["1000","A1"]}"#,
+            "\n",
+            r#"{"ts":"2026-03-02T10:02:00Z","release":"v42","tx":"3","seq":3,"table":"orders","op":"insert","key":{"id":17},"after":{"id":17,"sku":"A1","total":2000,"email":"ann@example.org"},"statement":"INSERT INTO orders SELECT 17, sku, amount * 2, 'ann@example.org' FROM prices WHERE sku = 'A1'"}"#,
+            "\n",
+        ),
+    );
+    folder
+}
+
+#[test]
+fn a_record_is_explained_back_to_its_root_and_forward() {
+    let project = small_project();
+    let folder = project.path().display().to_string();
+    let traced = ["--release", "v42", "--faults", "faults.yaml"];
+    let ask = |more: &[&str], traced: &[&str]| run(&[&["explain", "-C", &folder], more, traced].concat());
+
+    let (status, out, err) = ask(&["orders", "17"], &traced);
+    assert_eq!((status, err.as_str()), (Some(1), ""), "{out}");
+    for part in ["derived of v42, live", "total: 2000, should be 20", "amount: 1000, should be 10", "email: (personal)"]
+    {
+        assert!(out.contains(part), "{part} is not in:\n{out}");
+    }
+    assert!(!out.contains("ann@example.org"), "{out}");
+
+    let (status, out, _) = ask(&["prices", "A1", "--format", "json"], &traced);
+    let document: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((status, &document["affected"]["role"]), (Some(1), &"root".into()));
+    assert_eq!(document["versions"].as_array().map(Vec::len), Some(2));
+    assert_eq!(document["derived"][0]["table"], "public.orders");
+    assert_eq!(document["readers"][0]["wrote"], serde_json::json!({"public.orders": 1}));
+
+    let (status, out, _) = ask(&["prices", "sku=A1"], &[]);
+    assert_eq!(status, Some(0), "{out}");
+    assert!(out.contains("amount: 9 → 1000") && out.contains("update by v42"), "{out}");
+    for (wrong, message) in [(["prics", "A1"], "Is it public.prices?"), (["prices", "B2"], "there is no such record")] {
+        let (status, _, err) = ask(&wrong, &[]);
+        assert_eq!(status, Some(2), "{err}");
+        assert!(err.contains(message), "{err}");
+    }
+}
