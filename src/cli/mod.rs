@@ -86,7 +86,6 @@ async fn dispatch(Arguments { global, trace, command }: Arguments) -> Result<Exi
             commands::lineage_graph::lineage_graph(&global, &lineage).await
         }
         (None, Some(Command::Lineage(lineage))) => commands::lineage::run(&global, &lineage),
-        (None, Some(Command::Lineage(lineage))) => commands::lineage_graph::lineage_graph(&global, &lineage).await,
         (None, Some(Command::Explain(explain))) => commands::explain::explain(&global, &explain).await,
         (None, Some(Command::Audit(audit))) => commands::audit::audit(&global, &audit).await,
         (None, None) => Err(Failure::new("understand the arguments: no --release and no command")
