@@ -59,4 +59,18 @@ pub enum CaptureError {
         /// The input's name.
         input: Arc<str>,
     },
+    /// An event that is no write event, or for which there is no room: it was not taken.
+    #[error("write the event: {reason}")]
+    Event {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Events that an output does not take: they wait in memory.
+    #[error("write events ({waiting} wait in memory to be flushed again): {source}")]
+    EventOutput {
+        /// How many wait.
+        waiting: usize,
+        /// What the system says.
+        source: std::io::Error,
+    },
 }

@@ -54,6 +54,14 @@ impl LineReader for EventReader {
     fn finish(&mut self, _recording: &mut Recording) {}
 }
 
+/// Whether a line is an event that can be read.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn check_event(line: &str) -> Result<(), String> {
+    EventReader::default().read_line(line, &mut Recording::default()).map(|_| ())
+}
+
 impl EventReader {
     fn write(&mut self, fields: Fields) -> Result<RecordedWrite, String> {
         let id = fields.identity()?;
