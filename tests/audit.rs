@@ -230,7 +230,7 @@ fn what_cannot_be_audited_is_one_clear_message() {
     let twice = "rules:\n  - {id: a, table: orders, check: {not_null: [id]}}\n  - {id: a, table: orders, check: {not_null: [id]}}\n";
     let engine = "rules:\n  - {id: a, table: orders, check: {expression: 'id IN (SELECT line FROM order_lines)'}}\n";
     for (rules, message) in [
-        (dbt, "dbt schema file, which is not supported yet"),
+        (dbt, "find a rule in"),
         (twice, "rule id 'a' is taken by"),
         (engine, "the engine cannot run this rule"),
         ("rules: []\n", "find a rule in"),

@@ -83,6 +83,11 @@ impl Document {
         }
     }
 
+    /// The file.
+    pub(super) fn file(&self) -> &Path {
+        &self.lines.file
+    }
+
     /// The place where a node begins.
     pub fn location(&self, node: &Node) -> Location {
         self.lines.location(node.line, node.column)
@@ -130,6 +135,26 @@ impl Node {
             Content::Scalar(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// A text that stands for what is written here.
+    pub(super) fn text_here(&self, text: String) -> Node {
+        self.here(Content::Scalar(text))
+    }
+
+    /// A list that stands for what is written here.
+    pub(super) fn list_here(&self, items: Vec<Node>) -> Node {
+        self.here(Content::Sequence(items))
+    }
+
+    /// A mapping that stands for what is written here.
+    pub(super) fn mapping_here(&self, entries: Vec<(&'static str, Node)>) -> Node {
+        let entries = entries.into_iter().map(|(key, value)| (self.text_here(key.to_owned()), value));
+        self.here(Content::Mapping(entries.collect()))
+    }
+
+    fn here(&self, content: Content) -> Node {
+        Node { content, line: self.line, column: self.column, span: None }
     }
 
     /// What the node is, in words.

@@ -65,6 +65,12 @@ impl Mistakes {
         self.0.extend(others.0);
     }
 
+    /// Those that a condition holds for, and the others.
+    pub(super) fn split(self, holds: impl FnMut(&Mistake) -> bool) -> (Mistakes, Mistakes) {
+        let (those, others) = self.0.into_iter().partition(holds);
+        (Mistakes(those), Mistakes(others))
+    }
+
     /// The mistakes in the order of file, line and column.
     pub fn sorted(mut self) -> Self {
         self.0.sort_by(|one, other| one.location.cmp(&other.location));

@@ -1,12 +1,13 @@
 //! Rules files: found, read, and checked against the tables that they are about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::AuditError;
 use super::document::{Content, Document};
-use super::mistake::Mistakes;
+use super::import;
+use super::mistake::{Mistake, Mistakes};
 use super::names::{Names, Schemas};
 use super::planning;
 use super::rule::Rule;
@@ -16,6 +17,7 @@ use super::rule_reader::read_rule;
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    not_understood: Mistakes,
 }
 
 impl RuleSet {
@@ -27,22 +29,45 @@ impl RuleSet {
     pub async fn load(paths: &[PathBuf], schemas: &Schemas) -> Result<RuleSet, AuditError> {
         let mut rules = Vec::new();
         let mut mistakes = Mistakes::default();
+        let mut not_understood = Mistakes::default();
+        let mut foreign_files = BTreeSet::new();
         for file in files_of(paths)? {
             match Document::read(&file) {
-                Ok(document) => rules.extend(read_rules(&document, schemas, &mut mistakes)),
+                Ok(document) => match import::read(&Names { document: &document, schemas }, &mut not_understood) {
+                    Some(imported) => {
+                        rules.extend(imported);
+                        foreign_files.insert(file);
+                    }
+                    None => rules.extend(read_rules(&document, schemas, &mut mistakes)),
+                },
                 Err(AuditError::Mistakes(found)) => mistakes.extend(found),
                 Err(other) => return Err(other),
             }
         }
         note_repeated_ids(&rules, &mut mistakes);
         planning::note_refusals(&rules, schemas, &mut mistakes).await?;
+        // What another tool's file says is not ours to correct: it is told, and the rest is checked.
+        let is_foreign = |mistake: &Mistake| foreign_files.contains(mistake.location.file.as_ref());
+        let (foreign, mistakes) = mistakes.split(is_foreign);
+        rules.retain(|rule| {
+            !foreign.iter().any(|mistake| [&rule.location, &rule.check_location].contains(&&mistake.location))
+        });
+        not_understood.extend(foreign);
         if !mistakes.is_empty() {
             return Err(AuditError::Mistakes(mistakes.sorted()));
+        }
+        if rules.is_empty() && !not_understood.is_empty() {
+            return Err(AuditError::Mistakes(not_understood.sorted()));
         }
         if rules.is_empty() {
             return Err(AuditError::NoRules(paths.to_vec()));
         }
-        Ok(RuleSet { rules })
+        Ok(RuleSet { rules, not_understood: not_understood.sorted() })
+    }
+
+    /// What stands in files of other tools (dbt, Soda) and is not checked, each with its place.
+    pub fn not_understood(&self) -> &Mistakes {
+        &self.not_understood
     }
 
     /// The rules in the order of the files, and within a file in its order.
@@ -85,16 +110,6 @@ fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), AuditErr
 
 /// The rules of one file; notes what is wrong with it.
 pub(super) fn read_rules(document: &Document, schemas: &Schemas, mistakes: &mut Mistakes) -> Vec<Rule> {
-    if let Content::Mapping(entries) = &document.root.content {
-        let is_dbt = |key: &str| matches!(key, "version" | "models" | "sources" | "seeds" | "snapshots");
-        if let Some((key, _)) = entries.iter().find(|(key, _)| key.text().is_some_and(is_dbt)) {
-            let help = Some(
-                "write its tests as rules (see docs/rules.md), or move the file out of the rules folder".to_owned(),
-            );
-            mistakes.push(document.location(key), "this is a dbt schema file, which is not supported yet", help);
-            return Vec::new();
-        }
-    }
     let Some(fields) = document.fields(&document.root, "a rules file", &["rules"], mistakes) else { return Vec::new() };
     let Some(list) = fields.require("rules", mistakes) else { return Vec::new() };
     let Content::Sequence(items) = &list.content else {

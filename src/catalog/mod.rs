@@ -8,6 +8,7 @@ mod column_guess;
 mod csv_file;
 mod error;
 mod folder;
+mod key_guess;
 mod lazy_table;
 mod now;
 mod parquet_file;
@@ -17,7 +18,9 @@ mod typed;
 
 pub use address::DatabaseAddress;
 pub use error::CatalogError;
+pub use key_guess::{guessed_keys, guessed_references};
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
+pub use postgres::{CheckConstraint, TableConstraints, database_address, declared_constraints, populated_schemas};
 pub use rolling::{RollingTable, RollingTables, World};
 pub use typed::{
     PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,

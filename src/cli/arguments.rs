@@ -154,13 +154,23 @@ Exit status: 0 every line was read, 1 damaged lines went to the store's rejected
 Formats: auto (default), events, wal2json, debezium, otlp, postgres-jsonlog, postgres-csvlog, postgres-stderr,
 openlineage, dbt; .gz and .zst are read as they are.")]
     Ingest(IngestArguments),
+    /// Write blast-radius.toml and starter rules from what a database's schema declares; overwrites nothing.
+    #[command(after_help = "Examples:
+  blast-radius init postgres://audit@db.example.org/shop
+  blast-radius init data                                a folder of Parquet or CSV files
+  blast-radius init                                     DATABASE_URL, else the folder data
+
+Writes blast-radius.toml and rules/schema.yaml into the current folder (or that of -C). A password is never written.
+Exit status: 0 both files are written, 2 could not do the job.")]
+    Init(InitArguments),
     /// Check the invariants, and list every record in breach of one.
     #[command(after_help = "Examples:
   blast-radius audit
   blast-radius audit --format junit -o audit.xml
+  blast-radius audit --format markdown >> \"$GITHUB_STEP_SUMMARY\"
 
 Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
-Formats: text (default), json, junit.")]
+Formats: text (default), json, junit, sarif, github, markdown, prometheus, openlineage.")]
     Audit(AuditArguments),
     /// Show which statements feed which tables and columns, from everything that is recorded; with --sql, what SQL
     /// reads and writes, column by column.
@@ -188,6 +198,14 @@ pub struct IngestArguments {
     /// Store nothing where any line is damaged (exit status 2).
     #[arg(long, help_heading = "Ingest")]
     pub strict: bool,
+}
+
+/// Options of `init`.
+#[derive(Clone, Debug, Args)]
+pub struct InitArguments {
+    /// A PostgreSQL URL, env:NAME of a variable that holds one, or a folder of .parquet and .csv files.
+    #[arg(value_name = "URL or FOLDER", help_heading = "Init")]
+    pub database: Option<String>,
 }
 
 /// Options of `audit`.

@@ -81,6 +81,7 @@ async fn dispatch(Arguments { global, trace, command }: Arguments) -> Result<Exi
             let traced = commands::trace::trace(&repair.trace).await?;
             commands::repair::repair(&traced, &global, &repair).await
         }
+        (None, Some(Command::Init(init))) => commands::init::init(&global, &init).await,
         (None, Some(Command::Ingest(ingest))) => commands::ingest::run(&global, &ingest).await,
         (None, Some(Command::Lineage(lineage))) if lineage.sql.is_empty() => {
             commands::lineage_graph::lineage_graph(&global, &lineage).await

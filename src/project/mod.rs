@@ -7,6 +7,8 @@ mod document;
 mod error;
 mod load;
 mod settings;
+mod starter;
 
 pub use error::{ProjectError, SourceLocation};
 pub use settings::{AuditSettings, FailOn, FilePattern, Project};
+pub use starter::{StarterDatabase, starter_project};

@@ -21,7 +21,7 @@ pub(super) fn exact_literal(column_type: &ColumnType, text: &str) -> Result<Stri
 }
 
 /// A value to compare the column with; a number may have more digits than the column holds.
-pub(super) fn literal(column_type: &ColumnType, text: &str) -> Result<String, String> {
+pub(in crate::audit) fn literal(column_type: &ColumnType, text: &str) -> Result<String, String> {
     let read_as = if column_type.is_numeric() { &ColumnType::Numeric(None) } else { column_type };
     let value = read_as.canonical(&Value::text(text)).map_err(|_| format!("'{text}' is no {column_type}"))?;
     let printed = value.as_str().unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::model::{ColumnName, TableName, TableSchema};
 
 mod equals;
 mod expression;
-mod literal;
+pub(super) mod literal;
 mod matches;
 mod not_null;
 mod range;

@@ -5,10 +5,13 @@
 //! scans of one query never wait for each other.
 
 mod connection;
+mod constraints;
 mod copy_text;
 mod password_file;
 mod reader;
 mod schema;
 
 pub(super) use connection::ConnectionSettings;
+pub use constraints::{CheckConstraint, TableConstraints};
 pub(super) use reader::{Snapshot, open};
+pub use reader::{database_address, declared_constraints, populated_schemas};

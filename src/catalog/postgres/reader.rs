@@ -1,5 +1,6 @@
 //! Connections, the snapshot they share, and the rows read in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_postgres::{Client, NoTls};
 
 use super::connection::ConnectionSettings;
+use super::constraints::{self, TableConstraints};
 use super::copy_text::CopyRows;
 use super::schema;
 use crate::catalog::lazy_table::{RowSource, wrap_error};
@@ -66,6 +68,41 @@ pub(in crate::catalog) async fn open(
         tables.push(OpenedTable { schema: table, unique_key, rows: Arc::new(rows) });
     }
     Ok((tables, Snapshot { _transaction: client }))
+}
+
+/// The server as `postgres://host:port`, and the database's name, as data catalogues name them.
+///
+/// # Errors
+/// A connection string that is wrong.
+pub fn database_address(url: &str) -> Result<(String, String), CatalogError> {
+    let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
+    let config = settings.config();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    Ok((format!("postgres://{}", settings.target()), database.to_owned()))
+}
+
+/// What the database declares of the rows of every table of `schemas`, beside keys and types.
+///
+/// # Errors
+/// A connection string that is wrong, a server that does not answer or refuses.
+pub async fn declared_constraints(
+    url: &str,
+    schemas: &[String],
+) -> Result<BTreeMap<TableName, TableConstraints>, CatalogError> {
+    constraints::read(&client_of(url).await?, schemas).await.map_err(refused)
+}
+
+/// The schemas of the database that hold tables.
+///
+/// # Errors
+/// As [`declared_constraints`].
+pub async fn populated_schemas(url: &str) -> Result<Vec<String>, CatalogError> {
+    constraints::schemas_with_tables(&client_of(url).await?).await.map_err(refused)
+}
+
+async fn client_of(url: &str) -> Result<Client, CatalogError> {
+    let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
+    connect(&settings).await
 }
 
 async fn connect(settings: &ConnectionSettings) -> Result<Client, CatalogError> {

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 use crate::model::{Column, ColumnName, ColumnType, ForeignKey, TableName, TableSchema};
 
 /// Tables are ordinary, partitioned and foreign tables and materialised views; a partition is read with its parent.
-const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND n.nspname = ANY($1)";
+pub(super) const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND n.nspname = ANY($1)";
 
 /// The tables of some schemas, and where a table has no primary key, the best unique key it has.
 pub(super) struct DatabaseSchema {

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::trace::suspecting_rules;
 use crate::audit::{AuditOutcome, AuditVerdict, ReleaseOutcome, RuleSet, RuleStatus, Severity, WrittenBy, run};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, database_address};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{AuditArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
-use crate::model::{History, RecordKey, Release, Transaction};
+use crate::model::{DatabaseSource, History, RecordKey, Release, Timestamp, Transaction};
 use crate::project::FailOn;
-use crate::report::audit::{write_audit_json, write_audit_junit, write_audit_text, write_violations};
+use crate::report::audit::{AuditFormat, AuditReport, AuditedData, write_violations};
 use crate::trace::onsets;
 
 /// Audits the project that the current folder belongs to, and prints what was found.
@@ -23,7 +24,7 @@ use crate::trace::onsets;
 /// Bad arguments, bad rules, an unreachable database, an output that cannot be written; a rule that could not be
 /// evaluated, after everything else was printed.
 pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
-    let format = Format::named(global.format.as_deref())?;
+    let format = AuditFormat::named(global.format.as_deref()).ok_or_else(|| unknown_format(global))?;
     check_records_name(arguments)?;
     let investigation = Investigation::open().await?;
     let (project, catalog) = (&investigation.project, &investigation.catalog);
@@ -33,6 +34,7 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     }
     warn_of_unknown_tables(catalog, global);
     let rules = RuleSet::load(&project.audit.rules, catalog.schemas()).await?;
+    tell_what_is_not_checked(&rules);
     let mut outcome = run(&rules, catalog).await?;
     attribute(&mut outcome, &rules, &investigation).await?;
     let fail_on = match project.audit.fail_on {
@@ -42,11 +44,21 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     if let Some(path) = &arguments.records {
         write_file(path, |file| Ok(write_violations(&outcome, catalog.schemas(), file)?))?;
     }
-    write_result(global, |out| match format {
-        Format::Text => Ok(write_audit_text(&outcome, fail_on, global.verbose, out)?),
-        Format::Json => Ok(write_audit_json(&outcome, fail_on, catalog.schemas(), out)?),
-        Format::Junit => Ok(write_audit_junit(&outcome, fail_on, out)?),
-    })?;
+    let (namespace, container) = match &investigation.database {
+        DatabaseSource::Folder(folder) => ("file".to_owned(), folder.display().to_string()),
+        DatabaseSource::Postgres { url, .. } => database_address(url)?,
+    };
+    let report = AuditReport {
+        outcome: &outcome,
+        fail_on,
+        schemas: catalog.schemas(),
+        places: &rules.rules().iter().map(|rule| (Arc::clone(&rule.id), rule.location.clone())).collect(),
+        folder: repository_of(&project.folder),
+        data: AuditedData { namespace: &namespace, container: &container },
+        finished: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()),
+        verbose: global.verbose,
+    };
+    write_result(global, |out| Ok(format.write(&report, out)?))?;
     conclude(&outcome, fail_on)
 }
 
@@ -121,6 +133,15 @@ fn check_records_name(arguments: &AuditArguments) -> Result<(), Failure> {
     }
 }
 
+/// Tests of dbt's or Soda's files that are not understood are told even by a quiet audit: it has not checked them.
+fn tell_what_is_not_checked(rules: &RuleSet) {
+    let mut stderr = anstream::stderr();
+    for mistake in rules.not_understood().iter() {
+        // Where standard error is closed, nobody can be told.
+        let _ = writeln!(stderr, "warning: not checked: {mistake}");
+    }
+}
+
 /// A setting of a misspelt table has no effect: said, but no reason to stop.
 fn warn_of_unknown_tables(catalog: &Catalog, global: &GlobalArguments) {
     if global.quiet {
@@ -134,24 +155,12 @@ fn warn_of_unknown_tables(catalog: &Catalog, global: &GlobalArguments) {
     }
 }
 
-/// How an audit prints its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Text,
-    Json,
-    Junit,
+/// The folder that CI checked out: the nearest one with a `.git`, else the project's.
+fn repository_of(project: &Path) -> &Path {
+    project.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(project)
 }
 
-impl Format {
-    fn named(name: Option<&str>) -> Result<Self, Failure> {
-        match name {
-            None | Some("text") => Ok(Format::Text),
-            Some("json") => Ok(Format::Json),
-            Some("junit") => Ok(Format::Junit),
-            Some(other) => {
-                Err(Failure::new(format!("print as '{other}': no such format"))
-                    .with_help("Formats: text, json, junit."))
-            }
-        }
-    }
+fn unknown_format(global: &GlobalArguments) -> Failure {
+    Failure::new(format!("print as '{}': no such format", global.format.as_deref().unwrap_or_default()))
+        .with_help(format!("Formats: {}.", AuditFormat::names().join(", ")))
 }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod explain;
 pub mod ingest;
+pub mod init;
 pub mod lineage;
 pub mod lineage_graph;
 pub mod repair;

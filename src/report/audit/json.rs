@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::super::ReportError;
 use super::super::record::ReportedKey;
-use crate::audit::{AuditOutcome, ReleaseOutcome, RuleOutcome, Schemas, Severity, Violation};
+use super::{AuditFormat, AuditReport};
+use crate::audit::{ReleaseOutcome, RuleOutcome, Schemas, Violation};
+
+pub(super) const FORMAT: AuditFormat = AuditFormat { name: "json", write };
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -57,19 +60,11 @@ struct Written<'a> {
     release: Option<&'a str>,
 }
 
-/// Writes the contract's document, with a newline at its end.
-///
-/// # Errors
-/// What the writer says.
-pub fn write_audit_json(
-    outcome: &AuditOutcome,
-    fail_on: Severity,
-    schemas: &Schemas,
-    out: &mut dyn Write,
-) -> Result<(), ReportError> {
+fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportError> {
+    let AuditReport { outcome, schemas, .. } = *report;
     let document = Document {
         format: "audit/1",
-        status: outcome.verdict(fail_on).as_str(),
+        status: outcome.verdict(report.fail_on).as_str(),
         rules: outcome.rules.iter().map(rule).collect(),
         releases: outcome.releases.iter().map(release).collect(),
         violations: outcome.violations.iter().map(|violation| ReportedViolation::new(violation, schemas)).collect(),
@@ -128,8 +123,6 @@ mod tests {
 
     #[test]
     fn the_document_is_the_contract_s() {
-        let mut out = Vec::new();
-        write_audit_json(&sample::outcome(), Severity::Error, &sample::schemas(), &mut out).expect("it is written");
-        insta::assert_snapshot!(String::from_utf8(out).expect("JSON is text"));
+        insta::assert_snapshot!(sample::printed(&FORMAT));
     }
 }

@@ -5,19 +5,21 @@ use std::io::Write;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::super::ReportError;
-use super::super::text::layout::{counted, number};
+use super::super::text::layout::number;
+use super::findings::share;
+use super::{AuditFormat, AuditReport};
 use crate::audit::{AuditOutcome, RuleOutcome, RuleStatus, Severity};
 use crate::model::TableName;
+
+pub(super) const FORMAT: AuditFormat = AuditFormat { name: "junit", write };
 
 /// How many keys a failure lists.
 const KEYS_LISTED: usize = 100;
 
-/// Writes a JUnit report. A rule whose violations do not fail the audit is a success that says what was found.
-///
-/// # Errors
-/// What the writer says.
-pub fn write_audit_junit(outcome: &AuditOutcome, fail_on: Severity, out: &mut dyn Write) -> Result<(), ReportError> {
-    let mut report = Report::new("blast-radius audit");
+/// A rule whose violations do not fail the audit is a success that says what was found.
+fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportError> {
+    let AuditReport { outcome, fail_on, .. } = *report;
+    let mut suites = Report::new("blast-radius audit");
     let mut tables: Vec<&TableName> = Vec::new();
     for rule in &outcome.rules {
         if !tables.contains(&&rule.table) {
@@ -28,15 +30,15 @@ pub fn write_audit_junit(outcome: &AuditOutcome, fail_on: Severity, out: &mut dy
         let mut suite = TestSuite::new(table.to_string());
         let rules = outcome.rules.iter().filter(|rule| rule.table == *table);
         suite.add_test_cases(rules.map(|rule| case(rule, outcome, fail_on)));
-        report.add_test_suite(suite);
+        suites.add_test_suite(suite);
     }
-    let text = report.to_string().map_err(|error| ReportError::Junit(error.to_string()))?;
+    let text = suites.to_string().map_err(|error| ReportError::Junit(error.to_string()))?;
     out.write_all(text.as_bytes())?;
     Ok(())
 }
 
 fn case(rule: &RuleOutcome, outcome: &AuditOutcome, fail_on: Severity) -> TestCase {
-    let found = format!("{} of {} violate it", number(rule.violations), counted(rule.checked, "row"));
+    let found = format!("{} violate it", share(rule));
     let details = || {
         let keys = outcome.violations.iter().filter(|violation| violation.rule == rule.id);
         let mut lines: Vec<String> = rule.description.iter().chain(&rule.message).cloned().collect();
@@ -76,8 +78,6 @@ mod tests {
 
     #[test]
     fn a_case_is_a_rule() {
-        let mut out = Vec::new();
-        write_audit_junit(&sample::outcome(), Severity::Error, &mut out).expect("it is written");
-        insta::assert_snapshot!(String::from_utf8(out).expect("XML is text"));
+        insta::assert_snapshot!(sample::printed(&FORMAT));
     }
 }

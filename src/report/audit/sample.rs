@@ -1,9 +1,13 @@
 //! An outcome with a rule of each kind of ending, for the tests of the renderers.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::audit::{AuditOutcome, ReleaseOutcome, RuleOutcome, RuleStatus, Schemas, Severity, Violation, WrittenBy};
+use super::{AuditFormat, AuditReport, AuditedData};
+use crate::audit::{
+    AuditOutcome, Location, ReleaseOutcome, RuleOutcome, RuleStatus, Schemas, Severity, Violation, WrittenBy,
+};
 use crate::model::{
     Column, ColumnName, ColumnType, RecordKey, Release, ReleaseName, ServiceName, TableName, TableSchema, Timestamp,
     TransactionId, Value, WriteSeq,
@@ -75,4 +79,35 @@ fn rule(id: &str, table: &str, severity: Severity, status: RuleStatus, violation
         violations,
         message: (status == RuleStatus::Error).then(|| "Divide by zero error".to_owned()),
     }
+}
+
+/// What a format prints of the outcome.
+pub(super) fn printed(format: &AuditFormat) -> String {
+    printed_with(format, Severity::Error, false)
+}
+
+pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: bool) -> String {
+    let places: BTreeMap<Arc<str>, Location> = outcome()
+        .rules
+        .iter()
+        .zip(1..)
+        .map(|(rule, position)| {
+            let file: Arc<Path> = Path::new("/srv/shop/rules/a b,c.yaml").into();
+            let location = Location { file, line: 10 * position, column: 5, line_text: "  - id: …".into() };
+            (Arc::clone(&rule.id), location)
+        })
+        .collect();
+    let report = AuditReport {
+        outcome: &outcome(),
+        fail_on,
+        schemas: &schemas(),
+        places: &places,
+        folder: Path::new("/srv/shop"),
+        data: AuditedData { namespace: "postgres://db.example.org:5432", container: "shop" },
+        finished: Timestamp::from_micros(1_772_450_000_000_000),
+        verbose,
+    };
+    let mut out = Vec::new();
+    format.write(&report, &mut out).expect("it is written");
+    String::from_utf8(out).expect("it is text")
 }

@@ -1,51 +1,51 @@
-//! `audit --format text`: table by table, each rule with what was found, and the keys of the rows in breach.
+//! `audit --format text`: table by table, each rule with what was found, and the keys of the rows in breach, by the
+//! release that made them so.
 
 use std::io::{self, Write};
 
 use owo_colors::OwoColorize;
 
-use super::super::text::layout::{Side, counted, number, table as aligned, wrapped};
-use crate::audit::{AuditOutcome, AuditVerdict, RuleOutcome, RuleStatus, Severity, Violation};
-use crate::model::{RecordKey, TableName};
+use super::super::ReportError;
+use super::super::text::layout::{Side, counted, number, table as aligned, time, wrapped};
+use super::findings::{is_traced, listed_keys, origins, word};
+use super::{AuditFormat, AuditReport};
+use crate::audit::{AuditVerdict, ReleaseOutcome, RuleOutcome, RuleStatus, Severity, Violation};
+use crate::model::TableName;
 
-/// How many keys a rule lists, where not all are asked for.
+pub(super) const FORMAT: AuditFormat = AuditFormat { name: "text", write };
+
+/// How many keys a line lists, where not all are asked for.
 const FEW_KEYS: usize = 10;
 
-/// Writes the outcome for people; `verbose` lists every key.
-///
-/// # Errors
-/// What the writer says.
-pub fn write_audit_text(
-    outcome: &AuditOutcome,
-    fail_on: Severity,
-    verbose: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut tables: Vec<&TableName> = outcome.rules.iter().map(|rule| &rule.table).collect();
+const INDENT: &str = "           ";
+
+fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportError> {
+    let mut tables: Vec<&TableName> = report.outcome.rules.iter().map(|rule| &rule.table).collect();
     tables.sort();
     tables.dedup();
     for table in tables {
-        let rules: Vec<&RuleOutcome> = outcome.rules.iter().filter(|rule| rule.table == *table).collect();
+        let rules: Vec<&RuleOutcome> = report.outcome.rules.iter().filter(|rule| rule.table == *table).collect();
         writeln!(out, "{}", table.bold())?;
         let cells: Vec<Vec<String>> = rules.iter().map(|rule| row(rule)).collect();
         for (rule, line) in rules.iter().zip(aligned(&[Side::Left, Side::Left, Side::Right, Side::Left], &cells)) {
-            writeln!(out, "{}", styled(rule, fail_on, &line))?;
-            details(rule, outcome, verbose, out)?;
+            writeln!(out, "{}", styled(rule, report.fail_on, &line))?;
+            details(rule, report, out)?;
         }
         writeln!(out)?;
     }
-    verdict(outcome, fail_on, out)
+    releases(report, out)?;
+    verdict(report, out)?;
+    Ok(())
 }
 
 fn row(rule: &RuleOutcome) -> Vec<String> {
-    let (word, found, of) = match rule.status {
-        RuleStatus::Pass => ("ok", number(rule.violations), format!("of {}", counted(rule.checked, "row"))),
-        RuleStatus::Fail => {
-            (rule.severity.as_str(), number(rule.violations), format!("of {}", counted(rule.checked, "row")))
+    let (found, of) = match rule.status {
+        RuleStatus::Error => (String::new(), String::new()),
+        RuleStatus::Pass | RuleStatus::Fail => {
+            (number(rule.violations), format!("of {}", counted(rule.checked, "row")))
         }
-        RuleStatus::Error => ("not run", String::new(), String::new()),
     };
-    vec![word.to_owned(), rule.id.to_string(), found, of]
+    vec![word(rule).to_owned(), rule.id.to_string(), found, of]
 }
 
 fn styled(rule: &RuleOutcome, fail_on: Severity, line: &str) -> String {
@@ -58,44 +58,72 @@ fn styled(rule: &RuleOutcome, fail_on: Severity, line: &str) -> String {
 }
 
 /// What the rule says, why it could not be run, and who violates it; nothing of a rule that holds.
-fn details(rule: &RuleOutcome, outcome: &AuditOutcome, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
-    const INDENT: &str = "           ";
+fn details(rule: &RuleOutcome, report: &AuditReport<'_>, out: &mut dyn Write) -> io::Result<()> {
     if rule.status == RuleStatus::Pass && rule.violations == 0 {
         return Ok(());
     }
     for line in rule.description.iter().chain(&rule.message) {
         writeln!(out, "{}", wrapped(INDENT, line))?;
     }
-    let violations: Vec<&Violation> = outcome.violations.iter().filter(|violation| violation.rule == rule.id).collect();
-    if violations.is_empty() {
+    let traced = is_traced(report);
+    for origin in origins(rule, report) {
+        let keys = few_keys(&origin.violations, report.verbose);
+        if !traced {
+            writeln!(out, "{}", wrapped(INDENT, &keys))?;
+            continue;
+        }
+        let count = number(u64::try_from(origin.violations.len()).unwrap_or(u64::MAX));
+        let since = origin.since.map(|since| format!(" since {}", time(since))).unwrap_or_default();
+        writeln!(out, "{INDENT}{}", format!("{}: {count}{since}", origin.name()).bold())?;
+        writeln!(out, "{}", wrapped(&format!("{INDENT}  "), &keys))?;
+    }
+    Ok(())
+}
+
+fn few_keys(violations: &[&Violation], verbose: bool) -> String {
+    let most = if verbose { violations.len() } else { FEW_KEYS };
+    let hint = if violations.len() > most { " (--verbose lists all)" } else { "" };
+    format!("{}{hint}", listed_keys(violations, most))
+}
+
+/// What each release wrote and broke, where the history tells.
+fn releases(report: &AuditReport<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let broken: Vec<&ReleaseOutcome> =
+        report.outcome.releases.iter().filter(|release| release.violations > 0).collect();
+    if broken.is_empty() {
         return Ok(());
     }
-    let listed = if verbose { violations.len() } else { violations.len().min(FEW_KEYS) };
-    let keys: Vec<String> = violations.iter().take(listed).map(|violation| printable(&violation.key)).collect();
-    let columns: Vec<&str> = violations[0].key.iter().map(|(column, _)| column.as_ref()).collect();
-    let more = match violations.len() - listed {
-        0 => String::new(),
-        more => format!(" and {more} more (--verbose lists all)"),
-    };
-    // A key of one column prints its value alone; one of several names them itself.
-    let (name, comma) =
-        if let [column] = columns.as_slice() { (format!("{column} "), ", ") } else { (String::new(), "; ") };
-    writeln!(out, "{}", wrapped(INDENT, &format!("{name}{}{more}", keys.join(comma))))
+    writeln!(out, "{}", "Releases".bold())?;
+    let cells: Vec<Vec<String>> = broken.iter().map(|release| release_row(release)).collect();
+    let sides = [Side::Left, Side::Right, Side::Left, Side::Left];
+    for line in aligned(&sides, &cells) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out)
 }
 
-/// A key on one line: a terminal would obey control characters.
-fn printable(key: &RecordKey) -> String {
-    key.to_string().chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+fn release_row(release: &ReleaseOutcome) -> Vec<String> {
+    let service = release.service.as_ref().map(|service| format!("{service} ")).unwrap_or_default();
+    let mut likelihood = Vec::new();
+    likelihood.extend(release.lift.map(|lift| format!("{lift:.1} × the others' share")));
+    likelihood.extend(release.p_value.map(|p_value| format!("p {p_value:.2e}")));
+    vec![
+        format!("{service}{}", release.release),
+        counted(release.violations, "violation"),
+        format!("of {}", counted(release.written, "write")),
+        likelihood.join(", "),
+    ]
 }
 
-fn verdict(outcome: &AuditOutcome, fail_on: Severity, out: &mut dyn Write) -> io::Result<()> {
-    let with_status = |status: RuleStatus| outcome.rules.iter().filter(|rule| rule.status == status).count();
+fn verdict(report: &AuditReport<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let AuditReport { outcome, fail_on, .. } = *report;
     let total = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let checked = counted(total(outcome.rules.len()), "rule");
-    let found = counted(total(outcome.violations.len()), "violation");
+    let violations: u64 = outcome.rules.iter().map(|rule| rule.violations).sum();
+    let found = counted(violations, "violation");
     let failing = outcome.rules.iter().filter(|rule| rule.fails(fail_on)).count();
     match outcome.verdict(fail_on) {
-        AuditVerdict::Pass if outcome.violations.is_empty() => {
+        AuditVerdict::Pass if violations == 0 => {
             writeln!(out, "{}", format!("{checked} checked: all of them hold").green().bold())
         }
         AuditVerdict::Pass => {
@@ -107,8 +135,9 @@ fn verdict(outcome: &AuditOutcome, fail_on: Severity, out: &mut dyn Write) -> io
             format!("{checked} checked: {} broken, {found} in all", number(total(failing))).red().bold()
         ),
         AuditVerdict::Incomplete => {
-            let not_run = counted(total(with_status(RuleStatus::Error)), "rule");
-            writeln!(out, "{}", format!("{not_run} of {} could not be run; {found} found", checked).magenta().bold())
+            let not_run = outcome.rules.iter().filter(|rule| rule.status == RuleStatus::Error).count();
+            let not_run = counted(total(not_run), "rule");
+            writeln!(out, "{}", format!("{not_run} of {checked} could not be run; {found} found").magenta().bold())
         }
     }
 }
@@ -119,9 +148,8 @@ mod tests {
     use super::*;
 
     fn text(fail_on: Severity, verbose: bool) -> String {
-        let mut out = Vec::new();
-        write_audit_text(&sample::outcome(), fail_on, verbose, &mut out).expect("it is written");
-        anstream::adapter::strip_str(&String::from_utf8(out).expect("it is text")).to_string()
+        let text = sample::printed_with(&FORMAT, fail_on, verbose);
+        anstream::adapter::strip_str(&text).to_string()
     }
 
     #[test]
