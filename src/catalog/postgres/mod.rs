@@ -14,4 +14,4 @@ mod schema;
 pub(super) use connection::ConnectionSettings;
 pub use constraints::{CheckConstraint, TableConstraints};
 pub(super) use reader::{Snapshot, open};
-pub use reader::{database_address, declared_constraints, populated_schemas};
+pub use reader::{declared_constraints, populated_schemas};

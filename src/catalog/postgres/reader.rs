@@ -70,17 +70,6 @@ pub(in crate::catalog) async fn open(
     Ok((tables, Snapshot { _transaction: client }))
 }
 
-/// The server as `postgres://host:port`, and the database's name, as data catalogues name them.
-///
-/// # Errors
-/// A connection string that is wrong.
-pub fn database_address(url: &str) -> Result<(String, String), CatalogError> {
-    let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
-    let config = settings.config();
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-    Ok((format!("postgres://{}", settings.target()), database.to_owned()))
-}
-
 /// What the database declares of the rows of every table of `schemas`, beside keys and types.
 ///
 /// # Errors

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use super::trace::suspecting_rules;
 use crate::audit::{AuditOutcome, AuditVerdict, ReleaseOutcome, RuleSet, RuleStatus, Severity, WrittenBy, run};
-use crate::catalog::{Catalog, database_address};
+use crate::catalog::{Catalog, DatabaseAddress};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{AuditArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
-use crate::model::{DatabaseSource, History, RecordKey, Release, Timestamp, Transaction};
+use crate::model::{History, RecordKey, Release, Timestamp, Transaction};
 use crate::project::FailOn;
-use crate::report::audit::{AuditFormat, AuditReport, AuditedData, write_violations};
+use crate::report::audit::{AuditFormat, AuditReport, write_violations};
 use crate::trace::onsets;
 
 /// Audits the project that the current folder belongs to, and prints what was found.
@@ -44,17 +44,13 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     if let Some(path) = &arguments.records {
         write_file(path, |file| Ok(write_violations(&outcome, catalog.schemas(), file)?))?;
     }
-    let (namespace, container) = match &investigation.database {
-        DatabaseSource::Folder(folder) => ("file".to_owned(), folder.display().to_string()),
-        DatabaseSource::Postgres { url, .. } => database_address(url)?,
-    };
     let report = AuditReport {
         outcome: &outcome,
         fail_on,
         schemas: catalog.schemas(),
         places: &rules.rules().iter().map(|rule| (Arc::clone(&rule.id), rule.location.clone())).collect(),
         folder: repository_of(&project.folder),
-        data: AuditedData { namespace: &namespace, container: &container },
+        address: &DatabaseAddress::of(&investigation.database),
         finished: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()),
         verbose: global.verbose,
     };

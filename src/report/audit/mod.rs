@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::ReportError;
 use crate::audit::{AuditOutcome, Location, Schemas, Severity};
+use crate::catalog::DatabaseAddress;
 use crate::model::Timestamp;
 
 mod findings;
@@ -52,21 +53,12 @@ pub struct AuditReport<'a> {
     pub places: &'a BTreeMap<Arc<str>, Location>,
     /// Files are named relative to this folder, where they lie in it: the top of the repository.
     pub folder: &'a Path,
-    /// The data audited.
-    pub data: AuditedData<'a>,
+    /// The data audited, as data catalogues name it.
+    pub address: &'a DatabaseAddress,
     /// When the audit was done.
     pub finished: Timestamp,
     /// Whether people get every key, or the first few.
     pub verbose: bool,
-}
-
-/// The data audited, as data catalogues name it.
-#[derive(Clone, Copy, Debug)]
-pub struct AuditedData<'a> {
-    /// `postgres://host:port`, or `file` for a folder.
-    pub namespace: &'a str,
-    /// What stands before `schema.table`: the database's name, or the folder's path.
-    pub container: &'a str,
 }
 
 /// A way to print an audit.

@@ -38,14 +38,14 @@ struct Run {
 
 #[derive(Serialize)]
 struct Job {
-    namespace: &'static str,
-    name: String,
+    namespace: String,
+    name: &'static str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct InputDataset<'a> {
-    namespace: &'a str,
+    namespace: String,
     name: String,
     input_facets: InputFacets<'a>,
 }
@@ -78,17 +78,21 @@ fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportErro
     for rule in &report.outcome.rules {
         by_table.entry(&rule.table).or_default().push(rule);
     }
-    let inputs = by_table.into_iter().map(|(table, rules)| InputDataset {
-        namespace: report.data.namespace,
-        name: dataset_name(report, table),
-        input_facets: InputFacets {
-            data_quality_assertions: Assertions {
-                producer: PRODUCER,
-                schema_url: FACET_SCHEMA,
-                assertions: rules.into_iter().map(|rule| assertion(rule, report)).collect(),
-            },
-        },
-    });
+    let address = report.address;
+    let inputs =
+        by_table.into_iter().map(|(table, rules)| (address.dataset(table), rules)).map(|((namespace, name), rules)| {
+            InputDataset {
+                namespace,
+                name,
+                input_facets: InputFacets {
+                    data_quality_assertions: Assertions {
+                        producer: PRODUCER,
+                        schema_url: FACET_SCHEMA,
+                        assertions: rules.into_iter().map(|rule| assertion(rule, report)).collect(),
+                    },
+                },
+            }
+        });
     let incomplete = report.outcome.verdict(report.fail_on) == AuditVerdict::Incomplete;
     let event = RunEvent {
         event_time: report.finished.to_string(),
@@ -96,19 +100,13 @@ fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportErro
         producer: PRODUCER,
         schema_url: EVENT_SCHEMA,
         run: Run { run_id: run_id(report) },
-        job: Job { namespace: "blast-radius", name: format!("audit.{}", report.data.container) },
+        job: Job { namespace: address.namespace.clone(), name: "blast-radius audit" },
         inputs: inputs.collect(),
         outputs: [],
     };
     serde_json::to_writer(&mut *out, &event)?;
     writeln!(out)?;
     Ok(())
-}
-
-/// As the OpenLineage naming rules have it: `database.schema.table`; a folder's tables by their path.
-fn dataset_name(report: &AuditReport<'_>, table: &TableName) -> String {
-    let separator = if report.data.namespace == "file" { "/" } else { "." };
-    format!("{}{separator}{table}", report.data.container)
 }
 
 /// A rule that could not be run has not succeeded. A column is named where the violations blame exactly one.
@@ -123,7 +121,7 @@ fn assertion<'a>(rule: &'a RuleOutcome, report: &AuditReport<'a>) -> Assertion<'
 
 /// A UUID (version 8) of this run: of what was audited, and when.
 fn run_id(report: &AuditReport<'_>) -> String {
-    let run = format!("{}\0{}\0{}", report.data.namespace, report.data.container, report.finished);
+    let run = format!("{}\0{}\0{}", report.address.namespace, report.address.database, report.finished);
     let mut bytes = [0; 16];
     blake3::Hasher::new().update(run.as_bytes()).finalize_xof().fill(&mut bytes);
     let number = (u128::from_be_bytes(bytes) & !(0xf << 76) & !(0x3 << 62)) | (0x8 << 76) | (0x2 << 62);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{AuditFormat, AuditReport, AuditedData};
+use super::{AuditFormat, AuditReport};
 use crate::audit::{
     AuditOutcome, Location, ReleaseOutcome, RuleOutcome, RuleStatus, Schemas, Severity, Violation, WrittenBy,
 };
+use crate::catalog::DatabaseAddress;
 use crate::model::{
     Column, ColumnName, ColumnType, RecordKey, Release, ReleaseName, ServiceName, TableName, TableSchema, Timestamp,
     TransactionId, Value, WriteSeq,
@@ -103,7 +104,10 @@ pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: boo
         schemas: &schemas(),
         places: &places,
         folder: Path::new("/srv/shop"),
-        data: AuditedData { namespace: "postgres://db.example.org:5432", container: "shop" },
+        address: &DatabaseAddress {
+            namespace: "postgres://db.example.org:5432".to_owned(),
+            database: "shop".to_owned(),
+        },
         finished: Timestamp::from_micros(1_772_450_000_000_000),
         verbose,
     };
