@@ -67,7 +67,10 @@ impl ColumnType {
             ColumnType::Real | ColumnType::Double | ColumnType::Text | ColumnType::Varchar(_) => {
                 return Ok(value.clone());
             }
-            ColumnType::Other(_) => return Ok(value.clone()),
+            ColumnType::Other(name) => match padded_length(name) {
+                Some(length) => Some(padded(text, length)),
+                None => return Ok(value.clone()),
+            },
         };
         match canonical {
             Some(canonical) if canonical == text => Ok(value.clone()),
@@ -75,6 +78,21 @@ impl ColumnType {
             None => Err(ModelError::Value { text: text.to_owned(), column_type: self.to_string() }),
         }
     }
+}
+
+/// The length of a `character(n)`, which is always filled up with spaces.
+fn padded_length(type_name: &str) -> Option<usize> {
+    type_name.strip_prefix("character(")?.strip_suffix(')')?.parse().ok()
+}
+
+/// Filled up with spaces; spaces beyond the length are cut off, anything else PostgreSQL would have refused.
+fn padded(text: &str, length: usize) -> String {
+    let spaces = length.saturating_sub(text.chars().count());
+    let mut padded = format!("{text}{}", " ".repeat(spaces));
+    while padded.chars().count() > length && padded.ends_with(' ') {
+        padded.pop();
+    }
+    padded
 }
 
 /// PostgreSQL's own name of the type.
@@ -235,6 +253,14 @@ mod tests {
         }
         assert_eq!(canonical(money, "ten"), None);
         assert_eq!(canonical(ColumnType::Numeric(None), "10.500").as_deref(), Some("10.500"));
+    }
+
+    #[test]
+    fn characters_are_filled_up_with_spaces() {
+        let type_name = |name: &str| ColumnType::Other(name.to_owned());
+        assert_eq!(canonical(type_name("character(4)"), "ab").as_deref(), Some("ab  "));
+        assert_eq!(canonical(type_name("character(4)"), "ab    ").as_deref(), Some("ab  "));
+        assert_eq!(canonical(type_name("character varying(4)"), "ab").as_deref(), Some("ab"));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl RowProgram {
         self.query.references()
     }
 
+    /// The columns that it yields.
+    pub fn columns(&self) -> impl Iterator<Item = &ColumnName> {
+        self.columns.iter().map(|(column, _)| column)
+    }
+
     /// The values for one row in one world.
     ///
     /// # Errors
@@ -302,6 +307,16 @@ impl Fault {
         Ok(Fault { table: table.name.clone(), operations, written: set.is_some(), program, label })
     }
 
+    /// What its condition and its values read: the row at hand first.
+    pub fn references(&self) -> &[sql::TableReference] {
+        self.program.references()
+    }
+
+    /// The columns that it sets.
+    pub fn assigned(&self) -> impl Iterator<Item = &ColumnName> {
+        self.program.columns.iter().map(|(column, _)| column).filter(|column| column.as_ref() != MATCHED)
+    }
+
     /// What the fault says of one write: `None` where it is not about it, else the values that should stand.
     ///
     /// # Errors
@@ -309,11 +324,12 @@ impl Fault {
     pub async fn judge(
         &self,
         tables: &mut RollingTables,
+        world: World,
         row: &Row,
         before: Option<&Row>,
         time: Timestamp,
     ) -> Result<Option<Row>, TraceError> {
-        let values = self.program.run(tables, World::Right, row, before, time).await;
+        let values = self.program.run(tables, world, row, before, time).await;
         let values =
             values.map_err(|refusal| TraceError::Evaluate { what: self.label.clone(), reason: refusal.to_string() })?;
         if values.get(MATCHED).and_then(Value::as_str) != Some("t") {
@@ -420,7 +436,8 @@ fn row_at_hand(table: &TableSchema) -> TableSchema {
     }
 }
 
-fn before_name(column: &str) -> ColumnName {
+/// The column of the row at hand that holds what stood before.
+pub fn before_name(column: &str) -> ColumnName {
     format!("before.{column}").into()
 }
 

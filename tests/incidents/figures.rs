@@ -14,7 +14,7 @@ const EXAMPLES: usize = 10;
 #[derive(Debug, Default)]
 pub struct Figures {
     incident: &'static str,
-    way: &'static str,
+    way: String,
     /// How long the trace took, ingest included.
     seconds: f64,
     /// Wrong at the end.
@@ -47,8 +47,8 @@ pub struct Figures {
 
 impl Figures {
     /// Figures still to be filled in.
-    pub fn new(incident: &'static str, way: &'static str, seconds: f64) -> Figures {
-        Figures { incident, way, seconds, ..Figures::default() }
+    pub fn new(incident: &'static str, way: &str, seconds: f64) -> Figures {
+        Figures { incident, way: way.to_owned(), seconds, ..Figures::default() }
     }
 
     fn recall(&self) -> f64 {
@@ -64,6 +64,12 @@ impl Figures {
     /// # Panics
     /// Where they do not hold, naming the first cells of each failure.
     pub fn assert_proof(&self) {
+        let failures = self.failures();
+        assert!(failures.is_empty(), "{} ({}):\n{}", self.incident, self.way, failures.join("\n"));
+    }
+
+    /// What does not hold of the proof, with the first cells of each failure.
+    pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         note(&mut failures, "wrong and not found", &self.missed);
         if self.precision() < LEAST_PRECISION {
@@ -74,7 +80,7 @@ impl Figures {
         note(&mut failures, "made wrong by the repair", &self.collateral);
         note(&mut failures, "changed by a second repair", &self.second_repair);
         note(&mut failures, "not as before after the undo", &self.not_undone);
-        assert!(failures.is_empty(), "{} ({}):\n{}", self.incident, self.way, failures.join("\n"));
+        failures
     }
 }
 
@@ -91,7 +97,7 @@ fn note<T: Display>(failures: &mut Vec<String>, what: &str, cells: &[T]) {
 
 /// The heading of the table whose rows are [`Figures`].
 pub const HEADING: &str = "\
-incident  traced by  true cells  predicted  recall  precision  expected right  wrong  repaired  remaining  collateral  \
+incident              traced by       true cells  predicted  recall  precision  expected right  wrong  repaired  remaining  collateral  \
 undo   seconds";
 
 /// One row under [`HEADING`].
@@ -100,7 +106,7 @@ impl Display for Figures {
         let undo = if self.not_undone.is_empty() { "exact" } else { "WRONG" };
         write!(
             formatter,
-            "{:<8}  {:<9}  {:>10}  {:>9}  {:>6.4}  {:>9.4}  {:>14}  {:>5}  {:>8}  {:>9}  {:>10}  {undo}  {:>7.1}",
+            "{:<20}  {:<14}  {:>10}  {:>9}  {:>6.4}  {:>9.4}  {:>14}  {:>5}  {:>8}  {:>9}  {:>10}  {undo}  {:>7.1}",
             self.incident,
             self.way,
             self.true_cells,

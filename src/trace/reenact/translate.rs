@@ -192,6 +192,11 @@ impl VisitorMut for Translation<'_> {
                 Err(what) => return self.refuse(what),
             },
             Expr::BinaryOp { op, .. } if !is_plain(op) => return self.refuse(format!("the operator {op}")),
+            Expr::BinaryOp { op, left, right } if is_arithmetic(op) => {
+                quoted_number(left);
+                quoted_number(right);
+                return ControlFlow::Continue(());
+            }
             Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus | UnaryOperator::Not, .. } => {
                 return ControlFlow::Continue(());
             }
@@ -267,6 +272,28 @@ fn is_plain(operator: &BinaryOperator) -> bool {
         operator,
         And | Divide | Eq | Gt | GtEq | Lt | LtEq | Minus | Modulo | Multiply | NotEq | Or | Plus | StringConcat
     )
+}
+
+fn is_arithmetic(operator: &BinaryOperator) -> bool {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    matches!(operator, Divide | Minus | Modulo | Multiply | Plus)
+}
+
+/// A quoted number beside an arithmetic operator is of the other operand's type, and so a number.
+fn quoted_number(operand: &mut Expr) {
+    let Expr::Value(value) = operand else { return };
+    let SqlValue::SingleQuotedString(text) = &value.value else { return };
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return;
+    }
+    let number = Expr::value(SqlValue::Number(unsigned.to_owned(), false));
+    *operand = match unsigned.len() == text.len() {
+        true => number,
+        false => Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) })),
+    };
 }
 
 /// PostgreSQL rounds where the engine's casts cut off, and a plain `numeric` keeps every digit.

@@ -72,6 +72,26 @@ impl Sweep {
         self.forget(&record, write.operation, &set);
     }
 
+    /// What the database did by itself (a trigger, a cascade): nobody knows what it computes from what stood there.
+    pub(super) fn carry_side_effect(&mut self, transaction: &Transaction, statement: &Statement, write: &Write) {
+        let old = self.old_record(write);
+        let columns = self.not_key(&write.table, changed_columns(write));
+        let was_wrong =
+            write.operation == Operation::Update && self.worlds.touches(&old, |name| columns.contains(name));
+        self.carry(write, None);
+        if was_wrong {
+            let origin = self.origin(&old, Some(statement.sql.clone()));
+            let written = super::WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
+            self.possible(
+                &record_of(write),
+                columns,
+                &origin,
+                written,
+                "a trigger or cascade wrote it over a wrong value",
+            );
+        }
+    }
+
     /// What both worlds agree on now is neither unknown nor suspected any more.
     pub(super) fn forget(&mut self, record: &super::RecordName, operation: Operation, set: &BTreeSet<ColumnName>) {
         let Some(difference) = self.worlds.difference(record) else { return };

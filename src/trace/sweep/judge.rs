@@ -9,7 +9,7 @@ use crate::model::{ColumnName, Operation, RecordKey, Row, Step, TableName, Table
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::error::TraceError;
 use crate::trace::reenact::Statements;
-use crate::trace::roots::{Fault, KeyQuery, RowProgram, rows_meeting};
+use crate::trace::roots::{Fault, KeyQuery, RowProgram, before_name, rows_meeting};
 use crate::trace::worlds::{Difference, RecordName};
 
 /// How a rule finds its violations.
@@ -117,9 +117,9 @@ impl PlannedRule {
 /// Suspicions, planned.
 pub enum Judges {
     /// See [`Suspicion::Violating`].
-    Rules(Vec<PlannedRule>),
+    Rules(Arc<[PlannedRule]>),
     /// See [`Suspicion::Faults`].
-    Faults(Vec<Fault>),
+    Faults(Arc<[Fault]>),
     /// See [`Suspicion::All`].
     All,
 }
@@ -149,14 +149,14 @@ impl Judges {
                         Fault::compile(statements, schema, operations, &fault.condition, fault.set.as_deref()).await?,
                     );
                 }
-                Ok(Judges::Faults(compiled))
+                Ok(Judges::Faults(compiled.into()))
             }
             Suspicion::Violating(rules) => {
                 let mut compiled = Vec::with_capacity(rules.len());
                 for rule in *rules {
                     compiled.extend(PlannedRule::compile(rule, statements, notes).await);
                 }
-                Ok(Judges::Rules(compiled))
+                Ok(Judges::Rules(compiled.into()))
             }
         }
     }
@@ -212,6 +212,15 @@ pub struct Pin {
     written: Option<Arc<Row>>,
     /// The right values found at the last attempt.
     values: Option<Row>,
+}
+
+/// A record in the right world just before a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Before {
+    /// The row.
+    pub(super) row: Option<Arc<Row>>,
+    /// Its columns whose right value is not known.
+    pub(super) unknown: BTreeSet<ColumnName>,
 }
 
 /// The records that a transaction made violate a rule.
@@ -318,7 +327,7 @@ impl Sweep {
         place: usize,
         step: &Step,
         pins: &mut Pins,
-        before: &BTreeMap<RecordName, Option<Arc<Row>>>,
+        before: &BTreeMap<RecordName, Before>,
         progress: &mut Progress,
     ) -> Result<(), TraceError> {
         for (number, write) in step.writes.iter().enumerate() {
@@ -326,7 +335,7 @@ impl Sweep {
                 continue;
             }
             let record = record_of(write);
-            let before = before.get(&record).cloned().flatten();
+            let before = before.get(&record).cloned().unwrap_or_default();
             let verdict = match &self.judges {
                 Judges::All => Some(without_the_write(write, before)),
                 Judges::Faults(_) => self.judged_by_faults(transaction, write, before).await?,
@@ -351,31 +360,78 @@ impl Sweep {
         &mut self,
         transaction: &Transaction,
         write: &Write,
-        before: Option<Arc<Row>>,
+        before: Before,
     ) -> Result<Option<Verdict>, TraceError> {
         let Judges::Faults(faults) = &self.judges else { return Ok(None) };
+        let faults = faults.clone();
         let record = record_of(write);
+        let unknown = self.unknown_of(&record);
         let mut verdict: Option<Verdict> = None;
         for fault in
             faults.iter().filter(|fault| fault.table == write.table && fault.operations.contains(&write.operation))
         {
             // Over the row as the statement leaves it in the right world; for a delete, over the row as it was.
             let written = match write.operation {
-                Operation::Delete => before.clone(),
+                Operation::Delete => before.row.clone(),
                 _ => self.worlds.row(World::Right, &record).cloned(),
             };
             let Some(row) = written else { continue };
-            let Some(set) = fault.judge(&mut self.worlds.tables, &row, before.as_deref(), transaction.started).await?
-            else {
+            if self.is_undecided(fault.references(), &row, &unknown, &before.unknown) {
+                if self.matches_actual(transaction, write, fault).await? {
+                    let over = verdict.take().unwrap_or(Verdict { row: Some(row), unknown: unknown.clone() });
+                    verdict = Some(self.without_values(write, fault, over));
+                }
                 continue;
-            };
+            }
+            let time = transaction.started;
+            let set = fault.judge(&mut self.worlds.tables, World::Right, &row, before.row.as_deref(), time).await?;
+            let Some(set) = set else { continue };
             if !fault.written {
                 return Ok(Some(without_write(write, before)));
             }
-            let over = verdict.take().and_then(|verdict| verdict.row).unwrap_or(row);
-            verdict = Some(Verdict { row: Some(Arc::new(over.overlaid(&set))), unknown: BTreeSet::new() });
+            let over = verdict.take().unwrap_or(Verdict { row: Some(row), unknown: unknown.clone() });
+            let unknown = over.unknown.into_iter().filter(|column| set.get(column).is_none()).collect();
+            verdict = Some(Verdict { row: over.row.map(|row| Arc::new(row.overlaid(&set))), unknown });
         }
         Ok(verdict)
+    }
+
+    /// Whether what is evaluated over the row reads a value that is not known.
+    fn is_undecided(
+        &mut self,
+        references: &[crate::sql::TableReference],
+        row: &Row,
+        unknown: &BTreeSet<ColumnName>,
+        unknown_before: &BTreeSet<ColumnName>,
+    ) -> bool {
+        reads_unknown_of_row(references, unknown, unknown_before)
+            || self.reads_unknown(references.get(1..).unwrap_or_default(), row)
+    }
+
+    /// Whether the fault is about the write as it really was.
+    async fn matches_actual(
+        &mut self,
+        transaction: &Transaction,
+        write: &Write,
+        fault: &Fault,
+    ) -> Result<bool, TraceError> {
+        let written = self.worlds.row(World::Actual, &record_of(write)).cloned();
+        let before = write.before.clone().map(Arc::new);
+        let row = if write.operation == Operation::Delete { before.clone() } else { written };
+        let Some(row) = row else { return Ok(false) };
+        let time = transaction.started;
+        let set = fault.judge(&mut self.worlds.tables, World::Actual, &row, before.as_deref(), time).await?;
+        Ok(set.is_some())
+    }
+
+    /// The write is wrong, and what it should have been is computed from values that are not known.
+    fn without_values(&self, write: &Write, fault: &Fault, over: Verdict) -> Verdict {
+        let mut unknown = over.unknown;
+        match fault.written {
+            true => unknown.extend(fault.assigned().cloned()),
+            false => unknown.extend(self.not_key(&write.table, carry::changed_columns(write))),
+        }
+        Verdict { row: over.row, unknown }
     }
 
     async fn judged_by_rules(
@@ -383,36 +439,43 @@ impl Sweep {
         transaction: &Transaction,
         write: &Write,
         pin: &Pin,
-        before: Option<Arc<Row>>,
+        before: Before,
     ) -> Result<Verdict, TraceError> {
         let record = record_of(write);
         let row = self.worlds.row(World::Right, &record).cloned();
         let (Some(row), Judges::Rules(rules)) = (row, &self.judges) else {
             return Ok(without_the_write(write, before));
         };
+        let rules = rules.clone();
         let mut mended = row.as_ref().clone();
-        let mut unknown = BTreeSet::new();
+        let not_known = self.unknown_of(&record);
+        let mut unknown = not_known.clone();
         for place in &pin.rules {
             let rule = &rules[*place];
             match &rule.expected {
+                Some(program) if reads_unknown_of_row(program.references(), &not_known, &before.unknown) => {
+                    unknown.extend(program.columns().cloned());
+                }
                 Some(program) => {
                     let values = program.run(
                         &mut self.worlds.tables,
                         World::Right,
                         &row,
-                        before.as_deref(),
+                        before.row.as_deref(),
                         transaction.committed,
                     );
                     let values = values.await.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                    unknown.retain(|column| values.get(column).is_none());
                     mended = mended.overlaid(&values);
                 }
                 None => {
                     let schema = self.worlds.schema(&record.0);
                     let key = schema.map(|schema| schema.key.clone()).unwrap_or_default();
                     for column in rule.rule.blamed.iter().filter(|column| !key.contains(column)) {
-                        match before.as_ref().and_then(|before| before.get(column)) {
-                            Some(value) if write.operation == Operation::Update => {
-                                mended.set(column.clone(), value.clone())
+                        match before.row.as_ref().and_then(|before| before.get(column)) {
+                            Some(value) if write.operation == Operation::Update && !before.unknown.contains(column) => {
+                                unknown.remove(column);
+                                mended.set(column.clone(), value.clone());
                             }
                             _ => {
                                 unknown.insert(column.clone());
@@ -438,11 +501,12 @@ impl Sweep {
         progress: &mut Progress,
     ) {
         let actual = self.worlds.row(World::Actual, record).cloned();
-        let known_before = self.worlds.is_wrong(record);
+        let unknown_already = self.unknown_of(record);
         self.worlds.set(record, actual.clone(), verdict.row.clone());
-        if verdict.row == actual && verdict.unknown.is_empty() {
-            if known_before {
-                self.worlds.set_unknown(record, BTreeSet::new());
+        // Nothing wrong with it but what it was computed from.
+        if verdict.row == actual && verdict.unknown.is_subset(&unknown_already) {
+            if self.worlds.difference(record).is_some() {
+                self.worlds.set_unknown(record, verdict.unknown);
             }
             return;
         }
@@ -473,6 +537,7 @@ impl Sweep {
     /// Evaluates the rules' expectations again, now that the transaction is done; whether a pinned value moved.
     pub(super) async fn settle(&mut self, transaction: &Transaction, pins: &mut Pins) -> Result<bool, TraceError> {
         let Judges::Rules(rules) = &self.judges else { return Ok(false) };
+        let rules = rules.clone();
         let mut moved = false;
         for (record, pin) in pins.iter_mut().filter(|(_, pin)| pin.write.is_some()) {
             let (Some(written), Some(row)) = (&pin.written, self.worlds.row(World::Right, record).cloned()) else {
@@ -482,6 +547,9 @@ impl Sweep {
             for place in &pin.rules {
                 let rule = &rules[*place];
                 let Some(program) = &rule.expected else { continue };
+                if reads_unknown_of_row(program.references(), &self.unknown_of(record), &BTreeSet::new()) {
+                    continue;
+                }
                 let expected =
                     program.run(&mut self.worlds.tables, World::Right, written, None, transaction.committed).await;
                 let expected = expected.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
@@ -504,17 +572,23 @@ impl Sweep {
     ) -> Result<(), TraceError> {
         for (record, pin) in pins.iter().filter(|(_, pin)| pin.write.is_none()) {
             let Judges::Rules(rules) = &self.judges else { return Ok(()) };
+            let rules = rules.clone();
             let Some(row) = self.worlds.row(World::Right, record).cloned() else { continue };
             let mut mended = row.as_ref().clone();
-            let mut unknown: BTreeSet<ColumnName> = BTreeSet::new();
+            let not_known = self.unknown_of(record);
+            let mut unknown = not_known.clone();
             for place in &pin.rules {
                 let rule = &rules[*place];
                 match &rule.expected {
+                    Some(program) if reads_unknown_of_row(program.references(), &not_known, &BTreeSet::new()) => {
+                        unknown.extend(program.columns().cloned());
+                    }
                     Some(program) => {
                         let values =
                             program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
-                        mended = mended
-                            .overlaid(&values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?);
+                        let values = values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                        unknown.retain(|column| values.get(column).is_none());
+                        mended = mended.overlaid(&values);
                     }
                     None => unknown.extend(rule.rule.blamed.iter().cloned()),
                 }
@@ -539,6 +613,16 @@ impl Sweep {
     }
 }
 
+/// Whether what is evaluated over the row at hand reads a value of it, or of what stood before, that is not known.
+fn reads_unknown_of_row(
+    references: &[crate::sql::TableReference],
+    unknown: &BTreeSet<ColumnName>,
+    unknown_before: &BTreeSet<ColumnName>,
+) -> bool {
+    let reads = |column: &str| references.first().is_none_or(|at_hand| at_hand.columns.contains(column));
+    unknown.iter().any(|column| reads(column)) || unknown_before.iter().any(|column| reads(&before_name(column)))
+}
+
 /// What should stand instead of a write.
 struct Verdict {
     row: Option<Arc<Row>>,
@@ -546,16 +630,15 @@ struct Verdict {
 }
 
 /// As if the write had not happened.
-fn without_write(write: &Write, before: Option<Arc<Row>>) -> Verdict {
-    let row = match write.operation {
-        Operation::Insert => None,
-        _ => before,
-    };
-    Verdict { row, unknown: BTreeSet::new() }
+fn without_write(write: &Write, before: Before) -> Verdict {
+    match write.operation {
+        Operation::Insert => Verdict { row: None, unknown: BTreeSet::new() },
+        _ => Verdict { row: before.row, unknown: before.unknown },
+    }
 }
 
 /// A write that is wrong as a whole: the image before, or for an insert nothing that anybody knows.
-fn without_the_write(write: &Write, before: Option<Arc<Row>>) -> Verdict {
+fn without_the_write(write: &Write, before: Before) -> Verdict {
     match write.operation {
         Operation::Insert => {
             let key: BTreeSet<ColumnName> = write.key.iter().map(|(column, _)| column.clone()).collect();

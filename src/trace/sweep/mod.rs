@@ -27,7 +27,9 @@ use super::error::TraceError;
 use super::reenact::{Compiled, Statements};
 use super::worlds::{Difference, RecordName, Worlds};
 use crate::catalog::{RollingTables, World};
-use crate::model::{ColumnName, Release, ReleaseName, Row, ServiceName, Step, Timestamp, TraceId, Transaction, Write};
+use crate::model::{
+    ColumnName, Operation, Release, ReleaseName, ServiceName, Step, Timestamp, TraceId, Transaction, Write,
+};
 use crate::sql::Schemas;
 
 /// Which release is traced.
@@ -190,14 +192,18 @@ impl Sweep {
         for (place, step) in transaction.steps.iter().enumerate() {
             self.notice_stated_reads(step, progress);
             self.derive_before(transaction, step).await;
-            let before: BTreeMap<RecordName, Option<Arc<Row>>> = if pins.is_some() {
+            let before: BTreeMap<RecordName, judge::Before> = if pins.is_some() {
                 step.writes.iter().map(|write| self.right_before(write)).collect()
             } else {
                 BTreeMap::new()
             };
             self.step(transaction, step, progress).await;
             if let Some(pins) = pins.as_deref_mut() {
+                let known_roots = progress.roots.len();
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
+                if let Some(root) = progress.roots.get(known_roots).cloned() {
+                    self.doubt_side_effects(step, &root, progress);
+                }
             }
             self.mark_diverged(step, progress);
             self.derive_after(transaction, step, progress).await;
@@ -205,11 +211,31 @@ impl Sweep {
         Ok(())
     }
 
-    fn right_before(&self, write: &Write) -> (RecordName, Option<Arc<Row>>) {
-        let record = record_of(write);
+    /// What the database did by itself (triggers, cascades) when a statement wrote something wrong may be wrong, too.
+    fn doubt_side_effects(&mut self, step: &Step, root: &RecordName, progress: &Progress) {
+        let statement = step.statement.as_ref().map(|statement| statement.sql.clone());
+        let origin = self.origin(root, statement);
+        let by_itself = step.writes.iter().filter(|write| write.table != root.0);
+        for write in by_itself.filter(|write| write.operation != Operation::Delete) {
+            let record = record_of(write);
+            let columns = self.not_key(&record.0, carry::changed_columns(write));
+            if !progress.roots.contains(&record) && !columns.is_empty() {
+                let why = "a trigger or cascade of an affected statement wrote it";
+                self.possible(&record, columns, &origin, written_by(write), why);
+            }
+        }
+    }
+
+    fn right_before(&self, write: &Write) -> (RecordName, judge::Before) {
         let old = self.old_record(write);
         let row = self.worlds.row(World::Right, &old).cloned();
-        (record, row)
+        let unknown = self.unknown_of(&old);
+        (record_of(write), judge::Before { row, unknown })
+    }
+
+    /// The columns of a record whose right value is not known.
+    fn unknown_of(&self, record: &RecordName) -> BTreeSet<ColumnName> {
+        self.worlds.difference(record).map(|difference| difference.unknown.clone()).unwrap_or_default()
     }
 
     /// The record's name before the write: an update may change the key.
@@ -327,7 +353,13 @@ impl Sweep {
         written: WrittenBy,
         why: &str,
     ) {
-        let difference = self.worlds.difference_or(record, || possibility(origin, written, why));
+        // It was wrong once, and has been mended since: what it holds now is no more than possibly wrong.
+        let is_mended = !self.worlds.is_wrong(record);
+        let difference = self.worlds.difference_or(record, || possibility(origin, written.clone(), why));
+        if is_mended && difference.role != Role::Possible {
+            let kept = std::mem::take(&mut difference.suspected);
+            *difference = Difference { suspected: kept, ..possibility(origin, written, why) };
+        }
         let unknown = difference.unknown.union(&columns).cloned().collect();
         self.worlds.set_unknown(record, unknown);
         self.worlds.note_wrong(record);

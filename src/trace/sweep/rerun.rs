@@ -33,7 +33,7 @@ impl Sweep {
         if touched.records.is_empty() {
             let (own, others): (Vec<_>, Vec<_>) = step.writes.iter().partition(|one| one.table == write.form.target);
             own.into_iter().for_each(|one| self.carry(one, (one.operation == Operation::Update).then_some(&assigned)));
-            others.into_iter().for_each(|one| self.carry(one, None));
+            others.into_iter().for_each(|one| self.carry_side_effect(transaction, statement, one));
             return;
         }
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
@@ -128,7 +128,7 @@ impl Sweep {
         }
         // What the database did by itself: the same, unless the statement did something else.
         for one in others {
-            self.carry(one, None);
+            self.carry_side_effect(transaction, statement, one);
             if !same_effects && one.operation != Operation::Delete {
                 let columns = self.not_key(&one.table, carry::changed_columns(one));
                 if let Some(source) = touched.records.first() {

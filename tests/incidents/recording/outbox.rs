@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 /// What is committed, as it was: `track_commit_timestamp` says in which order.
 const COMMITTED_WRITES: &str = r#"
 SELECT to_char(pg_xact_commit_timestamp(tx) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS ts,
-       tx::text, session, application_name, operation,
+       tx::text, session, application_name, operation, statement,
        format('%s.%s', relnamespace::regnamespace, relname) AS "table",
        before::text, after::text,
        ARRAY(SELECT attname::text
@@ -28,13 +28,13 @@ pub async fn remove(client: &Client) {
     client.batch_execute("DROP SCHEMA outbox CASCADE").await.expect("the outbox can be removed");
 }
 
-/// Every committed write as an event, a line each, numbered in commit order.
-pub async fn drain(client: &Client) -> Vec<String> {
+/// Every committed write as an event, a line each, numbered in commit order; with its statement where `statements`.
+pub async fn drain(client: &Client, statements: bool) -> Vec<String> {
     let writes = client.query(COMMITTED_WRITES, &[]).await.expect("the outbox can be read");
-    writes.iter().zip(1_u64..).map(|(write, seq)| event(write, seq)).collect()
+    writes.iter().zip(1_u64..).map(|(write, seq)| event(write, seq, statements)).collect()
 }
 
-fn event(write: &Row, seq: u64) -> String {
+fn event(write: &Row, seq: u64, statements: bool) -> String {
     let image = |column: &str| -> Option<Value> {
         let text: Option<String> = write.get(column);
         text.map(|text| serde_json::from_str(&text).expect("PostgreSQL writes JSON"))
@@ -61,5 +61,8 @@ fn event(write: &Row, seq: u64) -> String {
     event.extend(before.map(|image| ("before".to_owned(), image)));
     event.extend(after.map(|image| ("after".to_owned(), image)));
     event.insert("session".to_owned(), text("session"));
+    if statements {
+        event.insert("statement".to_owned(), text("statement"));
+    }
     Value::Object(event).to_string()
 }

@@ -8,8 +8,8 @@ mod catalogue;
 mod money;
 mod orders;
 mod others;
-mod random;
-mod session;
+pub mod random;
+pub mod session;
 mod workload;
 
 use catalogue::stock;
@@ -17,7 +17,7 @@ use random::Random;
 use workload::Workload;
 
 use crate::postgres::Database;
-use crate::recording::{self, Recording, World};
+use crate::recording::{self, Recording, Telling, World};
 
 /// Runs and records the shop's ten days.
 pub async fn record(database: &Database<'_>, world: World, seed: u64) -> Recording {
@@ -27,5 +27,5 @@ pub async fn record(database: &Database<'_>, world: World, seed: u64) -> Recordi
     drop(recorder);
     recording::begin(database).await;
     Workload::new(database, world, products, random).run().await;
-    recording::end(database).await
+    recording::end(database, Telling::Log).await
 }

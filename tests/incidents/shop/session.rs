@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::fmt;
 
 use bytes::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
@@ -23,7 +24,17 @@ macro_rules! parameter_from {
         })*
     };
 }
-parameter_from!(i64, &str, &String, Money);
+parameter_from!(i64, usize, &str, &String, String, Money);
+
+/// As an SQL literal.
+impl fmt::Display for Parameter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(text) => write!(formatter, "'{}'", text.replace('\'', "''")),
+            None => formatter.write_str("NULL"),
+        }
+    }
+}
 
 impl From<Option<String>> for Parameter {
     fn from(value: Option<String>) -> Self {
