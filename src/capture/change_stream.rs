@@ -16,8 +16,8 @@ use crate::model::{
 pub(super) const PLACES_PER_BYTE: u64 = 4_096;
 
 /// A position in PostgreSQL's write-ahead log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LogPosition(pub(super) u64);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition(pub u64);
 
 impl LogPosition {
     /// Reads `0/33F27A0`.
@@ -72,6 +72,16 @@ pub(super) struct ChangeStream {
 }
 
 impl ChangeStream {
+    /// A stream that goes on after one whose last place this was.
+    pub(super) fn after(last_place: u64) -> Self {
+        ChangeStream { last_place, ..ChangeStream::default() }
+    }
+
+    /// The last place that was given.
+    pub(super) fn last_place(&self) -> u64 {
+        self.last_place
+    }
+
     /// The next transaction begins.
     pub(super) fn begin(&mut self, head: TransactionHead) {
         self.latest = self.latest.max(head.committed);

@@ -73,4 +73,35 @@ pub enum CaptureError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A live database that refuses, or does not answer any more.
+    #[error("{action}: {reason}")]
+    Database {
+        /// What was tried.
+        action: String,
+        /// What the server says.
+        reason: String,
+        /// Whether the connection is gone: trying again on another may succeed.
+        lost: bool,
+    },
+    /// What a role or a server lacks to be recorded.
+    #[error("install the recording as {role}; what is missing:{}", missing.iter().map(|one| format!("\n  {one}")).collect::<String>())]
+    MissingRights {
+        /// The role that tried.
+        role: String,
+        /// Each with what to do about it.
+        missing: Vec<String>,
+    },
+    /// A database without a recording.
+    #[error("find the recording of this database: run blast-radius capture install first")]
+    NotInstalled,
+    /// A slot that is gone, or that lost its log.
+    #[error(
+        "read the slot {slot}: {reason}; what was written since it was last pulled is not recorded: run blast-radius capture install to begin anew"
+    )]
+    SlotLost {
+        /// The slot.
+        slot: String,
+        /// What happened to it.
+        reason: &'static str,
+    },
 }

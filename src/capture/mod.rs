@@ -21,6 +21,7 @@ mod lines;
 mod names;
 mod openlineage;
 mod otlp;
+pub mod postgres;
 mod postgres_csvlog;
 mod postgres_jsonlog;
 mod postgres_message;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::json_fields::{self as fields, Object};
-use crate::model::{RecordedStamp, RecordingId, ReleaseName, ServiceName, SessionId, Timestamp, TransactionId};
+use crate::model::{
+    RecordedStamp, RecordingId, ReleaseName, ServiceName, SessionId, Timestamp, TransactionId, comment_tags,
+};
 
 /// The prefix of the messages that are stamps.
 pub(super) const STAMP_PREFIX: &str = "blast_radius";
@@ -96,8 +98,11 @@ impl Stamp {
     }
 }
 
+/// The statement's tags, taken apart under `tags` or as they stand in its `comment`.
 fn tags(object: &Object) -> Result<BTreeMap<String, String>, String> {
-    let Some(tags) = fields::object(object, "tags")? else { return Ok(BTreeMap::new()) };
+    let Some(tags) = fields::object(object, "tags")? else {
+        return Ok(fields::text(object, "comment")?.as_deref().map(comment_tags).unwrap_or_default());
+    };
     let tag = |(name, value): (&String, &Json)| match value {
         Json::String(text) => Ok((name.clone(), text.clone())),
         _ => Err(format!("the tag `{name}` must be a text")),
@@ -127,6 +132,8 @@ mod tests {
         assert_eq!((short.process_id, short.release, short.statement), (Some(18052), None, None));
         assert_eq!(short.application_name.as_deref(), Some("shop@v41"));
         assert_eq!(short.tags.get("route").map(String::as_str), Some("/pay"));
+        let commented = Stamp::parse(r#"{"app":"shop","comment":"/*release='v42%2B1'*/ ;"}"#).expect("a stamp");
+        assert_eq!(commented.tags.get("release").map(String::as_str), Some("v42+1"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use address::DatabaseAddress;
 pub use error::CatalogError;
 pub use key_guess::{guessed_keys, guessed_references};
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
-pub use postgres::{CheckConstraint, TableConstraints, declared_constraints, populated_schemas};
+pub use postgres::{CheckConstraint, TableConstraints, connect_to, declared_constraints, populated_schemas};
 pub use rolling::{RollingTable, RollingTables, World};
 pub use typed::{
     PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,

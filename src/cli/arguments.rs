@@ -184,6 +184,17 @@ Formats: text (default), json, junit, sarif, github, markdown, prometheus, openl
 Exit status: 0 printed, 1 some statements of --sql were not wholly understood, 2 could not do the job.
 Formats: text (default), json, dot, mermaid, openlineage; with --sql text and json.")]
     Lineage(LineageArguments),
+    /// Record every committed write of the project's PostgreSQL database, with its release.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  blast-radius capture install --dry-run     the SQL, for a database administrator to review
+  blast-radius capture install && blast-radius capture pull
+  blast-radius capture follow                keep pulling until stopped
+
+The application needs no change. PostgreSQL 14 or newer with wal_level = logical."
+    )]
+    Capture(CaptureCommand),
 }
 
 /// Options of `ingest`.
@@ -206,6 +217,70 @@ pub struct InitArguments {
     /// A PostgreSQL URL, env:NAME of a variable that holds one, or a folder of .parquet and .csv files.
     #[arg(value_name = "URL or FOLDER", help_heading = "Init")]
     pub database: Option<String>,
+}
+
+/// What `capture` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CaptureCommand {
+    /// Put a publication, a slot and a statement trigger on each table into the database.
+    #[command(
+        after_help = "Exit status: 0 installed, 2 could not be done: what was done stays, and installing again goes on from there."
+    )]
+    Install(CaptureInstallArguments),
+    /// Store what was committed since the last pull, and let the server throw its log away.
+    #[command(
+        after_help = "Exit status: 0 pulled, 1 something could not be read or is missing, 2 could not do the job.
+Safe to repeat, and to kill at any point: nothing is lost, nothing is stored twice."
+    )]
+    Pull,
+    /// Pull for ever, until SIGTERM or Ctrl-C.
+    Follow(CaptureFollowArguments),
+    /// What waits in the slot, what the server keeps because of it, which tables are covered.
+    #[command(after_help = "Exit status: 0 all is recorded, 1 something is not, 2 could not do the job.")]
+    Status,
+    /// Remove everything that install put into the database; pull first to keep what waits in the slot.
+    Uninstall,
+}
+
+/// Options of `capture install`.
+#[derive(Clone, Debug, Args)]
+pub struct CaptureInstallArguments {
+    /// How much of a row before a change is recorded: all of it, or its primary key.
+    #[arg(long, value_enum, default_value = "full", value_name = "WHAT", help_heading = "Capture")]
+    pub identity: IdentityArgument,
+    /// What says in the log who writes: each transaction once, or each statement with its text.
+    #[arg(long, value_enum, default_value = "transaction", value_name = "WHAT", help_heading = "Capture")]
+    pub stamp: StampArgument,
+    /// Print the SQL and do nothing.
+    #[arg(long, help_heading = "Capture")]
+    pub dry_run: bool,
+}
+
+/// Options of `capture follow`.
+#[derive(Clone, Debug, Args)]
+pub struct CaptureFollowArguments {
+    /// Wait SECONDS after a pull.
+    #[arg(long, value_name = "SECONDS", default_value = "5", help_heading = "Capture",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub interval: u64,
+}
+
+/// How much of a row before a change is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IdentityArgument {
+    /// All of it.
+    Full,
+    /// Its primary key; all of it where a table has none.
+    Default,
+}
+
+/// What says in the log who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StampArgument {
+    /// Each transaction, once.
+    Transaction,
+    /// Each statement, with its text.
+    Statement,
 }
 
 /// Options of `audit`.

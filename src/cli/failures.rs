@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Failure, SourceLine};
 use crate::audit::{AuditError, Location, Mistakes};
+use crate::capture::CaptureError;
 use crate::catalog::CatalogError;
 use crate::lineage::LineageError;
 use crate::store::StoreError;
@@ -33,6 +34,12 @@ fn mistaken(mistakes: &Mistakes) -> Failure {
     mistakes.iter().fold(Failure::new(format!("understand what is written: {count}")), |failure, mistake| {
         failure.at(rule_line(&mistake.location), &mistake.message, mistake.help.as_deref())
     })
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Self {
+        Failure::new(error)
+    }
 }
 
 impl From<CatalogError> for Failure {

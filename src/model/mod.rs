@@ -5,6 +5,7 @@
 //! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry. What an input says before it is put together is a [`Recording`].
 
 mod column_type;
+mod comment_tags;
 mod error;
 mod history;
 mod recording;
@@ -19,6 +20,7 @@ mod value;
 mod write;
 
 pub use column_type::ColumnType;
+pub use comment_tags::comment_tags;
 pub use error::ModelError;
 pub use history::{History, Step, Transaction};
 pub use recording::{LogEvent, LogEventKind, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine};

@@ -9,11 +9,11 @@ mod bounds;
 mod error;
 mod references;
 mod role;
-mod tags;
 mod targets;
 mod template;
 mod write_form;
 
+pub use crate::model::comment_tags;
 pub use analysis::{
     Analyzer, ColumnLineage, ColumnOwner, Dialect, Influence, InfluenceKind, QualifiedColumn, Schema,
     StatementAnalysis, StatementKind, Via, analyze,
@@ -22,7 +22,6 @@ pub use bounds::{Bound, Operand, canonical};
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, parse, role_of};
-pub use tags::comment_tags;
 pub use targets::{WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use write_form::{Assigned, ConflictAction, OnConflict, WriteForm, WriteKind};

@@ -24,6 +24,14 @@ pub enum StoreError {
         /// What Delta Lake says.
         source: Box<DeltaTableError>,
     },
+    /// A disk that does not take what was written.
+    #[error("force the store at {location} to the disk: {reason}")]
+    Sync {
+        /// The folder.
+        location: String,
+        /// What the system says.
+        reason: String,
+    },
     /// Somebody else wrote to the store at the same time; nothing of this ingest is stored.
     #[error(
         "write to the store's table {table}: another ingest into this store is running; run it again once that is done"

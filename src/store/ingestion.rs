@@ -41,6 +41,8 @@ pub struct Ingestion<'store> {
     contents: Contents,
     tables: BTreeMap<String, OpenTable>,
     appended: Appended,
+    /// Nothing of what is appended is in the store.
+    all_is_new: bool,
 }
 
 struct OpenTable {
@@ -69,7 +71,17 @@ impl std::ops::AddAssign for Appended {
 
 impl<'store> Ingestion<'store> {
     pub(super) fn new(store: &'store mut Store, contents: Contents) -> Self {
-        Ingestion { store, contents, tables: BTreeMap::new(), appended: Appended::default() }
+        Ingestion { store, contents, tables: BTreeMap::new(), appended: Appended::default(), all_is_new: false }
+    }
+
+    /// Adds a recording of which nothing is in the store: of a source that knows its own place, so that no identity has
+    /// to be looked up. To be used for a whole ingest, or not at all.
+    ///
+    /// # Errors
+    /// As [`Ingestion::append`].
+    pub async fn append_new(&mut self, recording: &Recording) -> Result<Appended, StoreError> {
+        self.all_is_new = true;
+        self.append(recording).await
     }
 
     /// Adds what of a recording is new.
@@ -134,14 +146,17 @@ impl<'store> Ingestion<'store> {
             return Ok(0);
         }
         let schema = batch_of(&[])?.schema();
+        let all_is_new = self.all_is_new;
         let table = self.open(folder, &schema).await?;
-        let mut new: HashSet<RecordingId> = HashSet::with_capacity(rows.len());
-        rows.retain(|(_, record)| {
-            let (id, _) = identity(record);
-            !table.held.contains(&id) && new.insert(id)
-        });
-        table.remove_stored(folder, &mut new).await?;
-        rows.retain(|(_, record)| new.contains(&identity(record).0));
+        let mut new: HashSet<RecordingId> = HashSet::new();
+        if !all_is_new {
+            rows.retain(|(_, record)| {
+                let (id, _) = identity(record);
+                !table.held.contains(&id) && new.insert(id)
+            });
+            table.remove_stored(folder, &mut new).await?;
+            rows.retain(|(_, record)| new.contains(&identity(record).0));
+        }
         if rows.is_empty() {
             return Ok(0);
         }

@@ -19,6 +19,7 @@
 mod batch;
 mod commits;
 mod delta;
+mod durable;
 mod error;
 mod ingestion;
 mod lineage_table;

@@ -1,8 +1,12 @@
 //! The store itself: opened, read, appended to.
 
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
 use super::StoreError;
 use super::commits::{self, Contents};
 use super::delta::{TableFolder, scan};
+use super::durable::sync_since;
 use super::ingestion::{Appended, Ingestion};
 use super::lineage_table::{self, lineage_of_batch};
 use super::log_table::{self, complete, log_of_batch};
@@ -18,6 +22,7 @@ use crate::model::{LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLi
 pub struct Store {
     tables: TableFolder,
     contents: Contents,
+    opened: SystemTime,
 }
 
 impl Store {
@@ -26,12 +31,14 @@ impl Store {
     /// # Errors
     /// A place where no store can be, or one that cannot be read.
     pub async fn open(location: &str) -> Result<Self, StoreError> {
+        // A little early: the clock of a file system is coarser than the system's.
+        let opened = SystemTime::now().checked_sub(Duration::from_secs(5)).unwrap_or(SystemTime::UNIX_EPOCH);
         let tables = TableFolder::new(location)?;
         let contents = match tables.newest(commits::FOLDER).await? {
             Some(table) => commits::read_contents(&table).await?,
             None => Contents::default(),
         };
-        Ok(Store { tables, contents })
+        Ok(Store { tables, contents, opened })
     }
 
     /// Where it is.
@@ -151,6 +158,21 @@ impl Store {
         let mut ingestion = self.begin();
         ingestion.append(recording).await?;
         ingestion.finish(&[]).await
+    }
+
+    /// Forces what was stored since the store was opened to the disk, where the store is a folder: a source that then
+    /// throws its own copy away must be able to rely on it. An object store has it once it says so.
+    ///
+    /// # Errors
+    /// A disk that refuses.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        if self.location().contains("://") {
+            return Ok(());
+        }
+        let (folder, since) = (PathBuf::from(self.location()), self.opened);
+        let failed = |reason: String| StoreError::Sync { location: self.location().to_owned(), reason };
+        let synced = tokio::task::spawn_blocking(move || sync_since(&folder, since)).await;
+        synced.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
     }
 
     pub(super) fn tables(&self) -> &TableFolder {

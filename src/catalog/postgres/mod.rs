@@ -13,5 +13,6 @@ mod schema;
 
 pub(super) use connection::ConnectionSettings;
 pub use constraints::{CheckConstraint, TableConstraints};
+pub use reader::connect_to;
 pub(super) use reader::{Snapshot, open};
 pub use reader::{declared_constraints, populated_schemas};

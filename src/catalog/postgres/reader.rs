@@ -38,6 +38,15 @@ pub(in crate::catalog) struct Snapshot {
     _transaction: Client,
 }
 
+/// A session of its own on the database at `url`, whose values print as every scan's do.
+///
+/// # Errors
+/// A connection string that is wrong, a server that does not answer or refuses.
+pub async fn connect_to(url: &str) -> Result<Client, CatalogError> {
+    let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
+    connect(&settings).await
+}
+
 /// Connects, takes the snapshot, and reads the tables of `schemas`.
 ///
 /// # Errors

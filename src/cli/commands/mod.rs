@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod audit;
+pub mod capture;
 pub mod explain;
 pub mod ingest;
 pub mod init;
