@@ -16,6 +16,8 @@ use blast_radius::trace::{
 
 #[path = "trace/derived.rs"]
 mod derived;
+#[path = "trace/upserts.rs"]
+mod upserts;
 
 type Schemas = BTreeMap<TableName, Arc<TableSchema>>;
 /// One row written: the table, the row before, the row after.

@@ -137,6 +137,17 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
             parameter
                 .is_none_or(|parameter| column_type.canonical(parameter).is_ok_and(|canonical| canonical == *value))
         }
+        Operand::Elements(number) => {
+            let array = number.checked_sub(1).and_then(|place| statement.parameters.get(place)?.as_ref());
+            // A parameter that the log cut or left out says nothing against it, nor does one that is no plain array.
+            let elements = array.map(|array| array.as_str().map_or(Some(Vec::new()), sql::array_elements));
+            elements.flatten().is_none_or(|elements| {
+                let is_value = |element: String| {
+                    column_type.canonical(&Value::text(element)).is_ok_and(|canonical| canonical == *value)
+                };
+                elements.into_iter().flatten().any(is_value)
+            })
+        }
         Operand::Column { .. } => true,
     }
 }

@@ -1,6 +1,6 @@
 //! What a condition demands of a row: a column that must equal one of some values.
 
-use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator, Value as SqlValue};
+use sqlparser::ast::{ArrayElemTypeDef, BinaryOperator, DataType, Expr, Ident, UnaryOperator, Value as SqlValue};
 
 use crate::model::{ColumnName, ColumnType, Value};
 
@@ -20,6 +20,8 @@ pub enum Operand {
     Literal(Value),
     /// `$n`, from 1.
     Parameter(usize),
+    /// Any element of the array `$n`.
+    Elements(usize),
     /// Any value that this column has in the rows of another reference.
     Column {
         /// The reference's place in [`super::Reads::references`].
@@ -29,8 +31,8 @@ pub enum Operand {
     },
 }
 
-/// Every `column = value` and `column IN (…)` that must hold for the condition to hold; a column-to-column equality
-/// is given in both directions.
+/// Every `column = value`, `column IN (…)` and `column = ANY (…)` that must hold for the condition to hold, of row
+/// values and of alternatives too; a column-to-column equality is given in both directions.
 pub fn equalities(condition: &Expr) -> Vec<(&[Ident], Vec<&Expr>)> {
     let mut found = Vec::new();
     collect(condition, &mut found);
@@ -52,12 +54,49 @@ fn collect<'a>(condition: &'a Expr, found: &mut Vec<(&'a [Ident], Vec<&'a Expr>)
             }
             (left, right) => equality(left, right, found),
         },
-        Expr::InList { expr, list, negated: false } => {
-            if let Some(parts) = column_ref(expr) {
-                found.push((parts, list.iter().collect()));
+        Expr::BinaryOp { left, op: BinaryOperator::Or, right } => alternatives(left, right, found),
+        Expr::InList { expr, list, negated: false } => match expr.as_ref() {
+            Expr::Tuple(columns) => row_values(columns, list, found),
+            expr => {
+                if let Some(parts) = column_ref(expr) {
+                    found.push((parts, list.iter().collect()));
+                }
+            }
+        },
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            if let Some(parts) = column_ref(left) {
+                match right.as_ref() {
+                    Expr::Array(array) => found.push((parts, array.elem.iter().collect())),
+                    // [`constant`] reads the array off it.
+                    _ => found.push((parts, vec![condition])),
+                }
             }
         }
         _ => {}
+    }
+}
+
+/// A column that both sides fix must have a value of one of them.
+fn alternatives<'a>(left: &'a Expr, right: &'a Expr, found: &mut Vec<(&'a [Ident], Vec<&'a Expr>)>) {
+    let (of_left, of_right) = (equalities(left), equalities(right));
+    for (parts, operands) in of_left {
+        if let Some((_, others)) = of_right.iter().find(|(other, _)| *other == parts) {
+            found.push((parts, operands.into_iter().chain(others.iter().copied()).collect()));
+        }
+    }
+}
+
+/// `(a, b) IN ((1, 2), (3, 4))`: each column must have one of the values in its place.
+fn row_values<'a>(columns: &'a [Expr], rows: &'a [Expr], found: &mut Vec<(&'a [Ident], Vec<&'a Expr>)>) {
+    for (place, column) in columns.iter().enumerate() {
+        let value = |row: &'a Expr| match row {
+            Expr::Tuple(values) if values.len() == columns.len() => values.get(place),
+            _ => None,
+        };
+        let values: Option<Vec<&Expr>> = rows.iter().map(value).collect();
+        if let (Some(parts), Some(values)) = (column_ref(column), values) {
+            found.push((parts, values));
+        }
     }
 }
 
@@ -100,12 +139,32 @@ pub fn constant(expression: &Expr, column_type: &ColumnType) -> Option<Operand> 
             SqlValue::Placeholder(name) => name.strip_prefix('$')?.parse().ok().map(Operand::Parameter),
             value => literal(value, column_type).map(Operand::Literal),
         },
+        Expr::AnyOp { compare_op: BinaryOperator::Eq, right, .. } => {
+            elements(right, column_type).map(Operand::Elements)
+        }
         Expr::TypedString(typed) => literal(&typed.value.value, column_type).map(Operand::Literal),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
             Expr::Value(value) => match &value.value {
                 SqlValue::Number(digits, _) => canonical(&format!("-{digits}"), column_type).map(Operand::Literal),
                 _ => None,
             },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The number of the parameter that is the array.
+fn elements(array: &Expr, column_type: &ColumnType) -> Option<usize> {
+    match array {
+        Expr::Nested(inner) => elements(inner, column_type),
+        Expr::Cast { expr: inner, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
+            if keeps_value(&of.to_string(), column_type) =>
+        {
+            elements(inner, column_type)
+        }
+        Expr::Value(value) => match &value.value {
+            SqlValue::Placeholder(name) => name.strip_prefix('$')?.parse().ok(),
             _ => None,
         },
         _ => None,
@@ -166,4 +225,54 @@ fn has_one_text(column_type: &ColumnType) -> bool {
 pub fn same_text(one: &ColumnType, other: &ColumnType) -> bool {
     let is_text = |column_type: &ColumnType| matches!(column_type, ColumnType::Text | ColumnType::Varchar(_));
     has_one_text(one) && (one == other || one.is_integer() && other.is_integer() || is_text(one) && is_text(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::dialect::PostgreSqlDialect;
+    use sqlparser::parser::Parser;
+
+    use super::*;
+
+    /// Each bound on an integer column as `column: operands`; an operand that is no constant as `?`.
+    fn bounds(condition: &str) -> Vec<String> {
+        let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(condition);
+        let expression = parser.and_then(|mut parser| parser.parse_expr()).expect("a condition");
+        let shown = |operand: &&Expr| match constant(operand, &ColumnType::Integer) {
+            Some(Operand::Literal(value)) => value.to_string(),
+            Some(Operand::Parameter(number)) => format!("${number}"),
+            Some(Operand::Elements(number)) => format!("any ${number}"),
+            _ => "?".to_owned(),
+        };
+        let equality = |(parts, operands): (&[Ident], Vec<&Expr>)| {
+            let names: Vec<String> = parts.iter().map(ToString::to_string).collect();
+            format!("{}: {}", names.join("."), operands.iter().map(shown).collect::<Vec<_>>().join(" "))
+        };
+        equalities(&expression).into_iter().map(equality).collect()
+    }
+
+    #[test]
+    fn what_must_hold_is_read_off_a_condition() {
+        for (condition, expected) in [
+            ("id = 7 AND b > 1", vec!["id: 7"]),
+            ("$1 = t.id", vec!["t.id: $1"]),
+            ("id IN (1, $2)", vec!["id: 1 $2"]),
+            ("id = ANY($1)", vec!["id: any $1"]),
+            ("id = ANY(($1)::int[])", vec!["id: any $1"]),
+            ("id = ANY($1::text[])", vec!["id: ?"]),
+            ("id = ANY(ARRAY[1, 2])", vec!["id: 1 2"]),
+            ("id = ANY('{1,2}')", vec!["id: ?"]),
+            ("id > ANY($1)", vec![]),
+            ("(a, b) = (1, 2)", vec!["a: 1", "b: 2"]),
+            ("(a, b) IN ((1, 2), ($1, 4))", vec!["a: 1 $1", "b: 2 4"]),
+            ("(a, b) IN ((1, 2), (3))", vec![]),
+            ("id = 1 OR id IN (2, 3)", vec!["id: 1 2 3"]),
+            ("(id = 1 AND a = 4) OR (a = 5 AND id = 2)", vec!["id: 1 2", "a: 4 5"]),
+            ("id = 1 OR a = 2", vec![]),
+            ("NOT (id = 1)", vec![]),
+            ("id NOT IN (1)", vec![]),
+        ] {
+            assert_eq!(bounds(condition), expected, "{condition}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! matter; for a write its [`WriteForm`]: one query that yields the keys and the new values of the rows it writes.
 
 mod analysis;
+mod array_text;
 mod bounds;
 mod error;
 mod references;
@@ -18,6 +19,7 @@ pub use analysis::{
     Analyzer, ColumnLineage, ColumnOwner, Dialect, Influence, InfluenceKind, QualifiedColumn, Schema,
     StatementAnalysis, StatementKind, Via, analyze,
 };
+pub use array_text::array_elements;
 pub use bounds::{Bound, Operand, canonical};
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};

@@ -303,6 +303,12 @@ fn bound_values(
                     values.insert(crate::sql::canonical(text, column_type)?);
                 }
             }
+            Operand::Elements(number) => {
+                let Some(text) = parameters.get(number.checked_sub(1)?)?.as_str() else { continue };
+                for element in crate::sql::array_elements(text)?.into_iter().flatten() {
+                    values.insert(crate::sql::canonical(&element, column_type)?);
+                }
+            }
             Operand::Column { reference, column } => {
                 let rows = rows.get(*reference)?.as_ref()?;
                 values.extend(rows.iter().filter_map(|row| row.get(column)).filter(|value| !value.is_null()).cloned());

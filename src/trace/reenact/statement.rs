@@ -11,7 +11,7 @@ use super::translate::Language;
 use super::{CompiledQuery, Execution, Refusal};
 use crate::catalog::{RollingTables, World, value_from_array};
 use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableName, TableSchema, Value};
-use crate::sql::{self, Assigned, ConflictAction, OnConflict, Role, Schemas, WriteForm, WriteKind};
+use crate::sql::{self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteForm, WriteKind};
 
 /// What a statement does to one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct CompiledWrite {
     /// The form's query.
     pub query: CompiledQuery,
     on_conflict: Option<CompiledQuery>,
+    /// The rows that an insert may meet: those of the keys that it proposes, where they can be told.
+    met: Option<sql::TableReference>,
     schema: Arc<TableSchema>,
 }
 
@@ -207,8 +209,30 @@ impl Statements {
             }
             _ => None,
         };
-        Ok(CompiledWrite { form, query, on_conflict, schema })
+        let met = met_rows(statement, &form, on_conflict.as_ref(), &self.schemas);
+        Ok(CompiledWrite { form, query, on_conflict, met, schema })
     }
+}
+
+/// With ON CONFLICT, whether a row is there decides what an insert does.
+fn met_rows(
+    statement: &ast::Statement,
+    form: &WriteForm,
+    on_conflict: Option<&CompiledQuery>,
+    schemas: &Schemas,
+) -> Option<sql::TableReference> {
+    let WriteKind::Insert { on_conflict: Some(OnConflict { columns: conflicting, .. }) } = &form.kind else {
+        return None;
+    };
+    let columns = match on_conflict.and_then(|query| query.references().first()).map(|row| &row.columns) {
+        Some(ColumnsRead::Some(read)) => ColumnsRead::Some(read.iter().chain(conflicting).cloned().collect()),
+        Some(ColumnsRead::All) => ColumnsRead::All,
+        None => ColumnsRead::Some(conflicting.iter().cloned().collect()),
+    };
+    let fixed = sql::write_targets(statement, schemas).into_iter().find(|target| target.table == form.target);
+    let bound = |(column, operands): (ColumnName, Vec<sql::Operand>)| sql::Bound { column, operands };
+    let bounds = fixed.into_iter().flat_map(|target| target.fixed).filter(|(column, _)| conflicting.contains(column));
+    Some(sql::TableReference { table: form.target.clone(), columns, bounds: bounds.map(bound).collect() })
 }
 
 fn typed(assigned: &[Assigned], schema: &TableSchema) -> Vec<(ColumnName, ColumnType)> {
@@ -236,7 +260,9 @@ impl CompiledWrite {
 
     /// Every reference it reads through, the conflict's included.
     pub fn references(&self) -> impl Iterator<Item = &sql::TableReference> {
-        self.query.references().iter().chain(self.on_conflict.iter().flat_map(|query| query.references()))
+        // The first two of a conflict's are the row met, which stands in `met`, and the row proposed.
+        let of_conflict = self.on_conflict.iter().flat_map(|query| query.references().iter().skip(2));
+        self.query.references().iter().chain(&self.met).chain(of_conflict)
     }
 
     /// What the statement does to each record when it runs over one world. Rows of an insert whose key only the

@@ -129,7 +129,7 @@ impl Sweep {
             bound.operands.iter().any(|operand| match operand {
                 Operand::Column { reference: 0, column } => row.get(column).is_none_or(|at_hand| at_hand == value),
                 Operand::Literal(literal) => literal == value,
-                Operand::Column { .. } | Operand::Parameter(_) => true,
+                Operand::Column { .. } | Operand::Parameter(_) | Operand::Elements(_) => true,
             })
         })
     }

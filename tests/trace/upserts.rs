@@ -1,0 +1,41 @@
+//! Inserts that meet a row: what they do depends on whether it is there.
+
+use super::*;
+
+const DAY: &str = "2026-03-02";
+
+#[tokio::test]
+async fn a_row_that_should_not_be_there_kept_another_out() {
+    let mut story = Story::new(shop());
+    let wrong: WrittenRow<'_> = ("orders", &[], &["5", DAY, "1.00", "new"]);
+    let insert = "INSERT INTO orders (id, day, total, status) VALUES ($1, $2, $3, $4)";
+    story.one("v42", insert, &["5", DAY, "1", "new"], &[wrong]);
+    let careful = "INSERT INTO orders (id, day, total, status) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+    story.one("v43", careful, &["5", DAY, "20", "paid"], &[]);
+    let other: WrittenRow<'_> = ("orders", &[], &["6", DAY, "7.00", "paid"]);
+    story.one("v43", careful, &["6", DAY, "7", "paid"], &[other]);
+
+    let unwritten = [SuspectingFault { set: None, ..fault("orders", "id = 5", "total", "NULL") }];
+    let found = story.trace(Suspicion::Faults(&unwritten)).await;
+    let order = record(&found, "orders", "5");
+    assert_eq!((order.role, order.state), (Role::Root, RecordState::Live));
+    assert_eq!((cell(order, "total"), cell(order, "status")), (exactly("1.00", "20.00"), exactly("new", "paid")));
+    assert_eq!(found.records.len(), 1, "{:#?}", found.records);
+}
+
+#[tokio::test]
+async fn an_upsert_touches_the_row_that_it_names_and_no_other() {
+    let mut story = Story::new(shop());
+    let opened: [WrittenRow<'_>; 2] = [("accounts", &[], &["1", "100.00"]), ("accounts", &[], &["2", "200.00"])];
+    story.one("v41", "INSERT INTO accounts VALUES ($1, $2), ($3, $4)", &["1", "100", "2", "200"], &opened);
+    let set: WrittenRow<'_> = ("accounts", &["1", "100.00"], &["1", "999.00"]);
+    story.one("v42", "UPDATE accounts SET balance = $1 WHERE id = ANY($2)", &["999", "{1}"], &[set]);
+    let upsert = "INSERT INTO accounts VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET balance = accounts.balance + excluded.balance";
+    story.one("v43", upsert, &["2", "5"], &[("accounts", &["2", "200.00"], &["2", "205.00"])]);
+    story.one("v43", upsert, &["1", "5"], &[("accounts", &["1", "999.00"], &["1", "1004.00"])]);
+
+    let faults = [fault("accounts", "balance = 999", "balance", "before.balance")];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(cell(record(&found, "accounts", "1"), "balance"), exactly("1004.00", "105.00"));
+    assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
+}
