@@ -29,6 +29,7 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
         graph: LineageGraph::default(),
         schemas: sources.schemas,
         known: HashMap::new(),
+        touch_nothing: HashSet::new(),
         written: HashSet::new(),
     };
     for transaction in &sources.history.transactions {
@@ -46,6 +47,8 @@ struct Building<'a> {
     schemas: &'a Schemas,
     /// The nodes of texts met before; `None` for those that touch no table.
     known: HashMap<Arc<str>, Option<NodeIndex>>,
+    /// The templates that touch no table.
+    touch_nothing: HashSet<Arc<str>>,
     /// Which statement is known to write which table.
     written: HashSet<(NodeIndex, TableName)>,
 }
@@ -81,9 +84,16 @@ impl Building<'_> {
 
     fn node_of_sql(&mut self, sql: &Arc<str>, wrote: bool) -> Option<NodeIndex> {
         let name = StatementName { origin: Origin::Sql, text: template(sql).into() };
+        if let Some(node) = self.graph.known_statement(&name) {
+            return Some(node);
+        }
+        if !wrote && self.touch_nothing.contains(&name.text) {
+            return None;
+        }
         let computation = computation_of_sql(sql, self.schemas);
         let touches = !computation.targets.is_empty() || !computation.sources.is_empty();
         if !touches && !wrote {
+            self.touch_nothing.insert(name.text);
             return None;
         }
         let written = computation.targets.clone();

@@ -164,6 +164,11 @@ impl LineageGraph {
         node
     }
 
+    /// The statement's node, where it has one.
+    pub fn known_statement(&self, name: &StatementName) -> Option<NodeIndex> {
+        self.statements.get(name).copied()
+    }
+
     /// Adds to what a statement reads and writes.
     pub fn extend(&mut self, statement: NodeIndex, computation: &Computation) {
         for source in &computation.sources {
