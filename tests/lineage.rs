@@ -103,6 +103,9 @@ fn everything_known_is_in_one_graph() {
     assert_eq!((&inserts[0]["executions"], &inserts[0]["kind"]), (&json!(2), &json!("insert")));
     assert_eq!(inserts[0]["releases"].as_array().map(Vec::len), Some(2));
     assert_eq!((&inserts[1]["sources"], &inserts[1]["targets"]), (&json!(["public.orders"]), &json!(["public.daily"])));
+    let total = json!({"target": "public.daily.total", "sources": ["public.orders.total"], "via": "aggregate",
+                       "influences": ["public.orders.day", "public.orders.id"]});
+    assert!(inserts[1]["columns"].as_array().is_some_and(|columns| columns.contains(&total)), "{:#}", inserts[1]);
     assert_eq!(by("derive")[0]["targets"], json!(["public.ranking"]));
     assert_eq!(by("dbt")[0]["sources"], json!(["public.report"]));
     let report = by("openlineage")[0];
@@ -117,6 +120,12 @@ fn a_focus_leaves_out_what_does_not_matter() {
     assert!(upstream.contains("public.orders") && !upstream.contains("marts.board"), "{upstream}");
     let downstream = lineage(folder.path(), &["--column", "daily.total", "--downstream", "--format", "mermaid"]);
     assert!(downstream.contains("month_total") && !downstream.contains("label"), "{downstream}");
+    let through = lineage(folder.path(), &["--path", "orders.total", "report.month_total"]);
+    assert!(
+        through.starts_with("public.orders.total is aggregated into public.daily.total\n  by sql INSERT"),
+        "{through}"
+    );
+    assert!(through.contains("public.daily.total is aggregated into public.report.month_total\n  by openlineage"));
     let path = lineage(folder.path(), &["--path", "daily.day", "public.report.label"]);
     assert!(
         path.starts_with("public.daily.day is copied to public.report.label\n  by openlineage airflow/report"),

@@ -8,7 +8,7 @@ use petgraph::stable_graph::NodeIndex;
 use super::computation::{computation_of_query, computation_of_sql};
 use super::{Computation, LineageGraph, Origin, StatementName};
 use crate::model::{Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction};
-use crate::sql::{Schemas, template};
+use crate::sql::{Schema, Schemas, template};
 
 /// Everything a graph is built from.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub struct LineageSources<'a> {
 pub fn build(sources: LineageSources<'_>) -> LineageGraph {
     let mut building = Building {
         graph: LineageGraph::default(),
-        schemas: sources.schemas,
+        schema: Schema::from(sources.schemas),
         known: HashMap::new(),
         touch_nothing: HashSet::new(),
         written: HashSet::new(),
@@ -42,9 +42,9 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
     building.graph
 }
 
-struct Building<'a> {
+struct Building {
     graph: LineageGraph,
-    schemas: &'a Schemas,
+    schema: Schema,
     /// The nodes of texts met before; `None` for those that touch no table.
     known: HashMap<Arc<str>, Option<NodeIndex>>,
     /// The templates that touch no table.
@@ -53,7 +53,7 @@ struct Building<'a> {
     written: HashSet<(NodeIndex, TableName)>,
 }
 
-impl Building<'_> {
+impl Building {
     fn transaction(&mut self, transaction: &Transaction) {
         for step in &transaction.steps {
             let attributed = step.writes.iter().find_map(|write| write.attribution.as_ref());
@@ -90,7 +90,7 @@ impl Building<'_> {
         if !wrote && self.touch_nothing.contains(&name.text) {
             return None;
         }
-        let computation = computation_of_sql(sql, self.schemas);
+        let computation = computation_of_sql(sql, &self.schema);
         let touches = !computation.targets.is_empty() || !computation.sources.is_empty();
         if !touches && !wrote {
             self.touch_nothing.insert(name.text);
@@ -122,8 +122,8 @@ impl Building<'_> {
 
     fn derive(&mut self, derive: &Derive) {
         let name = StatementName { origin: Origin::Derive, text: template(&derive.sql).into() };
-        let schemas = self.schemas;
-        let node = self.graph.statement(&name, || computation_of_query(&derive.sql, &derive.table, schemas));
+        let schema = &self.schema;
+        let node = self.graph.statement(&name, || computation_of_query(&derive.sql, &derive.table, schema));
         self.writes(node, &derive.table);
     }
 
@@ -140,7 +140,7 @@ impl Building<'_> {
         for one in stated.iter().filter(is_latest) {
             let name = StatementName { origin: Origin::Stated(Arc::clone(&one.stated_by)), text: Arc::clone(&one.job) };
             let node = self.graph.statement(&name, || Computation { kind: "job", ..Computation::default() });
-            self.graph.extend(node, &computation_of_stated(one, self.schemas));
+            self.graph.extend(node, &computation_of_stated(one, &self.schema));
             if let Some(run) = &one.run
                 && runs.insert((&one.stated_by, &one.job, run))
             {
@@ -150,7 +150,7 @@ impl Building<'_> {
     }
 }
 
-fn computation_of_stated(stated: &StatedLineage, schemas: &Schemas) -> Computation {
+fn computation_of_stated(stated: &StatedLineage, schema: &Schema) -> Computation {
     let mut sources: BTreeSet<TableName> = stated.inputs.iter().cloned().collect();
     sources.extend(stated.feeds.iter().map(|feed| feed.source.table.clone()));
     let mut targets: BTreeSet<TableName> = stated.outputs.iter().cloned().collect();
@@ -158,7 +158,7 @@ fn computation_of_stated(stated: &StatedLineage, schemas: &Schemas) -> Computati
     let mut feeds = stated.feeds.clone();
     // The SQL tells of columns where the tool did not, and may be in another dialect: its tables are the tool's to name.
     if let (true, Some(sql), [target]) = (feeds.is_empty(), &stated.sql, stated.outputs.as_slice()) {
-        let computed = computation_of_query(sql, target, schemas);
+        let computed = computation_of_query(sql, target, schema);
         let is_stated = |table: &TableName| sources.contains(table);
         feeds.extend(computed.feeds.into_iter().filter(|feed| feed.table == *target && is_stated(&feed.source.table)));
     }

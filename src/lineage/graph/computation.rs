@@ -1,102 +1,92 @@
 //! What one SQL text computes, for the graph.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-
-use sqlparser::ast::{ObjectName, Query, Statement, Visit, Visitor};
 
 use super::Computation;
-use crate::model::TableName;
-use crate::sql::{self, Schemas, folded, table_name, write_targets};
+use crate::model::{FeedKind, StatedFeed, TableColumn, TableName};
+use crate::sql::{
+    ColumnLineage, ColumnOwner, Dialect, QualifiedColumn, Schema, StatementAnalysis, StatementKind, Via, analyze,
+};
 
 /// What the statements of a text read and write.
-pub(super) fn computation_of_sql(text: &str, schemas: &Schemas) -> Computation {
-    let statements = match sql::parse(text) {
-        Ok(statements) => statements,
-        Err(error) => {
-            return Computation {
-                kind: "unparsed",
-                error: Some(format!("failed to {error}")),
-                ..Computation::default()
-            };
-        }
-    };
-    let mut targets: BTreeSet<TableName> = BTreeSet::new();
-    let mut sources: BTreeSet<TableName> = BTreeSet::new();
-    for statement in &statements {
-        let written: BTreeSet<TableName> = write_targets(statement, schemas)
-            .into_iter()
-            .map(|target| target.table)
-            .chain(defined(statement))
-            .collect();
-        sources.extend(tables_read(statement).into_iter().filter(|table| !written.contains(table)));
-        targets.extend(written);
-    }
-    Computation {
-        kind: statements.first().map_or("other", kind),
-        targets: targets.into_iter().collect(),
-        sources: sources.into_iter().collect(),
-        feeds: Vec::new(),
-        error: None,
-    }
+pub(super) fn computation_of_sql(text: &str, schema: &Schema) -> Computation {
+    of_analyses(&analyze(text, schema, Dialect::default()))
 }
 
 /// What a query that gives the rows of a table reads and writes; a text that is another statement, as it stands.
-pub(super) fn computation_of_query(text: &str, table: &TableName, schemas: &Schemas) -> Computation {
-    let mut computation = computation_of_sql(text, schemas);
-    if computation.targets.is_empty() {
-        computation.targets.push(table.clone());
-    }
-    computation
-}
-
-fn kind(statement: &Statement) -> &'static str {
-    match statement {
-        Statement::Query(_) => "select",
-        Statement::Insert(_) => "insert",
-        Statement::Update(_) => "update",
-        Statement::Delete(_) => "delete",
-        Statement::Merge(_) => "merge",
-        Statement::Truncate(_) => "truncate",
-        Statement::Copy { .. } => "copy",
-        Statement::CreateTable(_) => "create_table",
-        Statement::CreateView(_) => "create_view",
-        _ => "other",
-    }
-}
-
-fn defined(statement: &Statement) -> Option<TableName> {
-    match statement {
-        Statement::CreateTable(create) if create.query.is_some() => table_name(&create.name),
-        Statement::CreateView(create) => table_name(&create.name),
-        _ => None,
-    }
-}
-
-/// The tables named anywhere, without the common table expressions.
-fn tables_read(statement: &Statement) -> BTreeSet<TableName> {
-    #[derive(Default)]
-    struct Collect {
-        named: BTreeSet<TableName>,
-        common: BTreeSet<TableName>,
-    }
-    impl Visitor for Collect {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            let common = query.with.iter().flat_map(|with| &with.cte_tables);
-            self.common.extend(common.map(|table| TableName::new("public", folded(&table.alias.name))));
-            ControlFlow::Continue(())
+pub(super) fn computation_of_query(text: &str, table: &TableName, schema: &Schema) -> Computation {
+    let analyses = analyze(text, schema, Dialect::default());
+    let [StatementAnalysis { kind: StatementKind::Select, .. }] = analyses.as_slice() else {
+        let mut computation = of_analyses(&analyses);
+        if computation.targets.is_empty() {
+            computation.targets.push(table.clone());
         }
+        return computation;
+    };
+    // The columns that it returns are the table's.
+    let returned = |lineage: &ColumnLineage| ColumnLineage {
+        target: QualifiedColumn { owner: ColumnOwner::Table(table.clone()), column: lineage.target.column.clone() },
+        ..lineage.clone()
+    };
+    let written = analyses.iter().map(|analysis| StatementAnalysis {
+        targets: vec![table.clone()],
+        columns: analysis.columns.iter().map(returned).collect(),
+        ..analysis.clone()
+    });
+    of_analyses(&written.collect::<Vec<_>>())
+}
 
-        fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-            self.named.extend(table_name(relation));
-            ControlFlow::Continue(())
+fn of_analyses(analyses: &[StatementAnalysis]) -> Computation {
+    let mut targets: BTreeSet<TableName> = BTreeSet::new();
+    let mut sources: BTreeSet<TableName> = BTreeSet::new();
+    let mut feeds: BTreeSet<StatedFeed> = BTreeSet::new();
+    let mut unresolved: BTreeSet<String> = BTreeSet::new();
+    for analysis in analyses {
+        targets.extend(analysis.targets.iter().cloned());
+        sources.extend(analysis.sources.iter().cloned());
+        for lineage in &analysis.columns {
+            add_feeds(lineage, &mut feeds, &mut unresolved);
         }
     }
-    let mut collect = Collect::default();
-    let _ = statement.visit(&mut collect);
-    collect.named.difference(&collect.common).cloned().collect()
+    let errors =
+        analyses.iter().filter_map(|analysis| analysis.error.as_ref()).map(|error| format!("failed to {error}"));
+    let mut errors: Vec<String> = errors.collect();
+    if !unresolved.is_empty() {
+        let names: Vec<String> = unresolved.into_iter().collect();
+        errors.push(format!("it is not known whose these columns are: {}", names.join(", ")));
+    }
+    Computation {
+        kind: analyses.first().map_or(StatementKind::Other, |analysis| analysis.kind).as_str(),
+        targets: targets.into_iter().collect(),
+        sources: sources.into_iter().collect(),
+        feeds: feeds.into_iter().collect(),
+        error: (!errors.is_empty()).then(|| errors.join("; ")),
+    }
+}
+
+fn add_feeds(lineage: &ColumnLineage, feeds: &mut BTreeSet<StatedFeed>, unresolved: &mut BTreeSet<String>) {
+    let kind = match lineage.via {
+        Via::Copy => FeedKind::Copy,
+        Via::Transform => FeedKind::Transform,
+        Via::Aggregate => FeedKind::Aggregate,
+    };
+    let ColumnOwner::Table(table) = &lineage.target.owner else { return };
+    let values = lineage.sources.iter().map(|source| (source, kind));
+    let influences = lineage.influences.iter().map(|influence| (&influence.column, FeedKind::Influence));
+    for (source, kind) in values.chain(influences) {
+        match &source.owner {
+            ColumnOwner::Table(of) => {
+                _ = feeds.insert(StatedFeed {
+                    table: table.clone(),
+                    column: Some(lineage.target.column.clone()),
+                    source: TableColumn { table: of.clone(), column: source.column.clone() },
+                    kind,
+                })
+            }
+            ColumnOwner::Unresolved => _ = unresolved.insert(source.column.to_string()),
+            ColumnOwner::Output => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,19 +94,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_told_apart_from_names_within_the_statement() {
-        let schemas = Schemas::new();
+    fn tables_and_columns_are_told_with_what_decides_which_rows_get_there() {
+        let schema = Schema::default();
         let told = |text: &str| {
-            let computation = computation_of_sql(text, &schemas);
+            let computation = computation_of_sql(text, &schema);
             let names = |tables: &[TableName]| tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             (computation.kind, names(&computation.targets), names(&computation.sources))
         };
         let with = "INSERT INTO daily WITH paid AS (SELECT * FROM orders) SELECT day FROM paid";
         assert_eq!(told(with), ("insert", "public.daily".into(), "public.orders".into()));
-        let view = "CREATE VIEW v AS SELECT 1 FROM billing.invoices";
-        assert_eq!(told(view), ("create_view", "public.v".into(), "billing.invoices".into()));
-        assert!(computation_of_sql("SELEC 1", &schemas).error.is_some());
-        let query = computation_of_query("SELECT 1 FROM orders", &TableName::new("public", "daily"), &schemas);
+        assert!(computation_of_sql("SELEC 1", &schema).error.is_some());
+        let sql = "SELECT o.day, sum(o.total) AS total FROM orders AS o WHERE o.status = 'paid' GROUP BY o.day";
+        let query = computation_of_query(sql, &TableName::new("public", "daily"), &schema);
         assert_eq!(query.targets, [TableName::new("public", "daily")]);
+        let told: Vec<String> = query
+            .feeds
+            .iter()
+            .map(|feed| {
+                format!("{} -{}-> {}", feed.source.column, feed.kind.as_str(), feed.column.as_deref().unwrap_or("*"))
+            })
+            .collect();
+        for feed in
+            ["day -copy-> day", "total -aggregate-> total", "status -influence-> total", "day -influence-> total"]
+        {
+            assert!(told.iter().any(|one| one == feed), "{feed} is not among {told:?}");
+        }
     }
 }
