@@ -341,6 +341,26 @@ async fn a_delete_that_should_not_have_happened_leaves_a_missing_row() {
 }
 
 #[tokio::test]
+async fn what_the_release_writes_in_the_right_world_alone_is_judged_too() {
+    let mut story = Story::new(shop());
+    for (id, balance) in [("1", "500.00"), ("2", "200.00")] {
+        story.one("v41", "INSERT INTO accounts VALUES ($1, $2)", &[id, balance], &[("accounts", &[], &[id, balance])]);
+    }
+    let wrong: WrittenRow<'_> = ("accounts", &["1", "500.00"], &["1", "10.00"]);
+    story.one("v42", "UPDATE accounts SET balance = $2 WHERE id = $1", &["1", "10"], &[wrong]);
+    // It leaves out account 1, which it would have reached.
+    let doubled: WrittenRow<'_> = ("accounts", &["2", "200.00"], &["2", "400.00"]);
+    story.one("v42", "UPDATE accounts SET balance = balance * 2 WHERE balance >= 100", &[], &[doubled]);
+    let faults = [
+        fault("accounts", "balance = 10", "balance", "500"),
+        fault("accounts", "balance >= 400", "balance", "before.balance + 1"),
+    ];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(cell(record(&found, "accounts", "1"), "balance"), exactly("10.00", "501.00"));
+    assert_eq!(cell(record(&found, "accounts", "2"), "balance"), exactly("400.00", "201.00"));
+}
+
+#[tokio::test]
 async fn an_update_from_another_table_and_a_changed_key_carry_the_difference() {
     let mut story = Story::new(shop());
     let opened: WrittenRow<'_> = ("accounts", &[], &["1", "0.00"]);

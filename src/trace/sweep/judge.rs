@@ -214,6 +214,13 @@ pub struct Pin {
     values: Option<Row>,
 }
 
+impl Pin {
+    /// A record that breaks these rules, with no write of the history to mend.
+    pub(super) fn breaking(rules: BTreeSet<usize>) -> Pin {
+        Pin { rules, ..Pin::default() }
+    }
+}
+
 /// A record in the right world just before a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Before {
@@ -356,7 +363,7 @@ impl Sweep {
         Ok(())
     }
 
-    async fn judged_by_faults(
+    pub(super) async fn judged_by_faults(
         &mut self,
         transaction: &Transaction,
         write: &Write,
@@ -434,7 +441,7 @@ impl Sweep {
         Verdict { row: over.row, unknown }
     }
 
-    async fn judged_by_rules(
+    pub(super) async fn judged_by_rules(
         &mut self,
         transaction: &Transaction,
         write: &Write,
@@ -624,13 +631,13 @@ fn reads_unknown_of_row(
 }
 
 /// What should stand instead of a write.
-struct Verdict {
-    row: Option<Arc<Row>>,
-    unknown: BTreeSet<ColumnName>,
+pub(super) struct Verdict {
+    pub(super) row: Option<Arc<Row>>,
+    pub(super) unknown: BTreeSet<ColumnName>,
 }
 
 /// As if the write had not happened.
-fn without_write(write: &Write, before: Before) -> Verdict {
+pub(super) fn without_write(write: &Write, before: Before) -> Verdict {
     match write.operation {
         Operation::Insert => Verdict { row: None, unknown: BTreeSet::new() },
         _ => Verdict { row: before.row, unknown: before.unknown },
@@ -703,6 +710,6 @@ fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -
         .map(|(place, number, _)| (place, number))
 }
 
-fn evaluating(id: &str, reason: &str) -> TraceError {
+pub(super) fn evaluating(id: &str, reason: &str) -> TraceError {
     TraceError::Evaluate { what: format!("the rule {id}"), reason: reason.to_owned() }
 }

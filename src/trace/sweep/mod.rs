@@ -12,6 +12,7 @@ mod judge;
 mod notes;
 mod rerun;
 mod touch;
+mod unrecorded;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::model::{
     ColumnName, Operation, Release, ReleaseName, ServiceName, Step, Timestamp, TraceId, Transaction, Write,
 };
 use crate::sql::Schemas;
+use unrecorded::UnrecordedWrite;
 
 /// Which release is traced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,10 @@ struct Progress {
     roots: Vec<RecordName>,
     /// Every write with the columns whose values may come from the application.
     from_application: Vec<(RecordName, BTreeSet<ColumnName>, WrittenBy)>,
+    /// What the step at hand wrote in the right world alone.
+    unrecorded: Vec<UnrecordedWrite>,
+    /// The same of the transaction, for what is judged when it commits.
+    unrecorded_at_commit: Vec<UnrecordedWrite>,
 }
 
 /// The two worlds on their way through time.
@@ -152,7 +158,7 @@ impl Sweep {
     /// A rule or fault that cannot be evaluated for one of its rows.
     pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
         self.begin_derivations();
-        let is_release = transaction.writes().any(|write| self.target.wrote(write));
+        let is_release = self.is_of_release(transaction);
         if !is_release {
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, None).await?;
@@ -166,6 +172,7 @@ impl Sweep {
             self.worlds.begin();
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, Some(&mut pins)).await?;
+            self.judge_unrecorded_at_commit(transaction, &mut progress).await?;
             let moved = self.settle(transaction, &mut pins).await?;
             if moved && attempt < ATTEMPTS {
                 self.worlds.roll_back();
@@ -201,6 +208,7 @@ impl Sweep {
             if let Some(pins) = pins.as_deref_mut() {
                 let known_roots = progress.roots.len();
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
+                self.judge_unrecorded(transaction, step, progress).await?;
                 if let Some(root) = progress.roots.get(known_roots).cloned() {
                     self.doubt_side_effects(step, &root, progress);
                 }

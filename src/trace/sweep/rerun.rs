@@ -7,7 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::distort::Sensitivity;
+use super::judge::Before;
 use super::touch::Touched;
+use super::unrecorded::UnrecordedWrite;
 use super::{Origin, Progress, Sweep, carry, record_of, written_by};
 use crate::catalog::World;
 use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Value, Write};
@@ -115,10 +117,22 @@ impl Sweep {
             step.writes.iter().partition(|one| one.table == write.form.target);
         let same_effects = outcome.actual == outcome.right && outcome.sensitivity.is_empty();
         let changes = self.changes(&own, write, &outcome);
+        let in_right_alone = self.in_right_alone(&own, &outcome.right);
         let mut differs = false;
         for (key, change) in changes {
             let record = (write.form.target.clone(), key);
             let was_wrong = self.worlds.is_wrong(&record);
+            if let Some(operation) = in_right_alone.get(&record.1) {
+                let origin = self.origin(&self.likeliest_source(&record, touched), Some(statement.sql.clone()));
+                let row = self.worlds.row(World::Right, &record).cloned();
+                let before = Before { row, unknown: self.unknown_of(&record) };
+                progress.unrecorded.push(UnrecordedWrite {
+                    record: record.clone(),
+                    operation: *operation,
+                    before,
+                    origin,
+                });
+            }
             self.worlds.set(&record, change.actual, change.right);
             self.after_rerun(&record, transaction, statement, &own, &change.columns, touched);
             differs |= self.worlds.is_wrong(&record);
@@ -152,6 +166,19 @@ impl Sweep {
             let origin = self.origin(source, Some(statement.sql.clone()));
             progress.diverged.get_or_insert(origin);
         }
+    }
+
+    /// What the statement does in the right world to records that no recorded write is about.
+    fn in_right_alone(&self, own: &[&Write], right: &Effects) -> BTreeMap<RecordKey, Operation> {
+        let recorded: BTreeSet<RecordKey> =
+            own.iter().flat_map(|one| [self.old_record(one).1, one.key.clone()]).collect();
+        let operation = |effect: &Effect| match effect {
+            Effect::Insert(_) => Operation::Insert,
+            Effect::Update(_) => Operation::Update,
+            Effect::Delete => Operation::Delete,
+        };
+        let alone = right.iter().filter(|(key, _)| !recorded.contains(*key));
+        alone.map(|(key, effect)| (key.clone(), operation(effect))).collect()
     }
 
     /// Each record's rows after the statement, in both worlds.

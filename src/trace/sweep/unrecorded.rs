@@ -1,0 +1,142 @@
+//! Writes that a statement of the release makes in the right world alone: it reaches rows there that it did not reach in
+//! the actual world. What is wrong with the release's code is wrong with them too, so they are judged as its writes are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::judge::{Before, Judges, Pin, Verdict, evaluating, without_write};
+use super::{Origin, Progress, Sweep};
+use crate::catalog::World;
+use crate::model::{Operation, Step, Transaction, Write, WriteSeq};
+use crate::trace::blast_radius::{Role, WrittenBy};
+use crate::trace::error::TraceError;
+use crate::trace::worlds::{Difference, RecordName};
+
+/// A write of the right world that no recorded write answers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnrecordedWrite {
+    pub(super) record: RecordName,
+    pub(super) operation: Operation,
+    /// The record before it.
+    pub(super) before: Before,
+    /// What led there.
+    pub(super) origin: Origin,
+}
+
+impl UnrecordedWrite {
+    /// As a write, so that it can be judged as one; it has no place in the history.
+    fn as_write(&self, transaction: &Transaction) -> Write {
+        Write {
+            seq: WriteSeq(0),
+            ts: transaction.committed,
+            table: self.record.0.clone(),
+            operation: self.operation,
+            key: self.record.1.clone(),
+            before: self.before.row.as_deref().cloned(),
+            after: None,
+            reads: Vec::new(),
+            trace: None,
+            attribution: transaction.attribution.clone(),
+        }
+    }
+}
+
+impl Sweep {
+    /// Whether the release ran the transaction, even where it wrote nothing in the actual world.
+    pub(super) fn is_of_release(&self, transaction: &Transaction) -> bool {
+        let in_window = self.target.from.is_none_or(|from| from <= transaction.committed)
+            && self.target.until.is_none_or(|until| transaction.committed < until);
+        let ran = transaction.attribution.as_ref().is_some_and(|attribution| self.target.is(&attribution.release));
+        (in_window && ran) || transaction.writes().any(|write| self.target.wrote(write))
+    }
+
+    /// Judges what a step wrote in the right world alone, by the faults; rules are judged when the transaction commits.
+    pub(super) async fn judge_unrecorded(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        progress: &mut Progress,
+    ) -> Result<(), TraceError> {
+        if step.writes.iter().any(|write| !self.target.wrote(write)) {
+            progress.unrecorded.clear();
+            return Ok(());
+        }
+        for unrecorded in std::mem::take(&mut progress.unrecorded) {
+            let write = unrecorded.as_write(transaction);
+            let verdict = match &self.judges {
+                Judges::All => Some(without_write(&write, unrecorded.before.clone())),
+                Judges::Faults(_) => self.judged_by_faults(transaction, &write, unrecorded.before.clone()).await?,
+                Judges::Rules(_) => {
+                    progress.unrecorded_at_commit.push(unrecorded);
+                    continue;
+                }
+            };
+            if let Some(verdict) = verdict {
+                self.put_right(transaction, &unrecorded, verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what the transaction wrote in the right world alone, by the rules that it breaks there.
+    pub(super) async fn judge_unrecorded_at_commit(
+        &mut self,
+        transaction: &Transaction,
+        progress: &mut Progress,
+    ) -> Result<(), TraceError> {
+        let Judges::Rules(rules) = &self.judges else { return Ok(()) };
+        let rules = rules.clone();
+        for unrecorded in std::mem::take(&mut progress.unrecorded_at_commit) {
+            let Some(row) = self.worlds.row(World::Right, &unrecorded.record).cloned() else { continue };
+            let mut broken = BTreeSet::new();
+            let of_table = rules.iter().enumerate().filter(|(_, rule)| rule.rule.table == unrecorded.record.0);
+            for (place, rule) in of_table.filter(|(_, rule)| rule.keys.is_tied()) {
+                let rows = Some(vec![Arc::clone(&row)]);
+                let keys = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
+                let keys = keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                if keys.contains(&unrecorded.record.1) {
+                    broken.insert(place);
+                }
+            }
+            if broken.is_empty() {
+                continue;
+            }
+            let write = unrecorded.as_write(transaction);
+            let pin = Pin::breaking(broken);
+            let verdict = self.judged_by_rules(transaction, &write, &pin, unrecorded.before.clone()).await?;
+            self.put_right(transaction, &unrecorded, verdict);
+        }
+        Ok(())
+    }
+
+    /// The right world as it should stand; the release did not write the record, so it is derived, never a root.
+    fn put_right(&mut self, transaction: &Transaction, unrecorded: &UnrecordedWrite, verdict: Verdict) {
+        let record = &unrecorded.record;
+        let actual = self.worlds.row(World::Actual, record).cloned();
+        let agrees = verdict.row == actual && verdict.unknown.is_empty();
+        self.worlds.set(record, actual, verdict.row);
+        if agrees && self.worlds.difference(record).is_none() {
+            return;
+        }
+        let Origin { cause, hops } = unrecorded.origin.clone();
+        self.worlds.difference_or(record, || Difference {
+            role: if verdict.unknown.is_empty() { Role::Derived } else { Role::Possible },
+            hops,
+            rules: BTreeSet::new(),
+            written: WrittenBy {
+                seq: None,
+                ts: transaction.committed,
+                tx: transaction.id.clone(),
+                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
+            },
+            cause: Some(cause),
+            why: None,
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+        });
+        self.worlds.set_unknown(record, verdict.unknown);
+        self.worlds.note_wrong(record);
+    }
+}
