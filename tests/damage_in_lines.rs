@@ -1,6 +1,9 @@
 //! Whatever is done to an input's lines, each of them is recorded, passed over or rejected with a reason: none stops the
 //! reading, and none vanishes.
 
+#[path = "../fuzz/accounting.rs"]
+mod accounting;
+
 use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 
@@ -186,6 +189,23 @@ proptest! {
         for event in &alone.log {
             prop_assert!(whole.log.iter().any(|held| held.id == event.id));
         }
+    }
+}
+
+proptest! {
+    // Telling a plain log's prefix takes its time.
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_format_it_is_taken_for_it_is_read_to_its_end(
+        which in 0..SOUND.len(),
+        damages in proptest::collection::vec(any_damage(), 0..3),
+        copies in 1_usize..4,
+        nth in any::<proptest::sample::Index>(),
+    ) {
+        let names: Vec<&str> = format_names().collect();
+        let bytes = vec![damaged(SOUND[which].1, &damages); copies].join(&b'\n');
+        accounting::read_as(names[nth.index(names.len())], &bytes);
     }
 }
 
