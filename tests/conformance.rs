@@ -3,6 +3,7 @@
 //! They are looked for in `$BLAST_RADIUS_SHARED`, else in `../shared`.
 
 mod change_streams;
+mod joining;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

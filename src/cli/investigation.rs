@@ -40,9 +40,10 @@ impl Investigation {
         let catalog = Catalog::open(&database, &project.tables).await?;
         let mut store = Store::open(&project.store).await?;
         recorded::read_new(&project, &mut store).await?;
-        let (writes, log) = (store.writes().await?, store.log().await?);
+        let (writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
         let history = assemble(Sources {
             writes: &writes,
+            stamps: &stamps,
             log: &log,
             schemas: catalog.schemas(),
             release: &project.release,

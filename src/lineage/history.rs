@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::LineageError;
-use super::attribution::Attributor;
+use super::attribution::{Attributor, Said};
 use super::images::{self, Images};
 use super::join::{self, Joined, RecordedTransaction};
 use super::sessions::{self, LoggedTransaction};
+use super::stamps::{self, Stamps};
 use super::steps::JoinedWrite;
 use crate::model::{
-    Attribution, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedWrite, ReleaseSettings,
-    SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write, WriteSeq,
+    Attribution, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedStamp, RecordedWrite,
+    ReleaseSettings, SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write,
+    WriteSeq,
 };
 use crate::sql::{Schemas, comment_tags};
 
@@ -20,6 +22,8 @@ use crate::sql::{Schemas, comment_tags};
 pub struct Sources<'a> {
     /// In the store's order: by `seq`, else by time, else as they came.
     pub writes: &'a [RecordedWrite],
+    /// What the transactions say of themselves.
+    pub stamps: &'a [RecordedStamp],
     /// The SQL log.
     pub log: &'a [LogEvent],
     /// The shapes of the tables.
@@ -40,6 +44,7 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
     let images = images::complete(&in_order, sources.schemas)?;
     let unknown_tables = unknown_tables(&in_order, &images);
     let mut recorded = Vec::with_capacity(groups.len());
+    let stamps = Stamps::new(sources.stamps);
     let mut next = 0;
     for group in &groups {
         let writes: Vec<JoinedWrite<'_>> = (next..next + group.len())
@@ -47,9 +52,11 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
             .collect();
         next += group.len();
         if let Some(last) = writes.last() {
-            let session = writes.iter().find_map(|write| write.recorded.session.clone());
             let id = writes.iter().find_map(|write| write.recorded.transaction.clone());
-            recorded.push(RecordedTransaction { id, session, ts: last.recorded.ts, writes });
+            let stamps = id.as_ref().map(|id| stamps.of(id, last.recorded.ts)).unwrap_or_default();
+            let session = writes.iter().find_map(|write| write.recorded.session.clone());
+            let session = session.or_else(|| stamps.iter().find_map(|stamp| stamp.session.clone()));
+            recorded.push(RecordedTransaction { id, session, ts: last.recorded.ts, stamps, writes });
         }
     }
     let log = sessions::committed(sources.log);
@@ -154,7 +161,9 @@ impl Building<'_> {
         let mut unmatched = Step { statement: None, writes: Vec::new() };
         for (write, statement) in recorded.writes.iter().zip(&joined.assignment.statement_of) {
             let sql = statement.and_then(|place| logged.statements.get(place)).map(|statement| &statement.sql);
-            let attribution = self.attributor().attribute(write.recorded, sql.map(AsRef::as_ref), application_name);
+            let stamp = stamps::before(&recorded.stamps, write.recorded.seq);
+            let said = Said { sql: sql.map(AsRef::as_ref), application_name, stamp };
+            let attribution = self.attributor().attribute(write.recorded, said);
             let trace = write.recorded.trace.clone().or_else(|| sql.and_then(|sql| trace_of(sql)));
             let write = self.write(write, attribution, trace);
             match statement.and_then(|place| steps.get_mut(place)) {
@@ -168,28 +177,34 @@ impl Building<'_> {
         steps
     }
 
-    /// Without a log: writes that name the same statement, one after the other, are one execution of it; the same
-    /// record a second time is the next execution.
+    /// Without a log: writes that name the same statement, themselves or by their stamp, one after the other, are one
+    /// execution of it; the same record a second time is the next execution.
     fn steps_from_events(&mut self, recorded: &RecordedTransaction<'_>) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
+        let mut last_stamp = None;
         for joined_write in &recorded.writes {
             let event = joined_write.recorded;
-            let sql = event.statement.as_deref();
-            let attribution = self.attributor().attribute(event, sql, None);
-            let trace = event.trace.clone().or_else(|| event.statement.as_ref().and_then(|sql| trace_of(sql)));
+            let stamp = stamps::before(&recorded.stamps, event.seq);
+            let text = event.statement.as_ref().or_else(|| stamp?.statement.as_ref());
+            let said = Said { sql: text.map(AsRef::as_ref), application_name: None, stamp };
+            let attribution = self.attributor().attribute(event, said);
+            let trace = event.trace.clone().or_else(|| trace_of(text?)).or_else(|| trace_of_tags(&stamp?.tags));
             let write = self.write(joined_write, attribution, trace);
+            let same_stamp = last_stamp == Some(stamp.map(|stamp| stamp.id));
+            last_stamp = Some(stamp.map(|stamp| stamp.id));
             let continues = steps.last().is_some_and(|step: &Step| match &step.statement {
                 Some(statement) => {
-                    Some(&statement.sql) == event.statement.as_ref()
+                    same_stamp
+                        && Some(&statement.sql) == text
                         && statement.parameters == event.parameters
                         && !step.writes.iter().any(|earlier| earlier.table == write.table && earlier.key == write.key)
                 }
-                None => event.statement.is_none(),
+                None => text.is_none(),
             });
             match steps.last_mut() {
                 Some(step) if continues => step.writes.push(write),
                 _ => {
-                    let statement = event.statement.clone().map(|sql| Statement {
+                    let statement = text.cloned().map(|sql| Statement {
                         sql,
                         parameters: event.parameters.clone(),
                         started: event.ts,
@@ -261,7 +276,10 @@ fn trace_of(sql: &str) -> Option<TraceId> {
     if !sql.contains("traceparent") {
         return None;
     }
-    let tags = comment_tags(sql);
+    trace_of_tags(&comment_tags(sql))
+}
+
+fn trace_of_tags(tags: &BTreeMap<String, String>) -> Option<TraceId> {
     let trace = tags.get("traceparent")?.split('-').nth(1)?;
     (trace.len() == 32).then(|| TraceId(Arc::from(trace)))
 }

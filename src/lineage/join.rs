@@ -1,13 +1,15 @@
 //! Recorded transactions joined to the log's: by transaction id, by a session's order, by time.
 //!
 //! A plain log names the id of only some transactions, so an id is a proof where it is there and no more. Both sides
-//! have a session's transactions in the same order; what each wrote and when decides between them.
+//! have a session's transactions in the same order: the two sequences are aligned, and what each wrote and when decides
+//! between them.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::alignment::{Candidate, Ranked, align};
 use super::sessions::LoggedTransaction;
 use super::steps::{Assignment, JoinedWrite, assign};
-use crate::model::{SessionId, StatementLink, Timestamp, TransactionId};
+use crate::model::{RecordedStamp, SessionId, StatementLink, Timestamp, TransactionId};
 use crate::sql::Schemas;
 
 /// The writes of one committed transaction, as recorded.
@@ -15,10 +17,12 @@ use crate::sql::Schemas;
 pub struct RecordedTransaction<'a> {
     /// Its id, where the recording says.
     pub id: Option<TransactionId>,
-    /// Its session, where the recording says.
+    /// Its session, where the recording or a stamp says.
     pub session: Option<SessionId>,
     /// When its last write was recorded.
     pub ts: Timestamp,
+    /// What it says of itself, in order.
+    pub stamps: Vec<&'a RecordedStamp>,
     /// In order.
     pub writes: Vec<JoinedWrite<'a>>,
 }
@@ -36,36 +40,51 @@ pub struct Joined {
     pub assignment: Assignment,
 }
 
+/// The committed transactions of a log, each session's in its order.
+type Log = BTreeMap<SessionId, Vec<LoggedTransaction>>;
+
 /// How far a recorded time may lie from the logged commit, in microseconds, where nothing but time and content joins
 /// them: clocks of two machines, and a commit that waited.
 const FAR: u64 = 60_000_000;
 
-/// How many more of a session's transactions are looked at, once one fits, for one that fits as well.
-const RIVALS: usize = 8;
+/// How many of the nearest transactions that fit are weighed against each other …
+const RIVALS: usize = 9;
+
+/// … and how many more are looked at for them, once one fits.
+const LOOKED_AT: usize = 32;
 
 /// Joins each recorded transaction to the log; `None` where the log does not have it.
-pub fn join(
-    recorded: &[RecordedTransaction<'_>],
-    log: &BTreeMap<SessionId, Vec<LoggedTransaction>>,
-    schemas: &Schemas,
-) -> Vec<Option<Joined>> {
-    let mut joining = Joining { log, schemas, taken: HashMap::new(), by_id: ids(log), by_commit: by_commit(log) };
+pub fn join(recorded: &[RecordedTransaction<'_>], log: &Log, schemas: &Schemas) -> Vec<Option<Joined>> {
+    let tolerance = tolerance(log);
+    let mut joining =
+        Joining { log, schemas, tolerance, taken: HashMap::new(), by_id: ids(log), by_commit: by_commit(log) };
     let mut joined: Vec<Option<Joined>> =
         recorded.iter().map(|transaction| joining.by_transaction_id(transaction)).collect();
-    for (transaction, joined) in recorded.iter().zip(&mut joined) {
-        if joined.is_none() && transaction.session.is_some() {
-            *joined = joining.by_session_order(transaction);
+    let mut by_session: BTreeMap<SessionId, Vec<usize>> = BTreeMap::new();
+    for (place, transaction) in recorded.iter().enumerate().filter(|(place, _)| joined[*place].is_none()) {
+        if let Some(session) = joining.logged_session(transaction) {
+            by_session.entry(session).or_default().push(place);
+        }
+    }
+    for (session, places) in &by_session {
+        for (place, found) in joining.by_session_order(session, places, recorded) {
+            joined[place] = Some(found);
         }
     }
     for (transaction, joined) in recorded.iter().zip(&mut joined) {
-        if joined.is_none() && transaction.session.is_none() {
+        if joined.is_none() && transaction.session.is_none() && process_of(transaction).is_none() {
             *joined = joining.by_time(transaction);
+        }
+    }
+    for (transaction, joined) in recorded.iter().zip(&mut joined) {
+        if joined.is_none() {
+            *joined = joining.within_call(transaction);
         }
     }
     joined
 }
 
-fn ids(log: &BTreeMap<SessionId, Vec<LoggedTransaction>>) -> HashMap<TransactionId, Vec<(SessionId, usize)>> {
+fn ids(log: &Log) -> HashMap<TransactionId, Vec<(SessionId, usize)>> {
     let mut ids: HashMap<TransactionId, Vec<(SessionId, usize)>> = HashMap::new();
     for (session, transactions) in log {
         for (place, transaction) in transactions.iter().enumerate() {
@@ -77,7 +96,7 @@ fn ids(log: &BTreeMap<SessionId, Vec<LoggedTransaction>>) -> HashMap<Transaction
     ids
 }
 
-fn by_commit(log: &BTreeMap<SessionId, Vec<LoggedTransaction>>) -> Vec<(Timestamp, SessionId, usize)> {
+fn by_commit(log: &Log) -> Vec<(Timestamp, SessionId, usize)> {
     let mut order: Vec<_> = log
         .iter()
         .flat_map(|(session, transactions)| {
@@ -89,10 +108,24 @@ fn by_commit(log: &BTreeMap<SessionId, Vec<LoggedTransaction>>) -> Vec<(Timestam
     order
 }
 
+/// How exact the log's times are, in milliseconds, and the time that a commit takes to be logged: `%t` prints whole
+/// seconds.
+fn tolerance(log: &Log) -> u64 {
+    let whole_seconds = log.values().flatten().all(|transaction| transaction.committed.as_micros() % 1_000_000 == 0);
+    if whole_seconds { 1_500 } else { 3 }
+}
+
+/// The process that a stamp names, where it names no session.
+fn process_of(recorded: &RecordedTransaction<'_>) -> Option<u32> {
+    recorded.stamps.iter().find_map(|stamp| stamp.process_id)
+}
+
 struct Joining<'a> {
-    log: &'a BTreeMap<SessionId, Vec<LoggedTransaction>>,
+    log: &'a Log,
     schemas: &'a Schemas,
-    /// Places of each session that are joined already; the last one joined by order.
+    /// See [`tolerance`].
+    tolerance: u64,
+    /// Places of each session that are joined already.
     taken: HashMap<SessionId, Vec<bool>>,
     by_id: HashMap<TransactionId, Vec<(SessionId, usize)>>,
     by_commit: Vec<(Timestamp, SessionId, usize)>,
@@ -115,9 +148,10 @@ impl Joining<'_> {
 
     fn by_transaction_id(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
         let named = self.by_id.get(recorded.id.as_ref()?)?.clone();
+        let own = self.logged_session(recorded);
         let fitting: Vec<_> = named
             .into_iter()
-            .filter(|(session, _)| recorded.session.as_ref().is_none_or(|own| own == session))
+            .filter(|(session, _)| own.as_ref().is_none_or(|own| own == session))
             .filter(|(session, place)| self.is_free(session, *place))
             .filter_map(|(session, place)| {
                 let transaction = self.log.get(&session)?.get(place)?;
@@ -134,61 +168,145 @@ impl Joining<'_> {
         Some(self.take(&session, place, StatementLink::TransactionId, assignment))
     }
 
-    /// Among the session's transactions that still can be meant, the nearest in time that fits; another one near that
-    /// fits as well and says something else makes it ambiguous.
-    fn by_session_order(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
-        let session = recorded.session.as_ref()?;
-        let log = self.log.get(session)?;
-        let mut rivals = 0;
-        let mut meant: Option<(usize, Assignment)> = None;
-        let mut ambiguous = false;
-        for place in nearest_first(log, recorded.ts) {
-            let transaction = &log[place];
-            let other_id =
-                transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
-            if !transaction.may_write() || other_id || !self.is_free(session, place) {
-                continue;
-            }
-            let fits = assign(&recorded.writes, transaction, self.schemas);
-            match (&meant, fits) {
-                (None, Some(assignment)) => meant = Some((place, assignment)),
-                (Some((nearest, _)), Some(_)) => ambiguous |= !same_statements(transaction, &log[*nearest]),
-                (_, None) => {}
-            }
-            if meant.is_some() {
-                rivals += 1;
-            }
-            if rivals > RIVALS {
-                break;
-            }
+    /// The session as the log calls it: by its id, or by its process where one of the sides knows no more.
+    fn logged_session(&self, recorded: &RecordedTransaction<'_>) -> Option<SessionId> {
+        let process = match &recorded.session {
+            Some(session) if self.log.contains_key(session) => return Some(session.clone()),
+            Some(session) => session.0.split_once('.')?.1.to_owned(),
+            None => format!("{:x}", process_of(recorded)?),
+        };
+        let unknown_start = SessionId(format!("?.{process}").into());
+        if self.log.contains_key(&unknown_start) {
+            return Some(unknown_start);
         }
-        let (place, assignment) = meant?;
-        let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
-        Some(self.take(session, place, link, assignment))
+        if recorded.session.is_some() {
+            return None;
+        }
+        // Of the sessions that a process served one after the other, the one at work at that time.
+        let of_process =
+            self.log.iter().filter(|(session, _)| session.0.rsplit_once('.').is_some_and(|(_, own)| own == process));
+        let distance = |log: &[LoggedTransaction]| log.iter().map(|one| apart(one.committed, recorded.ts)).min();
+        of_process.min_by_key(|(_, log)| distance(log).unwrap_or(u64::MAX)).map(|(session, _)| session.clone())
     }
 
+    /// Aligns what was recorded of a session with what was logged of it. Where another alignment is as good, it is
+    /// ambiguous.
+    fn by_session_order(
+        &mut self,
+        session: &SessionId,
+        places: &[usize],
+        recorded: &[RecordedTransaction<'_>],
+    ) -> Vec<(usize, Joined)> {
+        let Some(log) = self.log.get(session) else { return Vec::new() };
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut assignments: HashMap<(usize, usize), Assignment> = HashMap::new();
+        for (left, transaction) in places.iter().enumerate() {
+            let transaction = &recorded[*transaction];
+            let from = candidates.len();
+            let mut looked_at = 0;
+            for right in nearest_first(log, transaction.ts) {
+                if candidates.len() - from >= RIVALS || looked_at >= LOOKED_AT {
+                    break;
+                }
+                looked_at += usize::from(candidates.len() > from);
+                let logged = &log[right];
+                let fits = self.may_be(transaction, session, right, logged);
+                if let Some(assignment) = fits.then(|| assign(&transaction.writes, logged, self.schemas)).flatten() {
+                    candidates.push(Candidate { left, right, distance: distance(logged, transaction.ts) });
+                    assignments.insert((left, right), assignment);
+                }
+            }
+            candidates[from..].sort_by_key(|candidate| candidate.right);
+        }
+        let ranked = align(&candidates, log.len());
+        let mut found = Vec::new();
+        for chosen in ranked.iter().filter(|ranked| ranked.chosen) {
+            let Candidate { left, right, .. } = chosen.candidate;
+            let Some(assignment) = assignments.remove(&(left, right)) else { continue };
+            let of_left = ranked.partition_point(|one| one.candidate.left < left);
+            let rivals = ranked[of_left..].iter().take_while(|one| one.candidate.left == left);
+            let ambiguous = rivals.filter(|rival| rival.candidate.right != right).any(|rival| {
+                self.is_as_good(chosen, rival) && !same_statements(&log[right], &log[rival.candidate.right])
+            });
+            found.push((places[left], right, ambiguous, assignment));
+        }
+        let link = |ambiguous| if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
+        found
+            .into_iter()
+            .map(|(place, right, ambiguous, assignment)| {
+                (place, self.take(session, right, link(ambiguous), assignment))
+            })
+            .collect()
+    }
+
+    /// Where time does not decide for the chosen one, it decides for none.
+    fn is_as_good(&self, chosen: &Ranked, rival: &Ranked) -> bool {
+        let tolerance = i64::try_from(self.tolerance).unwrap_or(i64::MAX);
+        rival.pairs_lost == 0 && (rival.distance_lost <= tolerance || chosen.candidate.distance > self.tolerance)
+    }
+
+    /// A procedure may commit more than once: each commit while it ran, in its session, is its own.
+    fn within_call(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
+        let session = self.logged_session(recorded);
+        let is_elsewhere = session.is_none() && (recorded.session.is_some() || process_of(recorded).is_some());
+        let in_session = |known: &SessionId| session.as_ref().is_none_or(|session| session == known);
+        let from = Timestamp::from_micros(recorded.ts.as_micros().saturating_sub(1_000));
+        let first = self.by_commit.partition_point(|(committed, _, _)| *committed < from);
+        let mut running = self.by_commit[first..].iter().filter(|(_, session, _)| in_session(session)).filter_map(
+            |(_, session, place)| {
+                let logged = self.log.get(session)?.get(*place)?;
+                let fits = logged.is_call() && distance(logged, recorded.ts) <= self.tolerance;
+                let assignment = fits.then(|| assign(&recorded.writes, logged, self.schemas)).flatten()?;
+                Some((session.clone(), *place, assignment))
+            },
+        );
+        let (session, place, assignment) = running.next().filter(|_| !is_elsewhere)?;
+        let link = if running.next().is_some() { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
+        drop(running);
+        Some(self.take(&session, place, link, assignment))
+    }
+
+    fn may_be(
+        &self,
+        recorded: &RecordedTransaction<'_>,
+        session: &SessionId,
+        place: usize,
+        logged: &LoggedTransaction,
+    ) -> bool {
+        let other_id = !logged.is_call()
+            && logged.transaction.is_some()
+            && recorded.id.is_some()
+            && logged.transaction != recorded.id;
+        // What a procedure or a DO block wrote is not to be seen: only that it ran at that time speaks for it.
+        let elsewhen = logged.is_call() && distance(logged, recorded.ts) > self.tolerance;
+        // It may have committed more than once.
+        let free = logged.is_call() || self.is_free(session, place);
+        logged.may_write() && !other_id && !elsewhen && free
+    }
+
+    /// Over all sessions, the nearest in time that fits.
     fn by_time(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
         let middle = self.by_commit.partition_point(|(committed, _, _)| *committed < recorded.ts);
         let near = |entry: &&(Timestamp, SessionId, usize)| apart(entry.0, recorded.ts) <= FAR;
         let after = self.by_commit[middle..].iter().take_while(near);
         let before = self.by_commit[..middle].iter().rev().take_while(near);
         let mut fitting = Vec::new();
-        for (committed, session, place) in after.chain(before) {
+        for (_, session, place) in after.chain(before) {
             let Some(transaction) = self.log.get(session).and_then(|log| log.get(*place)) else { continue };
-            let other_id =
-                transaction.transaction.is_some() && recorded.id.is_some() && transaction.transaction != recorded.id;
-            if other_id || !self.is_free(session, *place) {
+            if !self.may_be(recorded, session, *place, transaction) {
                 continue;
             }
             if let Some(assignment) = assign(&recorded.writes, transaction, self.schemas) {
-                fitting.push((apart(*committed, recorded.ts), session.clone(), *place, assignment));
+                fitting.push((distance(transaction, recorded.ts), transaction, session.clone(), *place, assignment));
             }
         }
-        fitting.sort_by(|one, other| (one.0, &one.1, one.2).cmp(&(other.0, &other.1, other.2)));
+        fitting.sort_by(|one, other| (one.0, &one.2, one.3).cmp(&(other.0, &other.2, other.3)));
         let mut fitting = fitting.into_iter();
-        let (_, session, place, assignment) = fitting.next()?;
-        let meant = &self.log[&session][place];
-        let ambiguous = fitting.any(|(_, session, place, _)| !same_statements(&self.log[&session][place], meant));
+        let (nearest, meant, session, place, assignment) = fitting.next()?;
+        let ambiguous = fitting.any(|(distance, transaction, _, _, _)| {
+            let decided = nearest <= self.tolerance && distance > nearest + self.tolerance;
+            !decided && !same_statements(transaction, meant)
+        });
         let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
         Some(self.take(&session, place, link, assignment))
     }
@@ -216,11 +334,25 @@ fn nearest_first(log: &[LoggedTransaction], ts: Timestamp) -> impl Iterator<Item
     })
 }
 
+/// How far a recorded commit lies outside of the time in which a logged transaction ran, in milliseconds.
+fn distance(logged: &LoggedTransaction, ts: Timestamp) -> u64 {
+    let outside = if ts < logged.begun {
+        apart(logged.begun, ts)
+    } else if ts > logged.committed {
+        apart(logged.committed, ts)
+    } else {
+        0
+    };
+    outside / 1_000
+}
+
 fn same_statements(one: &LoggedTransaction, other: &LoggedTransaction) -> bool {
     let same = |(one, other): (&super::sessions::LoggedStatement, &super::sessions::LoggedStatement)| {
         one.sql == other.sql && one.parameters == other.parameters
     };
-    one.statements.len() == other.statements.len() && one.statements.iter().zip(&other.statements).all(same)
+    one.application_name == other.application_name
+        && one.statements.len() == other.statements.len()
+        && one.statements.iter().zip(&other.statements).all(same)
 }
 
 fn apart(one: Timestamp, other: Timestamp) -> u64 {

@@ -1,15 +1,18 @@
 //! What happened, put together: writes joined to their statements, transactions and releases.
 //!
-//! In: recorded writes and log events from the store, the shapes of the tables, what the project says of releases.
+//! In: recorded writes, their stamps and log events from the store, the shapes of the tables, what the project says of releases.
 //! Out: a [`History`](crate::model::History): every committed transaction in commit order, step by step.
 
+mod alignment;
 mod attribution;
 mod error;
 pub mod graph;
 mod history;
 mod images;
 mod join;
+mod prepared;
 mod sessions;
+mod stamps;
 mod steps;
 
 pub use error::LineageError;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::prepared::{Expansion, PreparedStatements, TwoPhase};
 use crate::model::{LogEvent, LogEventKind, SessionId, Timestamp, TransactionId, Value};
 use crate::sql::{self, Role};
 
@@ -46,6 +47,15 @@ impl LoggedTransaction {
     pub fn may_write(&self) -> bool {
         self.statements.iter().any(|statement| statement.role == Role::Write)
     }
+
+    /// Whether it is nothing but code that may commit by itself, and so be several transactions.
+    pub fn is_call(&self) -> bool {
+        let is_call = |statement: &LoggedStatement| match statement.parsed.as_deref() {
+            Some(parsed) => matches!(parsed, ast::Statement::Call(_)),
+            None => statement.sql.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("DO ")),
+        };
+        matches!(self.statements.as_slice(), [statement] if is_call(statement))
+    }
 }
 
 /// A statement's part in its session, and the statement where the parser knows it.
@@ -67,13 +77,20 @@ impl ParsedTexts {
 }
 
 fn role_by_first_word(sql: &str) -> Role {
-    let word: String = sql.trim_start().chars().take_while(|character| character.is_ascii_alphabetic()).collect();
-    match word.to_ascii_uppercase().as_str() {
+    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
+    let word: String = words.next().unwrap_or_default().chars().take_while(char::is_ascii_alphabetic).collect();
+    match word.as_str() {
         "BEGIN" | "START" => Role::Begin,
         "COMMIT" | "END" => Role::Commit { chain: false },
         "ROLLBACK" | "ABORT" => Role::Rollback { chain: false },
         "SELECT" | "VALUES" | "TABLE" => Role::Read,
-        "SET" | "RESET" | "SHOW" | "DISCARD" | "DEALLOCATE" | "PREPARE" | "LISTEN" | "UNLISTEN" => Role::Other,
+        "SET" | "RESET" | "SHOW" | "DISCARD" | "DEALLOCATE" | "PREPARE" | "LISTEN" | "UNLISTEN" | "NOTIFY" => {
+            Role::Other
+        }
+        // Definitions and maintenance write no row that a change stream tells of, save a table made from a query.
+        "CREATE" if !words.any(|word| word == "TABLE") => Role::Other,
+        "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "REFRESH" | "VACUUM" | "ANALYZE" | "CLUSTER"
+        | "REINDEX" | "CHECKPOINT" | "DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "LOCK" => Role::Other,
         _ => Role::Write,
     }
 }
@@ -93,32 +110,74 @@ pub fn committed(log: &[LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction>
         sessions.entry(event.session.clone()).or_default().push(event);
     }
     let mut texts = ParsedTexts::default();
-    let rebuild = |(session, mut events): (SessionId, Vec<&LogEvent>)| {
+    let mut two_phase = TwoPhaseCommits::default();
+    let mut committed = BTreeMap::new();
+    for (session, mut events) in sessions {
         events.sort_by_key(|event| event.line);
-        let mut rebuilding = Rebuilding { open: None, last_implicit: None, committed: Vec::new() };
+        let mut rebuilding = Rebuilding {
+            open: None,
+            last_implicit: None,
+            committed: Vec::new(),
+            statements: PreparedStatements::default(),
+            two_phase: &mut two_phase,
+        };
         for event in events {
             rebuilding.event(event, &mut texts);
         }
-        (session, rebuilding.committed)
-    };
-    sessions.into_iter().map(rebuild).collect()
+        committed.insert(session, rebuilding.committed);
+    }
+    two_phase.finish(&mut committed);
+    committed
 }
 
-struct Rebuilding {
+/// Transactions that were prepared in one session, and the commands that ended them in any.
+#[derive(Default)]
+struct TwoPhaseCommits {
+    prepared: Vec<(String, SessionId, LoggedTransaction)>,
+    ended: Vec<(String, Timestamp, bool)>,
+}
+
+impl TwoPhaseCommits {
+    /// Gives each session the transactions that it prepared and somebody committed, at the time of that. A name may be
+    /// used again once its transaction has ended.
+    fn finish(mut self, sessions: &mut BTreeMap<SessionId, Vec<LoggedTransaction>>) {
+        self.prepared.sort_by_key(|(_, _, transaction)| transaction.committed);
+        self.ended.sort_by_key(|(_, ended, _)| *ended);
+        for (name, session, mut transaction) in self.prepared {
+            let end = |(ended, time, _): &(String, Timestamp, bool)| *ended == name && *time >= transaction.committed;
+            let Some(place) = self.ended.iter().position(end) else { continue };
+            let (_, time, is_commit) = self.ended.remove(place);
+            if is_commit && let Some(committed) = sessions.get_mut(&session) {
+                transaction.committed = time;
+                let place = committed.partition_point(|earlier| earlier.committed <= time);
+                committed.insert(place, transaction);
+            }
+        }
+    }
+}
+
+struct Rebuilding<'a> {
     open: Option<Open>,
     /// The virtual transaction of the last statement outside BEGIN and COMMIT: where the log lacks those, statements of
     /// the same one belong together.
     last_implicit: Option<Arc<str>>,
     committed: Vec<LoggedTransaction>,
+    /// What the session has prepared by SQL.
+    statements: PreparedStatements,
+    two_phase: &'a mut TwoPhaseCommits,
 }
 
-impl Rebuilding {
+impl Rebuilding<'_> {
     fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
         match event.kind {
             LogEventKind::Disconnection => self.open = None,
             LogEventKind::Error => self.error(event, texts),
             LogEventKind::Statement => {
                 let Some(sql) = &event.sql else { return };
+                if let Some(command) = TwoPhase::of(sql) {
+                    return self.two_phase(event, command);
+                }
+                self.statements.note(sql);
                 let statements = texts.of(sql).to_vec();
                 // Several statements in one text are one transaction of their own.
                 let implicit = statements.len() > 1 && self.open.is_none();
@@ -126,11 +185,38 @@ impl Rebuilding {
                     self.begin(event);
                 }
                 for (role, parsed) in statements {
-                    self.statement(event, sql, role, parsed);
+                    match self.statements.expand(event, parsed.as_deref()) {
+                        Some(expansion) => self.expanded(event, &expansion, texts),
+                        None => self.statement(event, sql, role, parsed),
+                    }
                 }
                 if implicit && self.open.is_some() {
                     self.commit(event, false);
                 }
+            }
+        }
+    }
+
+    fn two_phase(&mut self, event: &LogEvent, command: TwoPhase) {
+        match command {
+            TwoPhase::Prepare(name) => {
+                if let Some(Open { mut transaction, aborted: false, .. }) = self.open.take() {
+                    note(&mut transaction, event);
+                    transaction.committed = event.ts;
+                    self.two_phase.prepared.push((name, event.session.clone(), transaction));
+                }
+            }
+            TwoPhase::Commit(name) => self.two_phase.ended.push((name, event.ts, true)),
+            TwoPhase::Rollback(name) => self.two_phase.ended.push((name, event.ts, false)),
+        }
+    }
+
+    /// An `EXECUTE` counts as the statement that it ran.
+    fn expanded(&mut self, event: &LogEvent, expansion: &Expansion, texts: &mut ParsedTexts) {
+        let event = LogEvent { parameters: expansion.parameters.clone(), ..event.clone() };
+        for (role, parsed) in texts.of(&expansion.sql).to_vec() {
+            if matches!(role, Role::Read | Role::Write) {
+                self.work(&event, &expansion.sql, role, parsed);
             }
         }
     }
@@ -329,6 +415,49 @@ mod tests {
     fn a_commit_that_fails_rolls_back() {
         let lines = [("ok", "BEGIN"), ("ok", "UPDATE t SET a = 1"), ("error", "COMMIT"), ("ok", "SELECT 1")];
         assert_eq!(texts(&lines), [["SELECT 1"]]);
+    }
+
+    #[test]
+    fn an_execute_counts_as_what_it_ran() {
+        let lines = [
+            ("ok", "PREPARE p(int, text) AS UPDATE t SET a = $1 WHERE b = $2"),
+            ("ok", "EXECUTE p(-7, 'it''s') /*release='v42'*/"),
+            ("ok", "EXECUTE p(1 + 1, NULL)"),
+        ];
+        let transactions: Vec<_> = committed(&log(&lines)).into_values().flatten().collect();
+        let statements: Vec<_> = transactions.iter().flat_map(|transaction| &transaction.statements).collect();
+        let sql = "UPDATE t SET a = $1 WHERE b = $2";
+        assert_eq!(
+            statements.iter().map(|one| one.sql.to_string()).collect::<Vec<_>>(),
+            [format!("{sql} /*release='v42'*/"), sql.to_owned()]
+        );
+        assert_eq!(statements[0].parameters, [Some(Value::text("-7")), Some(Value::text("it's"))]);
+        assert_eq!(statements[1].parameters, [None, Some(Value::NULL)]);
+    }
+
+    #[test]
+    fn a_prepared_transaction_happens_when_and_if_it_is_committed() {
+        let session = |name: &str, from: u64, lines: &[&str]| -> Vec<LogEvent> {
+            let mut events = log(&lines.iter().map(|sql| ("ok", *sql)).collect::<Vec<_>>());
+            for (place, event) in (from..).zip(&mut events) {
+                event.session = SessionId(name.into());
+                event.ts = Timestamp::from_micros(place as i64);
+            }
+            events
+        };
+        let mut events = session("a", 0, &["BEGIN", "UPDATE t SET a = 1", "PREPARE TRANSACTION 'x'"]);
+        let later = ["UPDATE t SET a = 2", "BEGIN", "UPDATE t SET a = 3", "PREPARE TRANSACTION 'y'"];
+        events.extend(session("b", 10, &later));
+        events.extend(session("c", 20, &["COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'y'", "COMMIT PREPARED 'gone'"]));
+        let committed = committed(&events);
+        let of = |name: &str| -> Vec<(i64, String)> {
+            let transactions = &committed[&SessionId(name.into())];
+            let told = |one: &LoggedTransaction| (one.committed.as_micros(), one.statements[0].sql.to_string());
+            transactions.iter().map(told).collect()
+        };
+        assert_eq!(of("a"), [(20, "UPDATE t SET a = 1".to_owned())]);
+        assert_eq!(of("b"), [(10, "UPDATE t SET a = 2".to_owned())]);
+        assert_eq!(of("c"), []);
     }
 
     #[test]

@@ -63,8 +63,9 @@ pub fn role_of(statement: &Statement) -> Role {
         | Statement::Truncate(_)
         | Statement::Copy { .. }
         | Statement::Call(_)
-        | Statement::CreateTable(_)
         | Statement::Execute { .. } => Role::Write,
+        // Rows come of it only where a query follows.
+        Statement::CreateTable(table) if table.query.is_some() => Role::Write,
         _ => Role::Other,
     }
 }
@@ -103,6 +104,8 @@ mod tests {
             ("SELECT 1 FROM t FOR UPDATE", Role::Read),
             ("WITH gone AS (DELETE FROM t RETURNING *) SELECT count(*) FROM gone", Role::Write),
             ("UPDATE t SET a = 1", Role::Write),
+            ("CREATE TABLE t AS SELECT 1", Role::Write),
+            ("CREATE TABLE t (a int)", Role::Other),
             ("SET application_name = 'x'", Role::Other),
         ] {
             let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
