@@ -3,6 +3,7 @@
 //! They are looked for in `$BLAST_RADIUS_SHARED`, else in `../shared`.
 
 mod change_streams;
+mod corpora;
 mod joining;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,13 @@ use std::path::{Path, PathBuf};
 use blast_radius::capture::{FormatChoice, Input, ReadSummary, read};
 use blast_radius::model::{LogEvent, LogEventKind, Recording, RecordingId};
 
-fn samples() -> PathBuf {
+fn shared() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let shared = std::env::var_os("BLAST_RADIUS_SHARED").map_or_else(beside, PathBuf::from);
-    let samples = shared.join("samples");
+    std::env::var_os("BLAST_RADIUS_SHARED").map_or_else(beside, PathBuf::from)
+}
+
+fn samples() -> PathBuf {
+    let samples = shared().join("samples");
     assert!(samples.is_dir(), "no recordings in {}: set BLAST_RADIUS_SHARED", samples.display());
     samples
 }

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 
 use super::dependencies::{Dependencies, Role};
 use super::outcome::Via;
+use super::routines::{Routine, routine_of, trigger_of};
 use super::schema::{Schema, Shape};
 use super::scope::{Body, Output, OutputColumn, spelled};
 use super::walk::Walk;
@@ -171,6 +172,39 @@ impl Schema {
                     let from = self.resolve(&rename.old_name, dialect);
                     let to = self.created(&rename.new_name, false, dialect);
                     self.rename(&from, to);
+                }
+            }
+            Statement::CreateFunction(create) => {
+                if let (Some(name), Some(routine)) = (last_name(&create.name), routine_of(create)) {
+                    self.define_routine(name, routine);
+                }
+            }
+            Statement::CreateProcedure { name, params, body, .. } => {
+                let parameters = params.iter().flatten().map(|parameter| spelled(&parameter.name).into()).collect();
+                let statements: Vec<String> = body.statements().iter().map(ToString::to_string).collect();
+                if let Some(name) = last_name(name) {
+                    self.define_routine(name, Routine { parameters, body: statements.join(";\n").into() });
+                }
+            }
+            Statement::CreateTrigger(create) => {
+                if let Some(trigger) = trigger_of(create) {
+                    let table = self.resolve(&create.table_name, dialect);
+                    self.define_trigger(table, trigger);
+                }
+            }
+            Statement::DropTrigger(drop) => {
+                if let Some(name) = last_name(&drop.trigger_name) {
+                    self.forget_trigger(&name);
+                }
+            }
+            Statement::Prepare { name, statement, .. } => {
+                self.prepare(spelled(name).into(), statement.as_ref().clone());
+            }
+            Statement::Declare { stmts } => {
+                for declare in stmts {
+                    if let (Some(name), Some(query)) = (declare.names.first(), &declare.for_query) {
+                        self.declare_cursor(spelled(name).into(), query.as_ref().clone());
+                    }
                 }
             }
             Statement::Set(set) => self.apply_set(set),

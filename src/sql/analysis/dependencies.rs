@@ -58,7 +58,7 @@ impl Dependencies {
             }
             Role::Influence(kind) => {
                 self.influences.extend(other.sources.iter().map(|(column, _)| (*column, kind)));
-                self.influences.extend_from_slice(&other.influences);
+                self.influences.extend(other.influences.iter().map(|(column, _)| (*column, kind)));
             }
         }
     }

@@ -188,13 +188,23 @@ impl Walk<'_> {
         {
             let bare = spelled(ident);
             if let Some(common) = self.common_tables.iter().rev().find(|common| *common.name == *bare) {
-                let output = Rc::clone(&common.output);
+                let (output, reads) = (Rc::clone(&common.output), common.reads.clone());
+                reads.into_iter().for_each(|table| self.reads(table));
                 let output = alias.map_or_else(|| Rc::clone(&output), |alias| renamed(Rc::clone(&output), alias));
                 let alias = alias_name.unwrap_or_else(|| bare.into());
                 return Relation { alias, body: Body::Output(output), merged: Vec::new() };
             }
         }
-        let table = self.schema.resolve(name, self.dialect);
+        let name = match computed_name(name) {
+            Ok(name) => name,
+            Err(error) => {
+                self.note(error);
+                let names = alias_name.iter().cloned().collect();
+                let body = Body::Function { names, dependencies: Rc::default() };
+                return Relation { alias: alias_name.unwrap_or_default(), body, merged: Vec::new() };
+            }
+        };
+        let table = self.schema.resolve(&name, self.dialect);
         let id = self.arena.table(&table);
         self.reads(id);
         let shape = self.schema.shape(&table).cloned();
@@ -388,6 +398,20 @@ impl Walk<'_> {
             relation.merged.push(name.into());
         }
     }
+}
+
+/// The name itself, or the one that `identifier('schema.table')` in its place gives.
+pub(super) fn computed_name(name: &ObjectName) -> Result<std::borrow::Cow<'_, ObjectName>, SqlError> {
+    use std::borrow::Cow;
+    let Some(function) = name.0.iter().find_map(|part| match part {
+        sqlparser::ast::ObjectNamePart::Function(function) => Some(function),
+        sqlparser::ast::ObjectNamePart::Identifier(_) => None,
+    }) else {
+        return Ok(Cow::Borrowed(name));
+    };
+    named_by_text(&ObjectName::from(vec![function.name.clone()]), &function.args)
+        .map(Cow::Owned)
+        .ok_or_else(|| SqlError::Unsupported(format!("the table {name}, which is named at run time")))
 }
 
 /// `identifier('schema.table')` and its like, which some dialects have: the table that the text names.

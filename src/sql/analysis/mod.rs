@@ -13,6 +13,8 @@ mod expression;
 mod from;
 mod outcome;
 mod query;
+mod routines;
+mod scan;
 mod schema;
 mod scope;
 mod select;

@@ -61,9 +61,17 @@ impl Walk<'_> {
 
     pub(super) fn with(&mut self, with: &With) {
         for table in &with.cte_tables {
-            let output = self.common_table(table, with.recursive);
+            // A query that nothing names is not run; a write is.
+            let (output, reads) = self.reads_of(|walk| walk.common_table(table, with.recursive));
+            let writes = matches!(
+                table.query.body.as_ref(),
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+            );
+            if writes {
+                reads.iter().for_each(|table| self.reads(*table));
+            }
             let name: ColumnName = spelled(&table.alias.name).into();
-            self.common_tables.push(CommonTable { name, output });
+            self.common_tables.push(CommonTable { name, output, reads });
         }
     }
 
@@ -90,7 +98,11 @@ impl Walk<'_> {
         self.common_tables.truncate(outside);
         let mut held = renamed(Rc::new(settled(begun)), &table.alias);
         for _ in 0..RECURSIONS {
-            self.common_tables.push(CommonTable { name: Arc::clone(&name), output: Rc::clone(&held) });
+            self.common_tables.push(CommonTable {
+                name: Arc::clone(&name),
+                output: Rc::clone(&held),
+                reads: Vec::new(),
+            });
             let next = self.deeper(|walk| walk.whole_query(&table.query)).unwrap_or_default();
             self.common_tables.truncate(outside);
             let next = renamed(Rc::new(settled(next)), &table.alias);

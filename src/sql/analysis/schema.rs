@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, ObjectName, Query};
+use sqlparser::ast::{Expr, ObjectName, Query, Statement};
 
+use super::routines::{Routine, Trigger};
 use super::scope::spelled;
 use super::{Analyzer, Dialect, StatementAnalysis};
 use crate::model::{ColumnName, TableName};
@@ -15,6 +16,10 @@ use crate::sql::Schemas;
 pub struct Schema {
     relations: Arc<BTreeMap<TableName, Arc<Shape>>>,
     search_path: Arc<[Arc<str>]>,
+    routines: Arc<BTreeMap<ColumnName, Routine>>,
+    triggers: Arc<BTreeMap<TableName, Vec<Trigger>>>,
+    prepared: Arc<BTreeMap<ColumnName, Arc<Statement>>>,
+    cursors: Arc<BTreeMap<ColumnName, Arc<Query>>>,
 }
 
 /// The schema of temporary tables.
@@ -46,7 +51,14 @@ impl Shape {
 impl Default for Schema {
     /// Nothing is defined; bare names are in `public`.
     fn default() -> Self {
-        Schema { relations: Arc::default(), search_path: Arc::from([Arc::from("public")]) }
+        Schema {
+            relations: Arc::default(),
+            search_path: Arc::from([Arc::from("public")]),
+            routines: Arc::default(),
+            triggers: Arc::default(),
+            prepared: Arc::default(),
+            cursors: Arc::default(),
+        }
     }
 }
 
@@ -132,6 +144,46 @@ impl Schema {
             changed.names = changed.columns.iter().cloned().collect();
             *shape = Arc::new(changed);
         }
+    }
+
+    pub(super) fn routine(&self, name: &str) -> Option<&Routine> {
+        self.routines.get(name)
+    }
+
+    pub(super) fn define_routine(&mut self, name: ColumnName, routine: Routine) {
+        Arc::make_mut(&mut self.routines).insert(name, routine);
+    }
+
+    pub(super) fn triggers(&self, table: &TableName) -> &[Trigger] {
+        self.triggers.get(table).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn define_trigger(&mut self, table: TableName, trigger: Trigger) {
+        let triggers = Arc::make_mut(&mut self.triggers).entry(table).or_default();
+        triggers.retain(|known| known.name != trigger.name);
+        triggers.push(trigger);
+    }
+
+    pub(super) fn forget_trigger(&mut self, name: &str) {
+        for triggers in Arc::make_mut(&mut self.triggers).values_mut() {
+            triggers.retain(|known| *known.name != *name);
+        }
+    }
+
+    pub(super) fn prepared(&self, name: &str) -> Option<Arc<Statement>> {
+        self.prepared.get(name).cloned()
+    }
+
+    pub(super) fn prepare(&mut self, name: ColumnName, statement: Statement) {
+        Arc::make_mut(&mut self.prepared).insert(name, Arc::new(statement));
+    }
+
+    pub(super) fn cursor(&self, name: &str) -> Option<Arc<Query>> {
+        self.cursors.get(name).cloned()
+    }
+
+    pub(super) fn declare_cursor(&mut self, name: ColumnName, query: Query) {
+        Arc::make_mut(&mut self.cursors).insert(name, Arc::new(query));
     }
 
     /// `SET search_path`; the user's own schema is not known here.

@@ -65,6 +65,8 @@ pub(super) struct Scope {
     pub(super) merged: Vec<(ColumnName, Dependencies)>,
     /// Names of the SELECT list so far, where the dialect lets them be used again.
     pub(super) outputs: Vec<(ColumnName, Dependencies)>,
+    /// NEW and OLD of a trigger: only their names bring their columns in reach.
+    pub(super) rows_of_trigger: bool,
 }
 
 impl Scope {
@@ -164,6 +166,9 @@ impl Walk<'_> {
 
     fn bare_column(&mut self, ident: &Ident, role: Role, into: &mut Dependencies) {
         let name = spelled(ident);
+        if self.variable(&name, role, into) {
+            return;
+        }
         match self.meaning(&name) {
             Meaning::In { scope, relation } => self.column_of(scope, relation, &name, role, into),
             Meaning::Merged { scope, place } => {
@@ -183,6 +188,20 @@ impl Walk<'_> {
                 self.note(SqlError::UnknownColumn(name.into_owned()));
             }
         }
+    }
+
+    /// A variable of a routine, unless a table surely has a column of the name.
+    fn variable(&mut self, name: &str, role: Role, into: &mut Dependencies) -> bool {
+        let Some(held) = self.variables.get(name).cloned() else { return false };
+        let mut relations =
+            self.scopes.iter().filter(|scope| !scope.rows_of_trigger).flat_map(|scope| &scope.relations);
+        if relations.any(|relation| matches!(relation.has(name), Has::Yes)) {
+            return false;
+        }
+        for column in &held.columns {
+            self.absorb_column(column, role, into);
+        }
+        true
     }
 
     /// Names that PostgreSQL's grammar takes for functions without parentheses.
@@ -222,6 +241,9 @@ impl Walk<'_> {
             }
             let (mut sure, mut perhaps) = (None, None);
             let (mut sure_count, mut perhaps_count) = (0_usize, 0_usize);
+            if scope.rows_of_trigger {
+                continue;
+            }
             for (place, relation) in scope.relations.iter().enumerate() {
                 match relation.has(name) {
                     Has::Yes => {
@@ -350,6 +372,17 @@ impl Walk<'_> {
             let Some((scope, relation)) = self.relation_called(qualifier) else { continue };
             let role = if length + 1 < parts.len() { role.at_least(Via::Transform) } else { role };
             self.column_of(scope, relation, &spelled(column), role, into);
+            return;
+        }
+        // A field of a row that a variable of a routine holds.
+        if let [row, .., field] = parts
+            && let Some(held) = self.variables.get(spelled(row).as_ref()).cloned()
+        {
+            let field = spelled(field);
+            let named = held.columns.iter().any(|column| column.name().is_none_or(|name| **name == *field));
+            if named {
+                self.column_of_output(&held, &field, role, into);
+            }
             return;
         }
         // No relation of that name: in some dialects the first part is a column, and what follows a field of it.

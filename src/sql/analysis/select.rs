@@ -289,6 +289,9 @@ impl Walk<'_> {
         match expression {
             Expr::Identifier(ident) => spelled(ident).into(),
             Expr::CompoundIdentifier(parts) => parts.last().map(spelled).unwrap_or_default().into(),
+            Expr::Cast { expr, .. } if matches!(expr.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                postgres_name(expr)
+            }
             _ if self.dialect != Dialect::Postgres => expression.to_string().into(),
             _ => postgres_name(expression),
         }

@@ -1,12 +1,16 @@
 //! A text, statement by statement.
 
-use sqlparser::ast::{CopySource, Query, SetExpr, Statement};
+use std::cell::Cell;
+
+use sqlparser::ast::{CopyIntoSnowflakeKind, CopySource, ObjectType, Query, SetExpr, Statement};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dependencies::{Dependencies, Role};
 use super::outcome::Via;
+use super::routines::routine_of;
+use super::scan::scanned_tables;
 use super::scope::OutputColumn;
 use super::walk::Walk;
 use super::writes::shared;
@@ -17,6 +21,18 @@ use crate::sql::SqlError;
 pub fn analyze(sql: &str, schema: &Schema, dialect: Dialect) -> Vec<StatementAnalysis> {
     Analyzer::new(schema.clone(), dialect).analyze(sql)
 }
+
+/// A text of so many bytes gets a stack of its own.
+const LONG: usize = 8_192;
+
+/// The largest stack that a text gets; of it only what is used takes memory.
+const LARGEST_STACK: usize = 4 << 30;
+
+/// How many tokens a statement may have: more could nest deeper than the largest stack holds.
+const MOST_TOKENS: usize = 1_000_000;
+
+/// How much stack a byte of SQL may need: `1+1+1…` nests once for every two bytes.
+const STACK_PER_BYTE: usize = 1_024;
 
 /// Analyses statements in the order in which they ran: what one defines, the next ones know.
 #[derive(Clone, Debug)]
@@ -36,13 +52,33 @@ impl Analyzer {
         self.schema
     }
 
-    /// What each statement of the text reads and writes.
+    /// What each statement of the text reads and writes. A long text is read on a stack of its own: what it nests by
+    /// operators is as deep as it is long.
     pub fn analyze(&mut self, sql: &str) -> Vec<StatementAnalysis> {
+        if sql.len() < LONG {
+            return self.analyze_here(sql);
+        }
+        let size = STACK_PER_BYTE.saturating_mul(sql.len()).min(LARGEST_STACK);
+        let spawned = std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("sql".to_owned()).stack_size(size);
+            builder.spawn_scoped(scope, || self.analyze_here(sql)).map(|thread| thread.join())
+        });
+        match spawned {
+            Ok(Ok(analyses)) => analyses,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => {
+                let error = SqlError::Unsupported(format!("so long a text: no thread for it: {error}"));
+                vec![self.unparsed(&[], "", error)]
+            }
+        }
+    }
+
+    fn analyze_here(&mut self, sql: &str) -> Vec<StatementAnalysis> {
         let mut analyses = Vec::new();
         let mut tokens = Vec::new();
         let tokenized = Tokenizer::new(self.dialect.parser(), sql).tokenize_with_location_into_buf(&mut tokens);
         if let Err(error) = tokenized {
-            return vec![unparsed(sql, SqlError::Parse(error.to_string()))];
+            return vec![self.unparsed(&tokens, sql, SqlError::Parse(error.to_string()))];
         }
         let text = Text::new(sql);
         let mut parser = Parser::new(self.dialect.parser()).with_tokens_with_locations(tokens.clone());
@@ -51,6 +87,16 @@ impl Analyzer {
             let start = parser.index();
             if parser.peek_token_ref().token == Token::EOF {
                 return analyses;
+            }
+            let end = end_of_statement(&tokens, start);
+            if end - start > MOST_TOKENS {
+                let error = SqlError::Unsupported(format!("a statement of more than {MOST_TOKENS} tokens"));
+                let shown = text.between(&tokens, start, end);
+                analyses.push(self.unparsed(tokens.get(start..end).unwrap_or_default(), shown, error));
+                while parser.index() < end {
+                    parser.advance_token();
+                }
+                continue;
             }
             let parsed =
                 parser.parse_statement().and_then(|statement| ended(&parser, self.dialect).map(|()| statement));
@@ -62,12 +108,43 @@ impl Analyzer {
                 Err(error) => {
                     let end = end_of_statement(&tokens, start.max(parser.index().saturating_sub(1)));
                     let shown = text.between(&tokens, start, end);
-                    analyses.push(unparsed(shown, SqlError::Parse(error.to_string())));
+                    let words = tokens.get(start..end).unwrap_or_default();
+                    analyses.push(self.unparsed(words, shown, SqlError::Parse(error.to_string())));
                     while parser.index() < end && parser.peek_token_ref().token != Token::EOF {
                         parser.advance_token();
                     }
                 }
             }
+        }
+    }
+
+    /// What is known of a statement that the parser does not know: PostgreSQL's DO and REFRESH are read here, of all else
+    /// the tables that a scan sees.
+    fn unparsed(&self, tokens: &[TokenWithSpan], sql: &str, error: SqlError) -> StatementAnalysis {
+        let tokens: Vec<Token> = tokens
+            .iter()
+            .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+            .map(|token| token.token.clone())
+            .collect();
+        let mut walk = Walk::new(&self.schema, self.dialect);
+        let known = walk.beyond_the_parser(&tokens);
+        if known.is_none() {
+            for (name, written) in scanned_tables(&tokens) {
+                let table = self.schema.resolve(&name, self.dialect);
+                let id = walk.arena.table(&table);
+                if written { walk.writes(id) } else { walk.reads(id) }
+            }
+            walk.note(error);
+        }
+        let findings = walk.finish();
+        StatementAnalysis {
+            sql: sql.into(),
+            kind: known.unwrap_or(StatementKind::Unparsed),
+            targets: findings.targets,
+            sources: findings.sources,
+            columns: findings.columns,
+            scanned: known.is_none(),
+            error: findings.error,
         }
     }
 
@@ -90,21 +167,9 @@ impl Analyzer {
     }
 }
 
-fn unparsed(sql: &str, error: SqlError) -> StatementAnalysis {
-    StatementAnalysis {
-        sql: sql.into(),
-        kind: StatementKind::Unparsed,
-        targets: Vec::new(),
-        sources: Vec::new(),
-        columns: Vec::new(),
-        scanned: true,
-        error: Some(error),
-    }
-}
-
 impl Walk<'_> {
     /// Takes in a whole statement.
-    fn top(&mut self, statement: &Statement) -> StatementKind {
+    pub(super) fn top(&mut self, statement: &Statement) -> StatementKind {
         match statement {
             Statement::Query(query) => self.top_query(query),
             Statement::Insert(_) => self.top_write(statement, StatementKind::Insert),
@@ -141,10 +206,125 @@ impl Walk<'_> {
                 self.copy(source, *to);
                 StatementKind::Copy
             }
-            Statement::Drop { .. } => StatementKind::Drop,
+            Statement::Drop { object_type, names, .. } => {
+                if matches!(object_type, ObjectType::Table | ObjectType::View | ObjectType::MaterializedView) {
+                    for name in names {
+                        self.target(name, None);
+                    }
+                }
+                StatementKind::Drop
+            }
+            other => self.top_other(other),
+        }
+    }
+
+    /// Routines, and statements that run others.
+    fn top_other(&mut self, statement: &Statement) -> StatementKind {
+        match statement {
+            Statement::CreateFunction(create) => {
+                if let Some(routine) = routine_of(create) {
+                    self.routine(&routine);
+                }
+                StatementKind::CreateRoutine
+            }
+            Statement::CreateProcedure { body, .. } => {
+                for statement in body.statements() {
+                    match statement {
+                        Statement::Query(query) => drop(self.query(query)),
+                        other => drop(self.top(other)),
+                    }
+                }
+                StatementKind::CreateRoutine
+            }
+            Statement::CreateTrigger(_) => StatementKind::CreateTrigger,
+            // Files are no tables: of a query that fills them only what it reads is known.
+            Statement::Directory { source: query, .. } | Statement::Unload { query: Some(query), .. } => {
+                self.query(query);
+                StatementKind::Copy
+            }
+            Statement::Unload { query_text: Some(text), .. } => {
+                self.body(text);
+                StatementKind::Copy
+            }
+            Statement::CopyIntoSnowflake { kind, into, from_query, .. } => {
+                if *kind == CopyIntoSnowflakeKind::Table {
+                    self.target(into, None);
+                }
+                if let Some(query) = from_query {
+                    self.query(query);
+                }
+                StatementKind::Copy
+            }
+            Statement::Call(function) => {
+                self.call(&function.name);
+                StatementKind::Call
+            }
+            Statement::Prepare { .. } => StatementKind::Prepare,
+            Statement::Execute { name: Some(name), .. } => {
+                match super::writes::last_name(name).and_then(|name| self.schema.prepared(&name)) {
+                    Some(prepared) => drop(self.top(&prepared)),
+                    None => self.note(SqlError::Unsupported(format!("the prepared statement {name}: it is not known"))),
+                }
+                StatementKind::Execute
+            }
+            Statement::Declare { stmts } => {
+                for query in stmts.iter().filter_map(|declare| declare.for_query.as_ref()) {
+                    self.top_query(query);
+                }
+                StatementKind::DeclareCursor
+            }
+            Statement::Fetch { name, .. } => {
+                match self.schema.cursor(&super::scope::spelled(name)) {
+                    Some(query) => drop(self.top_query(&query)),
+                    None => self.note(SqlError::Unsupported(format!("the cursor {name}: it is not known"))),
+                }
+                StatementKind::Fetch
+            }
             Statement::Explain { analyze, statement, .. } if *analyze => self.top(statement),
             _ => StatementKind::Other,
         }
+    }
+
+    /// Statements of PostgreSQL's that the parser does not know.
+    fn beyond_the_parser(&mut self, tokens: &[Token]) -> Option<StatementKind> {
+        let is =
+            |token: &Token, word: &str| matches!(token, Token::Word(found) if found.value.eq_ignore_ascii_case(word));
+        let (first, rest) = tokens.split_first()?;
+        if is(first, "do") {
+            let body = rest.iter().find_map(|token| match token {
+                Token::DollarQuotedString(text) => Some(text.value.as_str()),
+                Token::SingleQuotedString(text) => Some(text.as_str()),
+                _ => None,
+            })?;
+            self.body(body);
+            return Some(StatementKind::Do);
+        }
+        let [materialized, view, rest @ ..] = rest else { return None };
+        if !(is(first, "refresh") && is(materialized, "materialized") && is(view, "view")) {
+            return None;
+        }
+        let mut parts = Vec::new();
+        for token in rest {
+            match token {
+                Token::Word(word) if word.value.eq_ignore_ascii_case("concurrently") && parts.is_empty() => {}
+                Token::Word(word) if word.value.eq_ignore_ascii_case("with") => break,
+                Token::Word(word) => parts.push(word.to_ident(sqlparser::tokenizer::Span::empty())),
+                Token::Period => {}
+                _ => break,
+            }
+        }
+        let table = self.schema.resolve(&sqlparser::ast::ObjectName::from(parts), self.dialect);
+        match self.schema.shape(&table).and_then(|shape| shape.query.clone()) {
+            Some(query) => {
+                let names = self.schema.shape(&table).map(|shape| shape.columns.clone()).unwrap_or_default();
+                let output = self.query(&query);
+                self.fill(table, names, &output);
+            }
+            None => {
+                self.target_table(table, None);
+            }
+        }
+        Some(StatementKind::Refresh)
     }
 
     /// A query that returns its rows to the client; one around a write is that write.
@@ -244,12 +424,27 @@ fn end_of_statement(tokens: &[TokenWithSpan], from: usize) -> usize {
 struct Text<'t> {
     sql: &'t str,
     lines: Vec<usize>,
+    /// A place that is known: line and column, from 0, and the byte. Statements follow one another: the next is not far.
+    known: Cell<(usize, usize, usize)>,
 }
 
 impl<'t> Text<'t> {
     fn new(sql: &'t str) -> Self {
         let breaks = sql.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
-        Text { sql, lines: std::iter::once(0).chain(breaks).collect() }
+        Text { sql, lines: std::iter::once(0).chain(breaks).collect(), known: Cell::new((0, 0, 0)) }
+    }
+
+    fn offset(&self, location: Location) -> usize {
+        let line = usize::try_from(location.line.saturating_sub(1)).unwrap_or(usize::MAX);
+        let column = usize::try_from(location.column.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(begin) = self.lines.get(line) else { return self.sql.len() };
+        let (known_line, known_column, known_place) = self.known.get();
+        let near = known_line == line && known_column <= column;
+        let (from, skipped) = if near { (known_place, known_column) } else { (*begin, 0) };
+        let rest = self.sql.get(from..).unwrap_or_default();
+        let place = from + rest.char_indices().nth(column - skipped).map_or(rest.len(), |(place, _)| place);
+        self.known.set((line, column, place));
+        place
     }
 
     /// What is written from one token up to another, without white space around it.
@@ -261,14 +456,7 @@ impl<'t> Text<'t> {
         let (Some(first), Some(last)) = (range.iter().find(spelled), range.iter().rev().find(spelled)) else {
             return "";
         };
-        let offset = |location: sqlparser::tokenizer::Location| -> usize {
-            let line = usize::try_from(location.line.saturating_sub(1)).unwrap_or(usize::MAX);
-            let Some(begin) = self.lines.get(line) else { return self.sql.len() };
-            let rest = self.sql.get(*begin..).unwrap_or_default();
-            let column = usize::try_from(location.column.saturating_sub(1)).unwrap_or(usize::MAX);
-            begin + rest.char_indices().nth(column).map_or(rest.len(), |(place, _)| place)
-        };
-        self.sql.get(offset(first.span.start)..offset(last.span.end)).unwrap_or_default().trim()
+        self.sql.get(self.offset(first.span.start)..self.offset(last.span.end)).unwrap_or_default().trim()
     }
 }
 
@@ -368,6 +556,49 @@ mod tests {
         ] {
             assert_eq!(shown(sql), expected, "{sql}");
         }
+    }
+
+    #[test]
+    fn routines_and_triggers_do_what_their_bodies_say() {
+        let sql = "create table t(id int, total int); create table audit(id int, was int); \
+            create function log() returns trigger language plpgsql as $$ declare n int; begin \
+              select count(*) into n from limits where kind = 1; \
+              if n > 0 then insert into audit(id, was) values (new.id, old.total); end if; return new; end $$; \
+            create trigger g after update on t for each row execute function log(); \
+            update t set total = 1 where id = 2; \
+            do $$ declare r record; begin for r in select id, total from t loop \
+              update s set x = r.total where s.id = r.id; end loop; end $$; \
+            prepare p as insert into audit select * from t; execute p; \
+            create materialized view m as select id from t; refresh materialized view m";
+        let lines = shown(sql);
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(
+            lines[4],
+            "update t,audit <- limits,t; t.total <- transform  | t.id; audit.id <- copy t.id | ; audit.was <- copy t.total | "
+        );
+        assert_eq!(lines[5], "do s <- t; s.x <- copy t.total | s.id,t.id");
+        assert_eq!(lines[7], "execute audit <- t; audit.id <- copy t.id | ; audit.was <- copy t.total | ");
+        assert_eq!(lines[9], "refresh m <- t; m.id <- copy t.id | ");
+    }
+
+    #[test]
+    fn depth_and_length_are_no_danger() {
+        let chain = format!("select {} from t", vec!["a"; 100_000].join(" + "));
+        let casts = format!("select a{} from t", "::int".repeat(50_000));
+        let unions = vec!["select a from t"; 10_000].join(" union all ");
+        let many = "insert into t select a from s where b in (1, 2, 3); ".repeat(10_000);
+        for sql in [chain, casts, unions] {
+            let analyses = analyze(&sql, &Schema::default(), Dialect::Postgres);
+            assert_eq!(analyses[0].columns[0].sources.len(), 1);
+        }
+        assert_eq!(analyze(&many, &Schema::default(), Dialect::Postgres).len(), 10_000);
+        let nested = format!("select {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+        assert!(analyze(&nested, &Schema::default(), Dialect::Postgres)[0].error.is_some());
+    }
+
+    #[test]
+    fn what_does_not_parse_still_shows_its_tables() {
+        assert_eq!(shown("insert into t selec a from s").split(" ! ").next(), Some("unparsed t <- s"));
     }
 
     #[test]

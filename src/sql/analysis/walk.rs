@@ -20,6 +20,8 @@ pub(super) type Rows = Rc<Vec<(ColumnId, InfluenceKind)>>;
 pub(super) struct CommonTable {
     pub(super) name: ColumnName,
     pub(super) output: Rc<Output>,
+    /// The tables that its query reads: read where it is named.
+    pub(super) reads: Vec<TableId>,
 }
 
 /// How many columns all values of one statement may depend on together; what needs more is refused, not computed.
@@ -45,6 +47,12 @@ pub(super) struct Walk<'s> {
     error: Option<SqlError>,
     budget: usize,
     depth: usize,
+    /// How deep in routines that call one another.
+    pub(super) calls: usize,
+    /// What the variables of the routine hold so far.
+    pub(super) variables: HashMap<ColumnName, Rc<Output>>,
+    /// In a trigger: the table of the row.
+    pub(super) trigger_row: Option<TableId>,
 }
 
 /// One target column as found so far.
@@ -81,6 +89,9 @@ impl<'s> Walk<'s> {
             error: None,
             budget: DEPENDENCY_BUDGET,
             depth: 0,
+            calls: 0,
+            variables: HashMap::new(),
+            trigger_row: None,
         }
     }
 
@@ -93,6 +104,17 @@ impl<'s> Walk<'s> {
         if self.read.insert(table) {
             self.sources.push(table);
         }
+    }
+
+    /// Runs `within` and takes back the tables that it found to be read.
+    pub(super) fn reads_of<T>(&mut self, within: impl FnOnce(&mut Self) -> T) -> (T, Vec<TableId>) {
+        let before = self.sources.len();
+        let result = within(self);
+        let found = self.sources.split_off(before.min(self.sources.len()));
+        for table in &found {
+            self.read.remove(table);
+        }
+        (result, found)
     }
 
     pub(super) fn writes(&mut self, table: TableId) {

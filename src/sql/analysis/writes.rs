@@ -12,6 +12,7 @@ use sqlparser::ast::{
 use super::arena::TableId;
 use super::dependencies::{Dependencies, Role, settle_influences};
 use super::outcome::{InfluenceKind, Via};
+use super::routines::Event;
 use super::schema::Shape;
 use super::scope::{Body, Output, OutputColumn, Relation, Scope, spelled};
 use super::walk::{Rows, Walk};
@@ -77,6 +78,7 @@ impl Walk<'_> {
         for assignment in &insert.assignments {
             self.assignment(assignment, &target, &rows);
         }
+        self.fire(&target, Event::Insert);
         self.returned(&target, insert.returning.as_deref(), insert.output.as_ref(), &rows)
     }
 
@@ -196,6 +198,7 @@ impl Walk<'_> {
         let decides = shared(decides);
         update.assignments.iter().for_each(|assignment| self.assignment(assignment, target, &decides));
         self.generated_of_assignments(&update.assignments, target, &decides);
+        self.fire(target, Event::Update);
     }
 
     fn assign_all(&mut self, target: &Target, values: &[OutputColumn], rows: &Rows) {
@@ -349,6 +352,7 @@ impl Walk<'_> {
         let mut rows = Dependencies::default();
         self.scopes.push(Scope::default());
         let Some(target) = self.written_item(&update.table, from, &mut rows) else {
+            update.selection.iter().for_each(|selection| self.condition(selection, InfluenceKind::Filter, &mut rows));
             self.scopes.pop();
             return Output::default();
         };
@@ -361,6 +365,7 @@ impl Walk<'_> {
         let rows = shared(rows);
         update.assignments.iter().for_each(|assignment| self.assignment(assignment, &target, &rows));
         self.generated_of_assignments(&update.assignments, &target, &rows);
+        self.fire(&target, Event::Update);
         let output = self.returned_in_scope(&target, update.returning.as_deref(), update.output.as_ref(), &rows);
         self.scopes.pop();
         output
@@ -380,7 +385,25 @@ impl Walk<'_> {
         };
         let name = match args {
             None => name.clone(),
-            Some(args) => super::from::named_by_text(name, &args.args).unwrap_or_else(|| name.clone()),
+            Some(args) => match super::from::named_by_text(name, &args.args) {
+                Some(name) => name,
+                None => {
+                    self.note(SqlError::Unsupported(format!(
+                        "the table {}, which is named at run time",
+                        item.relation
+                    )));
+                    self.from(from, rows);
+                    return None;
+                }
+            },
+        };
+        let name = match super::from::computed_name(&name) {
+            Ok(name) => name.into_owned(),
+            Err(error) => {
+                self.note(error);
+                self.from(from, rows);
+                return None;
+            }
         };
         let aliased = alias.as_ref().map(|alias| ColumnName::from(spelled(&alias.name)));
         if aliased.is_none()
@@ -435,6 +458,7 @@ impl Walk<'_> {
         let mut output = Output::default();
         for target in &targets {
             self.assign(Some(target.id), &"*".into(), Dependencies::default(), &rows);
+            self.fire(target, Event::Delete);
             output = self.returned_in_scope(target, delete.returning.as_deref(), delete.output.as_ref(), &rows);
         }
         self.scopes.pop();
@@ -446,6 +470,7 @@ impl Walk<'_> {
         self.scopes.push(Scope::default());
         let item = TableWithJoins { relation: merge.table.clone(), joins: Vec::new() };
         let Some(target) = self.written_item(&item, &[], &mut rows) else {
+            self.factor(&merge.source, &mut rows);
             self.scopes.pop();
             return Output::default();
         };
@@ -457,7 +482,10 @@ impl Walk<'_> {
                 self.condition(predicate, InfluenceKind::Filter, &mut decides);
             }
             match &clause.action {
-                MergeAction::Insert(insert) => self.merge_insert(insert, &target, decides),
+                MergeAction::Insert(insert) => {
+                    self.merge_insert(insert, &target, decides);
+                    self.fire(&target, Event::Insert);
+                }
                 MergeAction::Update(update) => {
                     if let Some(predicate) = &update.update_predicate {
                         self.condition(predicate, InfluenceKind::Filter, &mut decides);
