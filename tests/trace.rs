@@ -16,6 +16,8 @@ use blast_radius::trace::{
 
 #[path = "trace/derived.rs"]
 mod derived;
+#[path = "trace/rule_kinds.rs"]
+mod rule_kinds;
 #[path = "trace/upserts.rs"]
 mod upserts;
 
@@ -243,6 +245,7 @@ async fn a_rule_finds_the_root_and_set_based_statements_derive() {
         expected: vec![("total".into(), "total / 100".to_owned())],
         blamed: vec!["total".into()],
         decides: None,
+        group: None,
     }];
     let found = story.trace(Suspicion::Violating(&rules)).await;
     let root = record(&found, "orders", "2");

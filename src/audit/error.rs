@@ -22,6 +22,14 @@ pub enum AuditError {
     /// No rule at all: an audit that checks nothing would pass.
     #[error("find a rule{}", looked_in(.0))]
     NoRules(Vec<PathBuf>),
+    /// The file of accepted violations cannot be added to.
+    #[error("accept violations in {path}: {reason}")]
+    Accept {
+        /// The file.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
     /// The tables cannot be reached.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

@@ -14,31 +14,34 @@ use sqlparser::parser::Parser;
 
 use super::AuditError;
 use super::checks::Violating;
-use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, Violation};
+use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, Violation, WrittenBy};
 use super::planning::{engine_message, key_as_positions, select_violating};
 use super::rule::{Rule, key_columns};
 use super::rule_set::RuleSet;
-use super::sql_text::{asks_for_existence, quoted_table};
-use crate::catalog::{Catalog, value_from_array};
+use super::sql_text::{SqlExpression, asks_for_existence, quoted_table};
+use crate::catalog::{Catalog, register_history, value_from_array};
 use crate::engine;
-use crate::model::{ColumnName, RecordKey, TableName, TableSchema, Value};
+use crate::model::{ColumnName, History, RecordKey, Release, TableName, TableSchema, Value};
 
-/// Checks every rule against every row of its table.
+/// Checks every rule against every row of its table, and its history where the rule looks at that.
 ///
 /// A rule that fails while it is evaluated does not stop the others: its status says so.
 ///
 /// # Errors
 /// A rule of a table that the catalog does not have; a session that takes no tables.
-pub async fn run(rules: &RuleSet, catalog: &Catalog) -> Result<AuditOutcome, AuditError> {
+pub async fn run(rules: &RuleSet, catalog: &Catalog, history: &History) -> Result<AuditOutcome, AuditError> {
     let session = engine::session_context();
     catalog.register(&session)?;
+    for table in rules.rules().iter().flat_map(Rule::histories_read) {
+        register_history(&session, catalog.schema(&table)?, &history.transactions)?;
+    }
     let mut by_table: BTreeMap<&TableName, Vec<usize>> = BTreeMap::new();
     for (position, rule) in rules.rules().iter().enumerate() {
         by_table.entry(&rule.table).or_default().push(position);
     }
     let mut tallies: Vec<Result<Tally, String>> = rules.rules().iter().map(|_| Ok(Tally::default())).collect();
     for (table, positions) in by_table {
-        let audited = AuditedTable::new(catalog.schema(table)?, catalog);
+        let audited = AuditedTable::new(catalog.schema(table)?, catalog, history);
         let of_table: Vec<&Rule> = positions.iter().map(|position| &rules.rules()[*position]).collect();
         for (position, tally) in positions.iter().zip(audited.check(&session, &of_table).await) {
             tallies[*position] = tally;
@@ -53,26 +56,47 @@ pub async fn run(rules: &RuleSet, catalog: &Catalog) -> Result<AuditOutcome, Aud
 
 /// What was found of one rule.
 #[derive(Debug, Default)]
-struct Tally {
-    checked: u64,
-    keys: Vec<RecordKey>,
+pub(super) struct Tally {
+    /// Rows, or writes, that were looked at.
+    pub(super) checked: u64,
+    /// What is in breach.
+    pub(super) found: Vec<Breach>,
+    /// What else there is to know.
+    pub(super) note: Option<String>,
+}
+
+/// A row, a group of rows, or a release's writes in breach.
+#[derive(Debug)]
+pub(super) struct Breach {
+    /// The row's key, or the group's values; empty for a table as a whole.
+    pub(super) key: RecordKey,
+    /// The release, where it is known already.
+    pub(super) release: Option<Release>,
+    /// The write, where it is known already.
+    pub(super) written: Option<WrittenBy>,
+}
+
+impl Breach {
+    fn of_row(key: RecordKey) -> Breach {
+        Breach { key, release: None, written: None }
+    }
 }
 
 fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcome: &mut AuditOutcome) {
-    let (checked, mut keys, error) = match tally {
-        Ok(Tally { checked, keys }) => (checked, keys, None),
-        Err(message) => (0, Vec::new(), Some(message)),
+    let (Tally { checked, mut found, note }, error) = match tally {
+        Ok(tally) => (tally, None),
+        Err(message) => (Tally::default(), Some(message)),
     };
-    keys.sort_by(|one, other| compare_keys(table, one, other));
-    let violations = count(keys.len());
+    found.sort_by(|one, other| compare_keys(table, &one.key, &other.key));
+    let violations = count(found.len());
     let level = rule.level(violations, checked);
     let status = match (&error, level) {
         (Some(_), _) => RuleStatus::Error,
         (None, Some(_)) => RuleStatus::Fail,
         (None, None) => RuleStatus::Pass,
     };
-    let without_key = table.key.is_empty() && violations > 0;
-    let note = without_key.then(|| format!("{} has no key: a row is named by what it holds", table.name));
+    let without_key = table.key.is_empty() && found.iter().any(|breach| breach.key.iter().len() > 0);
+    let named = without_key.then(|| format!("{} has no key: a row is named by what it holds", table.name));
     outcome.rules.push(RuleOutcome {
         id: Arc::clone(&rule.id),
         table: rule.table.clone(),
@@ -81,16 +105,16 @@ fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcom
         status,
         checked,
         violations,
-        message: error.or(note),
+        message: error.or(note).or(named),
     });
     let columns: Arc<[ColumnName]> = rule.blamed_columns().into();
-    outcome.violations.extend(keys.into_iter().map(|key| Violation {
+    outcome.violations.extend(found.into_iter().map(|breach| Violation {
         rule: Arc::clone(&rule.id),
         table: rule.table.clone(),
-        key,
+        key: breach.key,
         columns: Arc::clone(&columns),
-        release: None,
-        written: None,
+        release: breach.release,
+        written: breach.written,
     }));
 }
 
@@ -107,16 +131,17 @@ fn compare_keys(table: &TableSchema, one: &RecordKey, other: &RecordKey) -> Orde
     Ordering::Equal
 }
 
-fn count(rows: usize) -> u64 {
+pub(super) fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 /// A table whose rules are checked together.
-struct AuditedTable<'a> {
-    schema: &'a TableSchema,
+pub(super) struct AuditedTable<'a> {
+    pub(super) schema: &'a TableSchema,
     /// What names a row.
     key: Vec<ColumnName>,
-    catalog: &'a Catalog,
+    pub(super) catalog: &'a Catalog,
+    pub(super) history: &'a History,
 }
 
 /// What the scan of a table answers for one rule, each as an SQL predicate.
@@ -124,22 +149,69 @@ struct Question<'a> {
     rule: &'a Rule,
     /// Whether the row is in breach; `None` where a query of its own tells.
     breach: Option<String>,
+    /// Whether the row is checked at all; `None` where every row is, or a query of its own counts them.
+    filter: Option<String>,
+}
+
+impl<'a> Question<'a> {
+    fn new(rule: &'a Rule, breach: Option<String>) -> Self {
+        let filter = rule.filter.as_ref().filter(|filter| !asks_for_existence(&filter.expression));
+        Question { rule, breach, filter: filter.map(|filter| format!("({}) IS TRUE", filter.sql)) }
+    }
+
+    /// The rule's `where`, where the scan cannot tell whether it holds.
+    fn filter_beside_scan(&self) -> Option<&SqlExpression> {
+        self.rule.filter.as_ref().filter(|_| self.filter.is_none())
+    }
 }
 
 impl<'a> AuditedTable<'a> {
-    fn new(schema: &'a TableSchema, catalog: &'a Catalog) -> Self {
+    fn new(schema: &'a TableSchema, catalog: &'a Catalog, history: &'a History) -> Self {
         let mut key = key_columns(schema);
         if schema.key.is_empty() {
             // Keys are printed, personal values are not.
             let personal = catalog.personal_columns(&schema.name);
             key.retain(|column| !personal.contains(column));
         }
-        AuditedTable { schema, key, catalog }
+        AuditedTable { schema, key, catalog, history }
     }
 
     async fn check(&self, session: &SessionContext, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
+        let of_rows: Vec<&Rule> = rules.iter().copied().filter(|rule| self.is_about_rows(rule)).collect();
+        let mut of_rows = self.check_rows(session, &of_rows).await.into_iter();
+        let mut tallies = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let tally = match rule.violating(self.schema) {
+                Violating::Row(_) | Violating::Query(_) => of_rows.next().unwrap_or_else(|| Ok(Tally::default())),
+                Violating::Write { .. } => self.check_writes(session, rule).await,
+                Violating::Table(question) => self.check_table(session, rule, &question).await,
+                Violating::Release(question) => self.check_releases(session, rule, &question).await,
+            };
+            tallies.push(self.refuse_without_history(rule).and(tally));
+        }
+        tallies
+    }
+
+    fn is_about_rows(&self, rule: &Rule) -> bool {
+        matches!(rule.violating(self.schema), Violating::Row(_) | Violating::Query(_))
+    }
+
+    /// A rule over a history that nobody recorded would always hold.
+    fn refuse_without_history(&self, rule: &Rule) -> Result<(), String> {
+        match rule.histories_read().first() {
+            Some(table) if self.history.transactions.is_empty() => Err(format!(
+                "it needs the history of {table}, and no write is recorded: ingest the database's writes, or capture them"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn check_rows(&self, session: &SessionContext, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
+        if rules.is_empty() {
+            return Vec::new();
+        }
         let questions: Vec<Question<'_>> =
-            rules.iter().map(|rule| Question { rule, breach: self.breach_in_scan(rule) }).collect();
+            rules.iter().map(|rule| Question::new(rule, self.breach_in_scan(rule))).collect();
         let mut tallies = match self.scan(session, &questions).await {
             Ok(tallies) => tallies.into_iter().map(Ok).collect(),
             // One of them spoils it for all: ask one by one, so that only that one fails.
@@ -158,7 +230,15 @@ impl<'a> AuditedTable<'a> {
                 && let Ok(found) = tally
             {
                 match self.query(session, question.rule).await {
-                    Ok(keys) => found.keys = keys,
+                    Ok(keys) => found.found = keys.into_iter().map(Breach::of_row).collect(),
+                    Err(message) => *tally = Err(message),
+                }
+            }
+            if let Some(filter) = question.filter_beside_scan()
+                && let Ok(found) = tally
+            {
+                match self.count_where(session, question.rule, filter).await {
+                    Ok(checked) => found.checked = checked,
                     Err(message) => *tally = Err(message),
                 }
             }
@@ -181,8 +261,7 @@ impl<'a> AuditedTable<'a> {
             columns = vec!["1".to_owned()];
         }
         for (position, question) in questions.iter().enumerate() {
-            let filter = question.rule.filter.as_ref().map(|filter| format!("({}) IS TRUE", filter.sql));
-            columns.extend(filter.map(|filter| format!("({filter}) AS checked_{position}")));
+            columns.extend(question.filter.as_ref().map(|filter| format!("({filter}) AS checked_{position}")));
             columns.extend(question.breach.as_ref().map(|breach| format!("({breach}) AS breach_{position}")));
         }
         let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&self.schema.name));
@@ -190,13 +269,13 @@ impl<'a> AuditedTable<'a> {
         let rules: Vec<&Rule> = questions.iter().map(|question| question.rule).collect();
         self.for_each_batch(session, &sql, &rules, |batch| {
             for (position, (question, tally)) in questions.iter().zip(&mut tallies).enumerate() {
-                tally.checked += match question.rule.filter {
+                tally.checked += match question.filter {
                     Some(_) => count(true_rows(batch, &format!("checked_{position}"))?.len()),
                     None => count(batch.num_rows()),
                 };
                 if question.breach.is_some() {
                     for row in true_rows(batch, &format!("breach_{position}"))? {
-                        tally.keys.push(self.key_at(batch, row)?);
+                        tally.found.push(Breach::of_row(self.key_at(batch, row)?));
                     }
                 }
             }
@@ -204,6 +283,18 @@ impl<'a> AuditedTable<'a> {
         })
         .await?;
         Ok(tallies)
+    }
+
+    /// The rows that a rule is about, where the scan could not tell.
+    async fn count_where(&self, session: &SessionContext, rule: &Rule, filter: &SqlExpression) -> Result<u64, String> {
+        let sql = format!("SELECT 1 FROM {} WHERE ({}) IS TRUE", quoted_table(&self.schema.name), filter.sql);
+        let mut rows = 0;
+        self.for_each_batch(session, &sql, &[rule], |batch| {
+            rows += count(batch.num_rows());
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
     }
 
     /// The rows in breach of a rule that the scan could not tell.
@@ -220,7 +311,7 @@ impl<'a> AuditedTable<'a> {
         Ok(keys)
     }
 
-    async fn for_each_batch(
+    pub(super) async fn for_each_batch(
         &self,
         session: &SessionContext,
         sql: &str,
@@ -236,8 +327,18 @@ impl<'a> AuditedTable<'a> {
     }
 
     fn key_at(&self, batch: &RecordBatch, row: usize) -> Result<RecordKey, String> {
-        let mut cells = Vec::with_capacity(self.key.len());
-        for (position, column) in self.key.iter().enumerate() {
+        self.cells_at(&self.key, batch, row)
+    }
+
+    /// The columns that the query selects as `key_0`, `key_1` and on.
+    pub(super) fn cells_at(
+        &self,
+        columns: &[ColumnName],
+        batch: &RecordBatch,
+        row: usize,
+    ) -> Result<RecordKey, String> {
+        let mut cells = Vec::with_capacity(columns.len());
+        for (position, column) in columns.iter().enumerate() {
             let array = batch.column_by_name(&format!("key_{position}"));
             let (Some(array), Some(declared)) = (array, self.schema.column(column)) else {
                 return Err(format!("the engine left out key column {column}"));
@@ -263,7 +364,7 @@ impl<'a> AuditedTable<'a> {
 }
 
 /// The rows of a boolean column that are true.
-fn true_rows(batch: &RecordBatch, column: &str) -> Result<Vec<usize>, String> {
+pub(super) fn true_rows(batch: &RecordBatch, column: &str) -> Result<Vec<usize>, String> {
     let array = batch.column_by_name(column).and_then(|array| array.as_boolean_opt());
     let array = array.ok_or_else(|| format!("the engine gave no boolean {column}"))?;
     Ok((0..array.len()).filter(|row| array.is_valid(*row) && array.value(*row)).collect())

@@ -1,9 +1,11 @@
 //! Rules → few scans → violations → the release that made each.
 //!
-//! In: rules files, and the [`crate::catalog::Catalog`] of the tables they are about. Out: an [`AuditOutcome`] with every
+//! In: rules files, the [`crate::catalog::Catalog`] of the tables they are about, and the history of their writes. Out: an [`AuditOutcome`] with every
 //! row in breach of a rule, by its key. The machinery that reads YAML and points at mistakes in it ([`Document`],
 //! [`Mistakes`], [`Names`]) serves faults files too.
 
+mod accepted;
+mod beyond_rows;
 mod checks;
 mod document;
 mod error;
@@ -14,13 +16,15 @@ mod mistake;
 mod names;
 mod outcome;
 mod planning;
+mod releases;
 mod rule;
 mod rule_reader;
 mod rule_set;
 mod sql_text;
 mod starter;
 
-pub use checks::Violating;
+pub use accepted::{Acceptance, Accepted};
+pub use checks::{DriftQuestion, TableQuestion, Violating};
 pub use document::{Content, Document, Node};
 pub use error::AuditError;
 pub use evaluation::run;
@@ -28,6 +32,7 @@ pub use fields::Fields;
 pub use mistake::{Location, Mistake, Mistakes};
 pub use names::{Names, Schemas};
 pub use outcome::{AuditOutcome, AuditVerdict, ReleaseOutcome, RuleOutcome, RuleStatus, Violation, WrittenBy};
+pub use releases::{compare_releases, suspect};
 pub use rule::{Rule, Severity, Tolerance, Tolerances, key_columns};
 pub use rule_reader::read_assignments;
 pub use rule_set::RuleSet;

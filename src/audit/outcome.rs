@@ -70,11 +70,12 @@ pub struct Violation {
     pub rule: Arc<str>,
     /// The record's table.
     pub table: TableName,
-    /// The record.
+    /// The record; the values of a group of rows, for what is about a group; empty, for a table or a release as a whole.
     pub key: RecordKey,
     /// The columns to blame.
     pub columns: Arc<[ColumnName]>,
-    /// The release whose transaction put it in breach, where the history tells.
+    /// The release whose transaction put it in breach, where the history tells; of what is about a release's writes as a
+    /// whole, that release.
     pub release: Option<Release>,
     /// That write, where the history tells.
     pub written: Option<WrittenBy>,
@@ -87,13 +88,13 @@ pub struct ReleaseOutcome {
     pub service: Option<ServiceName>,
     /// Its name.
     pub release: ReleaseName,
-    /// Records it wrote that a rule checks.
+    /// Records of audited tables that it wrote or put in breach, each once.
     pub written: u64,
     /// Violations that its transactions made.
     pub violations: u64,
-    /// Its share of violations over that of all other releases; `None` where the others have none.
+    /// Its share of records in breach over that of all other releases; `None` where the others have none.
     pub lift: Option<f64>,
-    /// How likely so many violations would be, were it like the others.
+    /// How likely so many records in breach, or more, would be, were it like the others (Fisher's exact test).
     pub p_value: Option<f64>,
 }
 
@@ -106,6 +107,11 @@ pub struct AuditOutcome {
     pub releases: Vec<ReleaseOutcome>,
     /// Every record in breach, by rule and then by key.
     pub violations: Vec<Violation>,
+    /// When the recorded history begins; `None` where none is recorded. What nobody made is older, or was written by
+    /// something that is not recorded.
+    pub history_begins: Option<Timestamp>,
+    /// Rules whose violations could not be followed through time, and why.
+    pub limits: Vec<String>,
 }
 
 /// What an audit comes to.

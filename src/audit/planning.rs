@@ -11,8 +11,8 @@ use super::checks::Violating;
 use super::mistake::Mistakes;
 use super::names::Schemas;
 use super::rule::{Rule, key_columns};
-use super::sql_text::{quoted_name, quoted_table};
-use crate::catalog::{CatalogError, arrow_schema, register_table};
+use super::sql_text::{quoted_name, quoted_table, quoted_text};
+use crate::catalog::{CatalogError, arrow_schema, register_history, register_table};
 use crate::engine;
 use crate::model::{ColumnName, TableSchema};
 
@@ -32,6 +32,11 @@ pub(super) async fn note_refusals(
         let Some(table) = schemas.get(&rule.table) else { continue };
         let from = quoted_table(&rule.table);
         let violating = select_violating(rule, table, &key_columns(table));
+        for history in rule.histories_read() {
+            if let Some(schema) = schemas.get(&history) {
+                register_history(&session, schema, &[])?;
+            }
+        }
         let expected = rule.expected().into_iter().map(|(_, value)| format!("SELECT ({value}) FROM {from}"));
         for sql in std::iter::once(violating).chain(expected) {
             if let Err(error) = plan(&session, &sql).await {
@@ -54,7 +59,32 @@ pub(super) fn select_violating(rule: &Rule, table: &TableSchema, key: &[ColumnNa
     match rule.violating(table) {
         Violating::Row(predicate) => format!("SELECT {columns} FROM {} WHERE {predicate}", quoted_table(&table.name)),
         Violating::Query(query) => format!("SELECT {columns} FROM ({query}) AS violating"),
+        Violating::Write { insert, update } => {
+            let of_write = "_seq, _ts, _tx, _service, _release";
+            let breach = format!("CASE _op WHEN 'insert' THEN ({insert}) ELSE ({update}) END");
+            format!("SELECT {columns}, {of_write} FROM {} WHERE {breach}", written_rows(table))
+        }
+        Violating::Table(question) => question.sql,
+        Violating::Release(question) => question.sql,
     }
+}
+
+/// The recorded inserts and updates of a table, under its own name: what was written, and what stood before as
+/// `"before.<column>"`. An update whose row before is not known is not among them.
+pub(super) fn written_rows(table: &TableSchema) -> String {
+    let history = format!("history.{}", quoted_table(&table.name));
+    let before: String = table
+        .columns
+        .iter()
+        .map(|column| {
+            let alias = quoted_name(&format!("before.{}", column.name));
+            format!(", get_field(_before, {}) AS {alias}", quoted_text(&column.name))
+        })
+        .collect();
+    format!(
+        "(SELECT *{before} FROM {history} WHERE _op = 'insert' OR (_op = 'update' AND _before IS NOT NULL)) AS {}",
+        quoted_name(&table.name.table)
+    )
 }
 
 /// `"id" AS key_0, …`; something harmless where there is no column.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::checks::{Check, Target, Violating};
 use super::mistake::Location;
-use super::sql_text::{SqlExpression, tables_read};
+use super::sql_text::{SqlExpression, histories_read, tables_read};
 use crate::model::{ColumnName, TableName, TableSchema};
 
 /// How much a violation matters.
@@ -116,6 +116,10 @@ impl Rule {
             (Violating::Row(predicate), Some(filter)) => {
                 Violating::Row(format!("({}) IS TRUE AND ({predicate})", filter.sql))
             }
+            (Violating::Write { insert, update }, Some(filter)) => {
+                let both = |predicate: &str| format!("({}) IS TRUE AND ({predicate})", filter.sql);
+                Violating::Write { insert: both(&insert), update: both(&update) }
+            }
             (violating, _) => violating,
         }
     }
@@ -154,6 +158,21 @@ impl Rule {
             }
         }
         tables
+    }
+
+    /// Every table whose history decides about a breach; a rule without one is about the tables as they stand.
+    pub fn histories_read(&self) -> Vec<TableName> {
+        let written = self.filter.iter().chain(self.expect.iter().map(|(_, value)| value));
+        let mut histories = self.check.histories_read(&self.table);
+        histories.extend(written.flat_map(|sql| histories_read(&sql.expression)));
+        histories.sort();
+        histories.dedup();
+        histories
+    }
+
+    /// The columns whose equal values make a group, where it is a group of rows that is in breach.
+    pub fn group(&self) -> Option<Vec<ColumnName>> {
+        self.check.group().map(<[ColumnName]>::to_vec)
     }
 
     /// What so many violations amount to; `None`: they are tolerated, or there is none.

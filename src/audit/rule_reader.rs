@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::checks::{Check, CheckContext, KINDS, KINDS_TO_COME, columns_of};
+use super::checks::{Check, CheckContext, KINDS, columns_of};
 use super::document::{Content, Node};
 use super::fields::Fields;
 use super::mistake::Mistakes;
@@ -14,27 +14,6 @@ use crate::model::{ColumnName, TableSchema};
 
 const RULE_KEYS: &[&str] =
     &["id", "table", "description", "severity", "where", "columns", "check", "tolerance", "expect"];
-
-/// Every key that may stand under `check`, so that a kind to come is not taken for a misspelling.
-const CHECK_KEYS: &[&str] = &[
-    "not_null",
-    "unique",
-    "values",
-    "range",
-    "matches",
-    "references",
-    "expression",
-    "equals",
-    "sql",
-    "balance",
-    "sequence",
-    "transition",
-    "immutable",
-    "monotonic",
-    "freshness",
-    "volume",
-    "drift",
-];
 
 /// Reads one rule; `None` where a mistake was noted that leaves nothing to run.
 pub(super) fn read_rule(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<Rule> {
@@ -177,14 +156,10 @@ fn read_check(names: &Names<'_>, table: &TableSchema, node: &Node, mistakes: &mu
     if let Some(kind) = KINDS.iter().find(|kind| kind.name == name) {
         return (kind.read)(&CheckContext { names, table }, value, mistakes);
     }
-    let (message, help) = if KINDS_TO_COME.contains(&name) {
-        (format!("check '{name}' is not supported yet"), format!("supported are {}", kinds()))
-    } else {
-        let nearest = nearest_name(name, CHECK_KEYS.iter().copied());
-        let help =
-            nearest.map_or_else(|| format!("supported are {}", kinds()), |nearest| format!("did you mean {nearest}?"));
-        (format!("unknown check '{name}'"), help)
+    let help = match nearest_name(name, KINDS.iter().map(|kind| kind.name)) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("the checks are {}", kinds()),
     };
-    mistakes.push(names.document.location(key), message, Some(help));
+    mistakes.push(names.document.location(key), format!("unknown check '{name}'"), Some(help));
     None
 }

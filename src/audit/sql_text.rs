@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, Visitor};
+use sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
@@ -52,6 +54,8 @@ pub(super) struct TableRead {
     pub(super) place: NamePlace,
     /// The table; what is wrong with the name where it is none.
     pub(super) name: Result<TableName, String>,
+    /// Whether it is the table's history that is read.
+    pub(super) is_history: bool,
 }
 
 /// A column named outside of any subquery: one of the row at hand.
@@ -165,7 +169,9 @@ impl Visitor for TableReads {
                 _ => false,
             };
             if !own {
-                self.found.insert(TableRead { place: place_of_name(name), name: table_name(name) });
+                let (name, place) = (table_name(name), place_of_name(name));
+                let is_history = matches!(name, Ok((_, true)));
+                self.found.insert(TableRead { place, name: name.map(|(name, _)| name), is_history });
             }
         }
         ControlFlow::Continue(())
@@ -187,13 +193,16 @@ fn position(number: u64) -> usize {
     usize::try_from(number).unwrap_or(0)
 }
 
-fn table_name(name: &ObjectName) -> Result<TableName, String> {
+/// The table, and whether its history is meant.
+fn table_name(name: &ObjectName) -> Result<(TableName, bool), String> {
     let parts: Option<Vec<String>> = name.0.iter().map(|part| part.as_ident().map(folded)).collect();
     match parts.as_deref() {
-        Some([table]) => Ok(TableName::new("public", table.as_str())),
-        Some([schema, table]) => Ok(TableName::new(schema.as_str(), table.as_str())),
-        Some([first, ..]) if first == "history" => Err("rules over the history are not supported yet".to_owned()),
-        _ => Err(format!("'{name}' is no table: expected table or schema.table")),
+        Some([table]) => Ok((TableName::new("public", table.as_str()), false)),
+        Some([schema, table]) => Ok((TableName::new(schema.as_str(), table.as_str()), false)),
+        Some([first, schema, table]) if first == "history" => {
+            Ok((TableName::new(schema.as_str(), table.as_str()), true))
+        }
+        _ => Err(format!("'{name}' is no table: expected table, schema.table or history.schema.table")),
     }
 }
 
@@ -264,6 +273,78 @@ pub(super) fn asks_for_existence(expression: &Expr) -> bool {
         }
     }
     expression.visit(&mut Existence).is_break()
+}
+
+/// The tables whose history an expression or query reads.
+pub(super) fn histories_read(sql: &impl Visit) -> Vec<TableName> {
+    let histories = tables_read(sql).into_iter().filter(|read| read.is_history);
+    histories.filter_map(|read| read.name.ok()).collect()
+}
+
+/// Whether an expression holds a subquery.
+pub(super) fn has_subquery(expression: &Expr) -> bool {
+    struct Subqueries;
+    impl Visitor for Subqueries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    expression.visit(&mut Subqueries).is_break()
+}
+
+/// Whether an expression holds an aggregate outside of its subqueries.
+pub(super) fn has_aggregate(expression: &Expr) -> bool {
+    const AGGREGATES: [&str; 7] = ["sum", "count", "min", "max", "avg", "bool_and", "bool_or"];
+    struct Aggregates {
+        depth: usize,
+    }
+    impl Visitor for Aggregates {
+        type Break = ();
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Function(function)
+                    if self.depth == 0
+                        && AGGREGATES.iter().any(|name| function.name.to_string().eq_ignore_ascii_case(name)) =>
+                {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expression.visit(&mut Aggregates { depth: 0 }).is_break()
+}
+
+/// An expression without subqueries, over the row that goes by `alias` instead of the row at hand.
+pub(super) fn requalified(expression: &Expr, alias: &str) -> String {
+    struct Columns<'a>(&'a str);
+    impl VisitorMut for Columns<'_> {
+        type Break = ();
+        fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            let column = match expression {
+                Expr::Identifier(column) => Some(column.clone()),
+                Expr::CompoundIdentifier(parts) => parts.last().cloned(),
+                _ => None,
+            };
+            if let Some(column) = column {
+                *expression = Expr::CompoundIdentifier(vec![Ident::new(self.0), column]);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut expression = expression.clone();
+    // The visitor never breaks off.
+    _ = VisitMut::visit(&mut expression, &mut Columns(alias));
+    expression.to_string()
 }
 
 /// A name between double quotes, as it stands in the catalog.

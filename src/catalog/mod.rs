@@ -8,6 +8,7 @@ mod column_guess;
 mod csv_file;
 mod error;
 mod folder;
+mod history;
 mod key_guess;
 mod lazy_table;
 mod now;
@@ -18,6 +19,7 @@ mod typed;
 
 pub use address::DatabaseAddress;
 pub use error::CatalogError;
+pub use history::register_history;
 pub use key_guess::{guessed_keys, guessed_references};
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
 pub use postgres::{CheckConstraint, TableConstraints, connect_to, declared_constraints, populated_schemas};

@@ -289,6 +289,15 @@ pub struct AuditArguments {
     /// Write every violation to FILE (.ndjson).
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub records: Option<PathBuf>,
+    /// Write the violations of RULE that stand now to the file of accepted ones, so that only new ones count.
+    #[arg(long, value_name = "RULE", requires = "until", requires = "reason", help_heading = "Audit")]
+    pub accept: Option<String>,
+    /// The last day on which they are accepted.
+    #[arg(long, value_name = "DATE", requires = "accept", help_heading = "Audit")]
+    pub until: Option<jiff::civil::Date>,
+    /// Why they are accepted.
+    #[arg(long, value_name = "TEXT", requires = "accept", help_heading = "Audit")]
+    pub reason: Option<String>,
 }
 
 /// Options of `lineage`.

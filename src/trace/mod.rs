@@ -10,6 +10,7 @@ mod onset;
 mod outcome;
 mod reenact;
 mod roots;
+mod rules;
 mod run;
 mod story;
 mod sweep;
@@ -21,6 +22,7 @@ pub use blast_radius::{
 };
 pub use error::TraceError;
 pub use onset::{Onsets, ViolationName, onsets};
+pub use rules::suspecting_rules;
 pub use run::{Question, known_releases, trace};
 pub use story::{Reader, Source, SourceRows, Story, Version, story};
 pub use sweep::{SuspectingFault, SuspectingRule, Suspicion, Target, Violating};

@@ -441,7 +441,8 @@ pub fn before_name(column: &str) -> ColumnName {
     format!("before.{column}").into()
 }
 
-fn with_before(row: &Row, before: Option<&Row>) -> Row {
+/// A row with the one that stood before it, as `before.<column>`.
+pub fn with_before(row: &Row, before: Option<&Row>) -> Row {
     let before = before.into_iter().flat_map(Row::iter).map(|(column, value)| (before_name(column), value.clone()));
     row.iter().map(|(column, value)| (column.clone(), value.clone())).chain(before).collect()
 }

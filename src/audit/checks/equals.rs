@@ -68,20 +68,7 @@ impl Check for Equals {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::fixtures::{mistakes_of, violating_ids};
-
-    #[tokio::test]
-    async fn null_equals_null_only() {
-        assert_eq!(violating_ids("equals: {column: total, sql: 'id * 10'}").await, ["3", "4"]);
-        let sql = "SELECT max(amount) FROM prices p WHERE p.sku = orders.sku";
-        assert_eq!(violating_ids(&format!("equals: {{column: total, sql: \"{sql}\"}}")).await, ["1", "4"]);
-    }
-
-    #[tokio::test]
-    async fn a_lookup_by_key_needs_no_aggregate() {
-        let sql = "SELECT amount FROM prices p WHERE p.sku = orders.sku";
-        assert_eq!(violating_ids(&format!("equals: {{column: total, sql: \"{sql}\"}}")).await, ["1", "4"]);
-    }
+    use crate::audit::checks::tests::mistakes_of;
 
     #[test]
     fn a_column_is_not_computed_from_itself() {

@@ -64,27 +64,7 @@ pub(super) fn tables_of(expression: &SqlExpression) -> Vec<TableName> {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::fixtures::{mistakes_of, violating_ids};
-
-    #[tokio::test]
-    async fn false_violates_and_null_passes() {
-        assert_eq!(violating_ids("expression: \"status = 'open'\"").await, ["3"]);
-        assert_eq!(violating_ids("expression: \"orders.total > 5 AND paid\"").await, ["2", "4"]);
-    }
-
-    #[tokio::test]
-    async fn subqueries_look_at_other_tables() {
-        let found = violating_ids("expression: \"EXISTS (SELECT 1 FROM prices p WHERE p.sku = orders.sku)\"").await;
-        assert_eq!(found, ["3", "4"]);
-        let found =
-            violating_ids("expression: \"total <= (SELECT max(amount) FROM prices p WHERE p.sku = orders.sku)\"").await;
-        assert_eq!(found, ["1"]);
-    }
-
-    #[tokio::test]
-    async fn null_is_in_no_list_and_passes() {
-        assert_eq!(violating_ids("expression: \"status IN (SELECT 'open')\"").await, ["3"]);
-    }
+    use crate::audit::checks::tests::mistakes_of;
 
     #[test]
     fn unknown_names_are_mistakes_with_their_place() {

@@ -60,14 +60,7 @@ impl Check for Matches {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::fixtures::{mistakes_of, violating_ids};
-
-    #[tokio::test]
-    async fn a_match_anywhere_is_enough() {
-        assert_eq!(violating_ids("matches: {column: status, regex: 'p'}").await, ["3"]);
-        assert_eq!(violating_ids("matches: {column: sku, regex: '^[AB]$'}").await, ["3"]);
-        assert_eq!(violating_ids("matches: {column: status, regex: \"^\\\\w+$\"}").await, [""; 0]);
-    }
+    use crate::audit::checks::tests::mistakes_of;
 
     #[test]
     fn what_is_no_expression_or_no_text_is_a_mistake() {

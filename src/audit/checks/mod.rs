@@ -10,36 +10,51 @@ use super::document::Node;
 use super::fields::{self, Fields};
 use super::mistake::Mistakes;
 use super::names::Names;
-use super::sql_text::{SqlExpression, quoted_name, quoted_table};
+use super::sql_text::{SqlExpression, has_subquery, quoted_name, quoted_table, requalified};
 use crate::model::{ColumnName, TableName, TableSchema};
 
+mod balance;
+mod drift;
 mod equals;
 mod expression;
+mod freshness;
+mod immutable;
 pub(super) mod literal;
 mod matches;
+mod monotonic;
 mod not_null;
 mod range;
 mod references;
+mod sequence;
 mod sql;
+mod transition;
 mod unique;
 mod values;
+mod volume;
 
-/// Every kind that works.
+pub use drift::DriftQuestion;
+pub(super) use drift::ReleaseValues;
+
+/// Every kind.
 pub(super) const KINDS: &[CheckKind] = &[
+    balance::KIND,
+    drift::KIND,
     equals::KIND,
     expression::KIND,
+    freshness::KIND,
+    immutable::KIND,
     matches::KIND,
+    monotonic::KIND,
     not_null::KIND,
     range::KIND,
     references::KIND,
+    sequence::KIND,
     sql::KIND,
+    transition::KIND,
     unique::KIND,
     values::KIND,
+    volume::KIND,
 ];
-
-/// Kinds of the contract that do not work yet.
-pub(super) const KINDS_TO_COME: &[&str] =
-    &["balance", "sequence", "transition", "immutable", "monotonic", "freshness", "volume", "drift"];
 
 /// A kind of check: the key it goes by, and how its YAML is read.
 pub(super) struct CheckKind {
@@ -107,6 +122,42 @@ pub enum Violating {
     Row(String),
     /// A query that selects the key columns of the rows in breach, named as the table names them.
     Query(String),
+    /// No row that stands, but a write of one: predicates over the row as written, in which the column
+    /// `"before.<column>"` is what stood before.
+    Write {
+        /// True exactly for an insert in breach, else false or NULL.
+        insert: String,
+        /// True exactly for an update in breach, else false or NULL.
+        update: String,
+    },
+    /// The table as a whole, or a group of its rows.
+    Table(TableQuestion),
+    /// The writes of a release as a whole.
+    Release(DriftQuestion),
+}
+
+/// A question about a table as a whole, or about each group of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableQuestion {
+    /// Selects, for each group: the columns of `by` as `key_0`, `key_1` and on, the number of rows as `checked`, what
+    /// was measured as text `measured`, and whether the group is in `breach`.
+    pub sql: String,
+    /// What makes a group; empty: the table is one.
+    pub by: Vec<ColumnName>,
+    /// The column whose value `measured` quotes.
+    pub quotes: Option<ColumnName>,
+    /// What was measured, in words that end before the value.
+    pub measured: String,
+    /// What is demanded, in words.
+    pub demanded: String,
+}
+
+/// The rows with the same values as the row at hand: what stands in a subquery's FROM and WHERE.
+struct Rivals {
+    /// What they go by.
+    alias: &'static str,
+    from: String,
+    same: String,
 }
 
 /// The rows a check is about.
@@ -126,6 +177,43 @@ impl Target<'_> {
     /// A column of the row at hand, qualified, so that a subquery cannot take it for one of its own.
     fn row_column(&self, column: &str) -> String {
         format!("{}.{}", quoted_name(&self.table.name.table), quoted_name(column))
+    }
+
+    /// The rows with the same values in `columns` as the row at hand; those that the rule's `where` holds for.
+    fn rivals(&self, columns: &[ColumnName]) -> Rivals {
+        // Another name than the row's own, or each row would be compared with itself.
+        let alias = if self.table.name.table.as_ref() == "grouped" { "grouped_row" } else { "grouped" };
+        let mut same: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{alias}.{} = {}", quoted_name(column), self.row_column(column)))
+            .collect();
+        let table = self.table_sql();
+        let from = match self.filter {
+            // Its subqueries know the row by the table's name.
+            Some(filter) if has_subquery(&filter.expression) => {
+                format!("(SELECT * FROM {table} WHERE ({}) IS TRUE) AS {alias}", filter.sql)
+            }
+            Some(filter) => {
+                same.push(format!("({}) IS TRUE", requalified(&filter.expression, alias)));
+                format!("{table} AS {alias}")
+            }
+            None => format!("{table} AS {alias}"),
+        };
+        let same = if same.is_empty() { "TRUE".to_owned() } else { same.join(" AND ") };
+        Rivals { alias, from, same }
+    }
+
+    /// The SQL of a [`TableQuestion`]: a measure over the rows of each group, and whether it is in breach.
+    fn measured(&self, by: &[ColumnName], measure: &str, breach: &str) -> String {
+        let columns: Vec<String> = by.iter().map(|column| quoted_name(column)).collect();
+        let keys: String =
+            columns.iter().enumerate().map(|(position, column)| format!("{column} AS key_{position}, ")).collect();
+        let filter = self.filter_sql().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+        let group = if columns.is_empty() { String::new() } else { format!(" GROUP BY {}", columns.join(", ")) };
+        format!(
+            "SELECT {keys}count(*) AS checked, CAST({measure} AS text) AS measured, {breach} AS breach FROM {}{filter}{group}",
+            self.table_sql(),
+        )
     }
 
     /// The rule's `where`, true or false.
@@ -152,6 +240,22 @@ pub(super) trait Check: Debug + Send + Sync {
     fn tables_read(&self) -> Vec<TableName> {
         Vec::new()
     }
+
+    /// The tables whose history it reads; `table` is the rule's own.
+    fn histories_read(&self, _table: &TableName) -> Vec<TableName> {
+        Vec::new()
+    }
+
+    /// The columns whose equal values make a group, where it is a group of rows that is in breach: which of its rows is
+    /// wrong, the check cannot say.
+    fn group(&self) -> Option<&[ColumnName]> {
+        None
+    }
+}
+
+/// What stood before in a column, in the predicates of [`Violating::Write`].
+pub(super) fn before_column(column: &str) -> String {
+    quoted_name(&format!("before.{column}"))
 }
 
 fn is_not_null(column: &str) -> String {
@@ -159,4 +263,60 @@ fn is_not_null(column: &str) -> String {
 }
 
 #[cfg(test)]
-mod fixtures;
+pub(in crate::audit) mod tests {
+    //! What a check's YAML may not say. What a check finds is in `rules/cases`.
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use crate::audit::document::Document;
+    use crate::audit::mistake::Mistakes;
+    use crate::audit::names::Schemas;
+    use crate::audit::rule_set::read_rules;
+    use crate::model::{Column, ColumnType, TableName, TableSchema};
+
+    /// What is wrong with a check, as it is shown.
+    pub(in crate::audit) fn mistakes_of(check: &str) -> String {
+        let document = Document::parse(
+            Path::new("rules.yaml"),
+            format!("rules:\n  - id: r\n    table: orders\n    check:\n      {check}\n"),
+        )
+        .expect(check);
+        let mut mistakes = Mistakes::default();
+        let rules = read_rules(&document, &schemas(), &mut mistakes);
+        assert!(rules.is_empty(), "{rules:?}");
+        mistakes.to_string()
+    }
+
+    /// The shop's tables.
+    fn schemas() -> Schemas {
+        let column =
+            |name: &str, column_type| Column { name: name.into(), column_type, not_null: false, generated: false };
+        let table = |name: &str, key: &str, columns: Vec<Column>| {
+            let name = TableName::new("public", name);
+            let schema = TableSchema { name: name.clone(), columns, key: vec![key.into()], foreign_keys: Vec::new() };
+            (name, Arc::new(schema))
+        };
+        BTreeMap::from([
+            table(
+                "orders",
+                "id",
+                vec![
+                    column("id", ColumnType::BigInt),
+                    column("status", ColumnType::Text),
+                    column("total", ColumnType::Numeric(Some((12, 2)))),
+                    column("sku", ColumnType::Text),
+                    column("paid", ColumnType::Boolean),
+                    column("placed_at", ColumnType::TimestampTz),
+                    column("parent", ColumnType::BigInt),
+                ],
+            ),
+            table(
+                "prices",
+                "sku",
+                vec![column("sku", ColumnType::Text), column("amount", ColumnType::Numeric(Some((12, 2))))],
+            ),
+        ])
+    }
+}

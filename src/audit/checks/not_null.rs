@@ -36,14 +36,3 @@ impl Check for NotNull {
         self.columns.clone()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::audit::checks::fixtures::violating_ids;
-
-    #[tokio::test]
-    async fn any_null_is_a_violation() {
-        let found = violating_ids("not_null: [status, total]").await;
-        assert_eq!(found, ["2", "3"]);
-    }
-}

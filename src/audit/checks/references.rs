@@ -80,17 +80,7 @@ impl Check for References {
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::checks::fixtures::{mistakes_of, violating_ids};
-
-    #[tokio::test]
-    async fn an_orphan_violates_and_null_passes() {
-        assert_eq!(violating_ids("references: {columns: [sku], table: prices, key: [sku]}").await, ["3"]);
-    }
-
-    #[tokio::test]
-    async fn a_table_may_refer_to_itself() {
-        assert_eq!(violating_ids("references: {columns: [parent], table: public.orders}").await, ["4"]);
-    }
+    use crate::audit::checks::tests::mistakes_of;
 
     #[test]
     fn a_key_of_another_length_is_a_mistake() {

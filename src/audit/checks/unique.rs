@@ -53,20 +53,8 @@ impl Check for Unique {
     fn columns(&self) -> Vec<ColumnName> {
         self.columns.clone()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use crate::audit::checks::fixtures::{violating_ids, violating_ids_where};
-
-    #[tokio::test]
-    async fn every_row_of_a_group_of_equals_violates() {
-        assert_eq!(violating_ids("unique: [status]").await, ["1", "4"]);
-        assert_eq!(violating_ids("unique: [status, sku]").await, [""; 0]);
-    }
-
-    #[tokio::test]
-    async fn rows_left_out_are_no_rivals() {
-        assert_eq!(violating_ids_where("unique: [status]", "id <> 4").await, [""; 0]);
+    fn group(&self) -> Option<&[ColumnName]> {
+        Some(&self.columns)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::audit::{AuditError, RuleSet, run};
 use crate::catalog::Catalog;
-use crate::model::{DatabaseSource, TableName, TableSettings};
+use crate::model::{DatabaseSource, History, TableName, TableSettings};
 
 const ORDERS: &str = "\
 id,status,total,sku,placed_at,parent
@@ -58,7 +58,7 @@ pub(super) async fn violating_ids(file: &str) -> Vec<String> {
         Err(error) => panic!("{file}\n{error}"),
     };
     assert!(rules.not_understood().is_empty(), "{file}\n{}", rules.not_understood());
-    let outcome = run(&rules, &catalog).await.expect("an outcome");
+    let outcome = run(&rules, &catalog, &History::default()).await.expect("an outcome");
     assert!(outcome.rules.iter().all(|rule| rule.message.is_none()), "{:?}", outcome.rules);
     outcome.violations.iter().map(|violation| violation.key.to_string()).collect()
 }

@@ -5,18 +5,20 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::trace::suspecting_rules;
-use crate::audit::{AuditOutcome, AuditVerdict, ReleaseOutcome, RuleSet, RuleStatus, Severity, WrittenBy, run};
-use crate::catalog::{Catalog, DatabaseAddress};
+use crate::audit::{
+    Acceptance, Accepted, AuditOutcome, AuditVerdict, RuleSet, RuleStatus, Severity, Violation, WrittenBy,
+    compare_releases, run,
+};
+use crate::catalog::{Catalog, DatabaseAddress, nearest_name};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{AuditArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
-use crate::model::{History, RecordKey, Release, Timestamp, Transaction};
+use crate::model::{RecordKey, Timestamp};
 use crate::project::FailOn;
 use crate::report::audit::{AuditFormat, AuditReport, write_violations};
-use crate::trace::onsets;
+use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 
 /// Audits the project that the current folder belongs to, and prints what was found.
 ///
@@ -28,14 +30,11 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     check_records_name(arguments)?;
     let investigation = Investigation::open().await?;
     let (project, catalog) = (&investigation.project, &investigation.catalog);
-    if project.audit.accepted.is_some() {
-        return Err(Failure::new("heed the accepted violations: [audit] accepted is not supported yet")
-            .with_help("Take it out of blast-radius.toml, or use where or tolerance in the rules."));
-    }
     warn_of_unknown_tables(catalog, global);
     let rules = RuleSet::load(&project.audit.rules, catalog.schemas()).await?;
     tell_what_is_not_checked(&rules);
-    let mut outcome = run(&rules, catalog).await?;
+    let mut outcome = run(&rules, catalog, &investigation.history).await?;
+    accept(&mut outcome, &rules, project.audit.accepted.as_deref(), arguments, global)?;
     attribute(&mut outcome, &rules, &investigation).await?;
     let fail_on = match project.audit.fail_on {
         FailOn::Error => Severity::Error,
@@ -58,53 +57,82 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     conclude(&outcome, fail_on)
 }
 
-/// Names the transaction and the release that made each violation, as far as the history reaches.
-async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &Investigation) -> Result<(), Failure> {
-    let history = &investigation.history;
-    if outcome.violations.is_empty() || history.transactions.is_empty() {
-        return Ok(());
+/// Accepts what is to be accepted, and takes out what is.
+fn accept(
+    outcome: &mut AuditOutcome,
+    rules: &RuleSet,
+    file: Option<&Path>,
+    arguments: &AuditArguments,
+    global: &GlobalArguments,
+) -> Result<(), Failure> {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let Some(file) = file else {
+        if arguments.accept.is_none() {
+            return Ok(());
+        }
+        return Err(Failure::new("accept violations: the project names no file for them")
+            .with_help("Name one in blast-radius.toml: [audit] with accepted = \"accepted.yaml\"."));
+    };
+    Accepted::read(file, rules)?.apply(outcome, rules, today);
+    if let (Some(rule), Some(until), Some(reason)) = (&arguments.accept, arguments.until, &arguments.reason) {
+        if !rules.rules().iter().any(|known| known.id.as_ref() == rule) {
+            let nearest = nearest_name(rule, rules.rules().iter().map(|known| known.id.as_ref()));
+            let help = nearest.map_or_else(String::new, |nearest| format!("Did you mean {nearest}?"));
+            return Err(Failure::new(format!("accept violations of {rule}: there is no such rule")).with_help(help));
+        }
+        if until < today {
+            return Err(Failure::new(format!("accept violations until {until}: that day is past")));
+        }
+        let acceptance = Acceptance { rule, until, reason };
+        let count = Accepted::append(file, rules, acceptance, &outcome.violations)?;
+        if !global.quiet {
+            // Where standard error is closed, nobody wants to know.
+            let _ = writeln!(
+                anstream::stderr(),
+                "accepted {count} violations of {rule} until {until} in {}",
+                file.display()
+            );
+        }
+        Accepted::read(file, rules)?.apply(outcome, rules, today);
     }
-    let mut violating: BTreeMap<Arc<str>, BTreeSet<RecordKey>> = BTreeMap::new();
-    for violation in &outcome.violations {
-        violating.entry(Arc::clone(&violation.rule)).or_default().insert(violation.key.clone());
-    }
-    let schemas = investigation.schemas();
-    let (tables, _) = investigation.tables().await?;
-    let found = onsets(history, tables, schemas, &suspecting_rules(rules, schemas), &violating).await?;
-    for violation in &mut outcome.violations {
-        let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
-        violation.release = since.and_then(|written| written.release.clone());
-        violation.written = since.map(|written| WrittenBy {
-            seq: written.seq,
-            ts: written.ts,
-            tx: written.tx.clone(),
-            release: written.release.clone(),
-        });
-    }
-    outcome.releases = releases(outcome, history);
     Ok(())
 }
 
-/// Per release: what it wrote, and how many of the violations it made.
-fn releases(outcome: &AuditOutcome, history: &History) -> Vec<ReleaseOutcome> {
-    let mut counts: BTreeMap<Release, (u64, u64)> = BTreeMap::new();
-    for write in history.transactions.iter().flat_map(Transaction::writes) {
-        if let Some(attribution) = &write.attribution {
-            counts.entry(attribution.release.clone()).or_default().0 += 1;
+/// Names the transaction and the release that made each violation, as far as the history reaches.
+async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &Investigation) -> Result<(), Failure> {
+    let history = &investigation.history;
+    if history.transactions.is_empty() {
+        return Ok(());
+    }
+    // What is about writes or releases names them itself.
+    let is_open = |violation: &Violation| violation.release.is_none() && violation.key.iter().len() > 0;
+    let mut violating: BTreeMap<Arc<str>, BTreeSet<RecordKey>> = BTreeMap::new();
+    for violation in outcome.violations.iter().filter(|violation| is_open(violation)) {
+        violating.entry(Arc::clone(&violation.rule)).or_default().insert(violation.key.clone());
+    }
+    if !violating.is_empty() {
+        let schemas = investigation.schemas();
+        let suspecting: Vec<SuspectingRule> = suspecting_rules(rules, schemas)
+            .into_iter()
+            .filter(|rule| violating.contains_key(&rule.id) && !matches!(rule.violating, Violating::Write { .. }))
+            .collect();
+        let (tables, _) = investigation.tables().await?;
+        let found = onsets(history, tables, schemas, &suspecting, &violating).await?;
+        for violation in outcome.violations.iter_mut().filter(|violation| is_open(violation)) {
+            let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
+            violation.release = since.and_then(|written| written.release.clone());
+            violation.written = since.map(|written| WrittenBy {
+                seq: written.seq,
+                ts: written.ts,
+                tx: written.tx.clone(),
+                release: written.release.clone(),
+            });
         }
+        outcome.limits = found.limits;
     }
-    for release in outcome.violations.iter().filter_map(|violation| violation.release.as_ref()) {
-        counts.entry(release.clone()).or_default().1 += 1;
-    }
-    let outcome_of = |(release, (written, violations)): (Release, (u64, u64))| ReleaseOutcome {
-        service: release.service,
-        release: release.name,
-        written,
-        violations,
-        lift: None,
-        p_value: None,
-    };
-    counts.into_iter().map(outcome_of).collect()
+    outcome.history_begins = history.transactions.first().map(|transaction| transaction.started);
+    outcome.releases = compare_releases(outcome, rules, history);
+    Ok(())
 }
 
 fn conclude(outcome: &AuditOutcome, fail_on: Severity) -> Result<ExitStatus, Failure> {

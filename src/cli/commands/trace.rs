@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::audit::{self, Rule, RuleSet};
+use crate::audit::RuleSet;
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{GlobalArguments, ScopeArgument, TraceArguments};
 use crate::cli::diagnostic::Failure;
@@ -14,7 +14,7 @@ use crate::model::{DatabaseSource, ReleaseName, ServiceName, TableName, TableSch
 use crate::report::{Report, TextOptions, records, write_json, write_text};
 use crate::sql::Schemas;
 use crate::trace::faults::{Correction, Fault, Faults};
-use crate::trace::{BlastRadius, Question, SuspectingFault, SuspectingRule, Suspicion, Target, Violating};
+use crate::trace::{BlastRadius, Question, SuspectingFault, Suspicion, Target, suspecting_rules};
 
 /// A traced release, with what is needed to report and repair it.
 pub struct Traced {
@@ -85,26 +85,6 @@ pub(super) async fn trace_in(
     let mut blast_radius = crate::trace::trace(&investigation.history, tables, schemas, question).await?;
     blast_radius.limits.extend(keyless);
     Ok(blast_radius)
-}
-
-pub(super) fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<SuspectingRule> {
-    let suspecting = |rule: &Rule| {
-        let schema = schemas.get(&rule.table)?;
-        let violating = match rule.violating(schema) {
-            audit::Violating::Row(predicate) => Violating::Predicate(predicate),
-            audit::Violating::Query(query) => Violating::Query(query),
-        };
-        Some(SuspectingRule {
-            id: Arc::clone(&rule.id),
-            table: rule.table.clone(),
-            violating,
-            reads: rule.tables_read().into_iter().collect(),
-            expected: rule.expected(),
-            blamed: rule.blamed_columns(),
-            decides: rule.decided_column(),
-        })
-    };
-    set.rules().iter().filter_map(suspecting).collect()
 }
 
 /// Prints what was found, and writes the records file where one was asked for.

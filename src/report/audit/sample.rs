@@ -66,6 +66,8 @@ pub(super) fn outcome() -> AuditOutcome {
             p_value: Some(0.001),
         }],
         violations: (9..21).map(order).chain([price]).collect(),
+        history_begins: Some(Timestamp::from_micros(1_772_000_000_000_000)),
+        limits: Vec::new(),
     }
 }
 

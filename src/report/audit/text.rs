@@ -9,8 +9,8 @@ use super::super::ReportError;
 use super::super::text::layout::{Side, counted, number, table as aligned, time, wrapped};
 use super::findings::{is_traced, listed_keys, origins, word};
 use super::{AuditFormat, AuditReport};
-use crate::audit::{AuditVerdict, ReleaseOutcome, RuleOutcome, RuleStatus, Severity, Violation};
-use crate::model::TableName;
+use crate::audit::{AuditVerdict, ReleaseOutcome, RuleOutcome, RuleStatus, Severity, Violation, suspect};
+use crate::model::{Release, TableName};
 
 pub(super) const FORMAT: AuditFormat = AuditFormat { name: "text", write };
 
@@ -34,8 +34,26 @@ fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportErro
         writeln!(out)?;
     }
     releases(report, out)?;
+    for limit in &report.outcome.limits {
+        writeln!(out, "{}", wrapped("", limit))?;
+    }
     verdict(report, out)?;
+    suspicion(report, out)?;
     Ok(())
+}
+
+/// Which release to look into, in one line.
+fn suspicion(report: &AuditReport<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Some(release) = suspect(report.outcome) else { return Ok(()) };
+    let name = Release { service: release.service.clone(), name: release.release.clone() };
+    let total = u64::try_from(report.outcome.violations.len()).unwrap_or(u64::MAX);
+    let lift = release.lift.map(|lift| format!(", {lift:.1} times the others' share")).unwrap_or_default();
+    let of_these = match release.violations == total {
+        true => "all of these".to_owned(),
+        false => format!("{} of these {}", number(release.violations), number(total)),
+    };
+    let command = format!("run `blast-radius --release {}`", release.release);
+    writeln!(out, "{}", format!("{name} made {of_these}{lift}; {command}").bold())
 }
 
 fn row(rule: &RuleOutcome) -> Vec<String> {
@@ -68,6 +86,10 @@ fn details(rule: &RuleOutcome, report: &AuditReport<'_>, out: &mut dyn Write) ->
     let traced = is_traced(report);
     for origin in origins(rule, report) {
         let keys = few_keys(&origin.violations, report.verbose);
+        // A table as a whole: the message has told it.
+        if keys.is_empty() && origin.release.is_none() {
+            continue;
+        }
         if !traced {
             writeln!(out, "{}", wrapped(INDENT, &keys))?;
             continue;
@@ -75,7 +97,9 @@ fn details(rule: &RuleOutcome, report: &AuditReport<'_>, out: &mut dyn Write) ->
         let count = number(u64::try_from(origin.violations.len()).unwrap_or(u64::MAX));
         let since = origin.since.map(|since| format!(" since {}", time(since))).unwrap_or_default();
         writeln!(out, "{INDENT}{}", format!("{}: {count}{since}", origin.name()).bold())?;
-        writeln!(out, "{}", wrapped(&format!("{INDENT}  "), &keys))?;
+        if !keys.is_empty() {
+            writeln!(out, "{}", wrapped(&format!("{INDENT}  "), &keys))?;
+        }
     }
     Ok(())
 }
@@ -110,7 +134,7 @@ fn release_row(release: &ReleaseOutcome) -> Vec<String> {
     vec![
         format!("{service}{}", release.release),
         counted(release.violations, "violation"),
-        format!("of {}", counted(release.written, "write")),
+        format!("of {}", counted(release.written, "record")),
         likelihood.join(", "),
     ]
 }

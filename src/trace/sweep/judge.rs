@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::candidates::{Candidates, rows_of};
+use super::written::WritePredicates;
 use super::{Notes, Progress, Sweep, Target, carry, record_of, written_by};
 use crate::catalog::World;
-use crate::model::{ColumnName, Operation, RecordKey, Row, Step, TableName, TableSchema, Transaction, Value, Write};
+use crate::model::{
+    ColumnName, Operation, RecordKey, Row, Step, TableName, TableSchema, Transaction, Value, Write, WriteSeq,
+};
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::error::TraceError;
 use crate::trace::reenact::Statements;
@@ -19,6 +23,14 @@ pub enum Violating {
     Predicate(String),
     /// A query for the keys of the violating rows.
     Query(String),
+    /// No row that stands, but a write: a predicate over the row as written and `before.<column>`, for inserts and for
+    /// updates.
+    Write {
+        /// True for an insert in breach.
+        insert: String,
+        /// True for an update in breach.
+        update: String,
+    },
 }
 
 /// A rule as the sweep needs it.
@@ -38,6 +50,9 @@ pub struct SuspectingRule {
     pub blamed: Vec<ColumnName>,
     /// The column whose value the check itself says (`equals`): a cell that it does not violate is right.
     pub decides: Option<ColumnName>,
+    /// The columns whose equal values make a group, where it is a group of rows that is in breach: then only those of
+    /// its rows that the release wrote are blamed.
+    pub group: Option<Vec<ColumnName>>,
 }
 
 /// A fault as the sweep needs it.
@@ -68,8 +83,10 @@ pub enum Suspicion<'a> {
 pub struct PlannedRule {
     /// The rule.
     pub rule: SuspectingRule,
-    /// Its violations.
+    /// Its violations among the rows that stand: none, for a rule about writes.
     pub keys: KeyQuery,
+    /// Whether a write is in breach of it: a rule about writes.
+    pub(super) of_write: Option<WritePredicates>,
     expected: Option<RowProgram>,
 }
 
@@ -173,6 +190,13 @@ async fn compile_rule(
     let keys = match &rule.violating {
         Violating::Predicate(predicate) => KeyQuery::of_predicate(statements, schema, predicate).await?,
         Violating::Query(query) => KeyQuery::of_query(statements, schema, query).await?,
+        Violating::Write { .. } => KeyQuery::of_predicate(statements, schema, "FALSE").await?,
+    };
+    let of_write = match &rule.violating {
+        Violating::Write { insert, update } => {
+            Some(WritePredicates::compile(statements, schema, insert, update).await?)
+        }
+        Violating::Predicate(_) | Violating::Query(_) => None,
     };
     let expressions: Vec<_> = rule
         .expected
@@ -183,7 +207,7 @@ async fn compile_rule(
         true => None,
         false => Some(RowProgram::compile(statements, schema, &expressions).await?),
     };
-    Ok(PlannedRule { rule: rule.clone(), keys, expected })
+    Ok(PlannedRule { rule: rule.clone(), keys, of_write, expected })
 }
 
 /// What rules that look at nothing but the row say of rows to come: judged all at once, not one by one.
@@ -191,6 +215,8 @@ async fn compile_rule(
 pub struct Foreseen {
     /// By rule and row: whether it is in breach.
     breaches: HashMap<usize, HashMap<Arc<Row>, bool>>,
+    /// By a rule about writes: the writes in breach of it.
+    pub(super) writes: HashMap<usize, HashSet<WriteSeq>>,
 }
 
 impl Foreseen {
@@ -204,21 +230,13 @@ impl Foreseen {
 /// What the rules say of one record that a transaction wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
-    /// The rules broken, by their place.
-    rules: BTreeSet<usize>,
-    /// The write to mend: its step, and its place in the step; `None` where the transaction did not write the record.
-    write: Option<(usize, usize)>,
+    /// The rules broken, by their place, each with the writes to mend: their step, and their place in the step. None,
+    /// where the transaction did not write the record.
+    pub(super) rules: BTreeMap<usize, BTreeSet<(usize, usize)>>,
     /// The row as the statement leaves it in the right world, before it is mended.
     written: Option<Arc<Row>>,
     /// The right values found at the last attempt.
     values: Option<Row>,
-}
-
-impl Pin {
-    /// A record that breaks these rules, with no write of the history to mend.
-    pub(super) fn breaking(rules: BTreeSet<usize>) -> Pin {
-        Pin { rules, ..Pin::default() }
-    }
 }
 
 /// A record in the right world just before a step.
@@ -228,6 +246,17 @@ pub(super) struct Before {
     pub(super) row: Option<Arc<Row>>,
     /// Its columns whose right value is not known.
     pub(super) unknown: BTreeSet<ColumnName>,
+}
+
+impl Pin {
+    /// The rules that a write broke.
+    fn broken_by(&self, write: (usize, usize)) -> Vec<usize> {
+        self.rules.iter().filter(|(_, writes)| writes.contains(&write)).map(|(rule, _)| *rule).collect()
+    }
+
+    fn is_written(&self) -> bool {
+        self.rules.values().any(|writes| !writes.is_empty())
+    }
 }
 
 /// The records that a transaction made violate a rule.
@@ -241,7 +270,8 @@ impl Sweep {
     pub async fn foresee(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
         let Judges::Rules(rules) = &self.judges else { return Ok(()) };
         let mut by_table: BTreeMap<TableName, Vec<usize>> = BTreeMap::new();
-        for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.keys.is_of_row_alone()) {
+        let of_row_alone = |rule: &PlannedRule| rule.of_write.is_none() && rule.keys.is_of_row_alone();
+        for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| of_row_alone(rule)) {
             by_table.entry(rule.rule.table.clone()).or_default().push(place);
         }
         for (name, places) in by_table {
@@ -260,7 +290,7 @@ impl Sweep {
                 .iter()
                 .filter_map(|place| match &rules[*place].rule.violating {
                     Violating::Predicate(predicate) => Some(predicate.as_str()),
-                    Violating::Query(_) => None,
+                    Violating::Query(_) | Violating::Write { .. } => None,
                 })
                 .collect();
             let met = rows_meeting(&mut self.statements, &schema, &predicates, &rows).await;
@@ -270,17 +300,18 @@ impl Sweep {
                 self.foreseen.breaches.insert(*place, breaches);
             }
         }
-        Ok(())
+        self.foresee_writes(transactions).await
     }
 
     /// The records that violate a rule since this transaction's commit.
     pub(super) async fn broken_rules(&mut self, transaction: &Transaction) -> Result<Pins, TraceError> {
-        let Judges::Rules(rules) = &self.judges else { return Ok(Pins::new()) };
+        let mut pins = self.broken_by_writes(transaction).await?;
+        let Judges::Rules(rules) = &self.judges else { return Ok(pins) };
         let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
         let concerned: Vec<usize> = (0..rules.len())
+            .filter(|place| rules[*place].of_write.is_none())
             .filter(|place| rules[*place].rule.reads.iter().any(|table| tables.contains(table)))
             .collect();
-        let mut pins = Pins::new();
         if concerned.is_empty() {
             return Ok(pins);
         }
@@ -317,14 +348,58 @@ impl Sweep {
             let already = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
-            for key in keys.into_iter().filter(|key| !already.contains(key)) {
-                let record = (rule.rule.table.clone(), key);
-                let pin = pins.entry(record.clone()).or_default();
-                pin.rules.insert(place);
-                pin.write = last_write(transaction, &record, &self.target);
+            let broken = keys.into_iter().filter(|key| !already.contains(key));
+            let broken: Vec<RecordName> = broken.map(|key| (rule.rule.table.clone(), key)).collect();
+            let blamed = match &rule.rule.group {
+                Some(group) => self.blamed_of_group(transaction, &broken, group),
+                None => broken
+                    .into_iter()
+                    .map(|record| (record.clone(), last_write(transaction, &record, &self.target)))
+                    .collect(),
+            };
+            for (record, write) in blamed {
+                pins.entry(record).or_default().rules.insert(place, write.into_iter().collect());
             }
         }
         Ok(pins)
+    }
+
+    /// Of the records of groups in breach, those that the release wrote; where it wrote none of a group, what it took
+    /// out of it.
+    fn blamed_of_group(
+        &self,
+        transaction: &Transaction,
+        broken: &[RecordName],
+        group: &[ColumnName],
+    ) -> Vec<(RecordName, Option<WritePlace>)> {
+        let values_of = |row: &Row| group.iter().map(|column| row.get(column).cloned()).collect::<Option<Vec<Value>>>();
+        let mut blamed = Vec::new();
+        let mut explained: HashSet<Option<Vec<Value>>> = HashSet::new();
+        let mut unexplained: HashSet<Vec<Value>> = HashSet::new();
+        for record in broken {
+            match last_write(transaction, record, &self.target) {
+                Some(place) => {
+                    let write = write_at(transaction, place);
+                    explained.insert(write.and_then(|write| write.after.as_ref()).and_then(values_of));
+                    blamed.push((record.clone(), Some(place)));
+                }
+                None => {
+                    unexplained.extend(self.worlds.row(World::Actual, record).and_then(|row| values_of(row)));
+                }
+            }
+        }
+        unexplained.retain(|values| !explained.contains(&Some(values.clone())));
+        for (place, step) in transaction.steps.iter().enumerate() {
+            for (number, write) in step.writes.iter().enumerate() {
+                let left = broken.first().is_some_and(|(table, _)| *table == write.table)
+                    && self.target.wrote(write)
+                    && write.before.as_ref().and_then(values_of).is_some_and(|values| unexplained.contains(&values));
+                if left {
+                    blamed.push((record_of(write), Some((place, number))));
+                }
+            }
+        }
+        blamed
     }
 
     /// Mends the writes of one step that are wrong.
@@ -347,9 +422,10 @@ impl Sweep {
                 Judges::All => Some(without_the_write(write, before)),
                 Judges::Faults(_) => self.judged_by_faults(transaction, write, before).await?,
                 Judges::Rules(_) => match pins.get_mut(&record) {
-                    Some(pin) if pin.write == Some((place, number)) => {
+                    Some(pin) if !pin.broken_by((place, number)).is_empty() => {
                         pin.written = self.worlds.row(World::Right, &record).cloned();
-                        Some(self.judged_by_rules(transaction, write, pin, before).await?)
+                        let broken = pin.broken_by((place, number));
+                        Some(self.judged_by_rules(transaction, write, (pin, &broken), before).await?)
                     }
                     _ => None,
                 },
@@ -445,7 +521,7 @@ impl Sweep {
         &mut self,
         transaction: &Transaction,
         write: &Write,
-        pin: &Pin,
+        (pin, broken): (&Pin, &[usize]),
         before: Before,
     ) -> Result<Verdict, TraceError> {
         let record = record_of(write);
@@ -457,7 +533,7 @@ impl Sweep {
         let mut mended = row.as_ref().clone();
         let not_known = self.unknown_of(&record);
         let mut unknown = not_known.clone();
-        for place in &pin.rules {
+        for place in broken {
             let rule = &rules[*place];
             match &rule.expected {
                 Some(program) if reads_unknown_of_row(program.references(), &not_known, &before.unknown) => {
@@ -546,12 +622,12 @@ impl Sweep {
         let Judges::Rules(rules) = &self.judges else { return Ok(false) };
         let rules = rules.clone();
         let mut moved = false;
-        for (record, pin) in pins.iter_mut().filter(|(_, pin)| pin.write.is_some()) {
+        for (record, pin) in pins.iter_mut().filter(|(_, pin)| pin.is_written()) {
             let (Some(written), Some(row)) = (&pin.written, self.worlds.row(World::Right, record).cloned()) else {
                 continue;
             };
             let mut values = Row::new();
-            for place in &pin.rules {
+            for place in pin.rules.keys() {
                 let rule = &rules[*place];
                 let Some(program) = &rule.expected else { continue };
                 if reads_unknown_of_row(program.references(), &self.unknown_of(record), &BTreeSet::new()) {
@@ -577,14 +653,14 @@ impl Sweep {
         pins: &Pins,
         progress: &mut Progress,
     ) -> Result<(), TraceError> {
-        for (record, pin) in pins.iter().filter(|(_, pin)| pin.write.is_none()) {
+        for (record, pin) in pins.iter().filter(|(_, pin)| !pin.is_written()) {
             let Judges::Rules(rules) = &self.judges else { return Ok(()) };
             let rules = rules.clone();
             let Some(row) = self.worlds.row(World::Right, record).cloned() else { continue };
             let mut mended = row.as_ref().clone();
             let not_known = self.unknown_of(record);
             let mut unknown = not_known.clone();
-            for place in &pin.rules {
+            for place in pin.rules.keys() {
                 let rule = &rules[*place];
                 match &rule.expected {
                     Some(program) if reads_unknown_of_row(program.references(), &not_known, &BTreeSet::new()) => {
@@ -616,7 +692,7 @@ impl Sweep {
 
     fn rule_ids(&self, pin: &Pin) -> BTreeSet<Arc<str>> {
         let Judges::Rules(rules) = &self.judges else { return BTreeSet::new() };
-        pin.rules.iter().filter_map(|place| rules.get(*place)).map(|rule| rule.rule.id.clone()).collect()
+        pin.rules.keys().filter_map(|place| rules.get(*place)).map(|rule| rule.rule.id.clone()).collect()
     }
 }
 
@@ -656,51 +732,15 @@ fn without_the_write(write: &Write, before: Before) -> Verdict {
     }
 }
 
-/// Rows whose violation a transaction can have changed.
-pub enum Candidates {
-    /// The rule is a whole query.
-    Query,
-    /// Any row may be concerned.
-    EveryRow,
-    /// Rows of these keys, and rows with these values.
-    Rows {
-        /// The keys.
-        keys: BTreeSet<RecordKey>,
-        /// Values by column.
-        values: BTreeMap<ColumnName, BTreeSet<Value>>,
-    },
-}
+/// A write's step in its transaction, and its place in the step.
+type WritePlace = (usize, usize);
 
-impl Candidates {
-    /// The rows to look at once the transaction is applied; `None` for a whole query.
-    fn after(&self, rule: &PlannedRule, tables: &mut crate::catalog::RollingTables) -> Option<Vec<Arc<Row>>> {
-        let table = &rule.rule.table;
-        match self {
-            Candidates::Query => None,
-            Candidates::EveryRow => {
-                Some(tables.table(table).map(|table| table.rows(World::Actual).cloned().collect()).unwrap_or_default())
-            }
-            Candidates::Rows { keys, values } => {
-                let mut keys = keys.clone();
-                for (column, values) in values {
-                    let Some(table) = tables.table_mut(table) else { continue };
-                    let key = table.schema().key.clone();
-                    keys.extend(table.rows_where(World::Actual, column, values).iter().filter_map(|row| row.key(&key)));
-                }
-                Some(rows_of(tables, table, &keys.into_iter().collect::<Vec<_>>()))
-            }
-        }
-    }
-}
-
-/// The rows of these keys as they stand.
-pub fn rows_of(tables: &crate::catalog::RollingTables, table: &TableName, keys: &[RecordKey]) -> Vec<Arc<Row>> {
-    let Some(table) = tables.table(table) else { return Vec::new() };
-    keys.iter().filter_map(|key| table.row(World::Actual, key).cloned()).collect()
+fn write_at(transaction: &Transaction, (step, number): WritePlace) -> Option<&Write> {
+    transaction.steps.get(step)?.writes.get(number)
 }
 
 /// The release's last write of a record in a transaction.
-fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<(usize, usize)> {
+fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<WritePlace> {
     let steps = transaction.steps.iter().enumerate().rev();
     steps
         .flat_map(|(place, step)| {

@@ -4,6 +4,7 @@
 //! run again, and what it would have written against what it wrote is the new difference; it cannot, and what it set
 //! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
 
+mod candidates;
 mod carry;
 mod derivation;
 mod distort;
@@ -13,14 +14,14 @@ mod notes;
 mod rerun;
 mod touch;
 mod unrecorded;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub use candidates::{Candidates, rows_of};
 pub use fill::Filler;
-pub use judge::{
-    Candidates, Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating, rows_of,
-};
+pub use judge::{Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating};
 pub use notes::{CarrierNotes, Notes};
 
 use super::blast_radius::{Cause, Role, WrittenBy};

@@ -88,22 +88,23 @@ impl Sweep {
         let rules = rules.clone();
         for unrecorded in std::mem::take(&mut progress.unrecorded_at_commit) {
             let Some(row) = self.worlds.row(World::Right, &unrecorded.record).cloned() else { continue };
-            let mut broken = BTreeSet::new();
+            let mut broken = Vec::new();
             let of_table = rules.iter().enumerate().filter(|(_, rule)| rule.rule.table == unrecorded.record.0);
             for (place, rule) in of_table.filter(|(_, rule)| rule.keys.is_tied()) {
                 let rows = Some(vec![Arc::clone(&row)]);
                 let keys = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
                 let keys = keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
                 if keys.contains(&unrecorded.record.1) {
-                    broken.insert(place);
+                    broken.push(place);
                 }
             }
             if broken.is_empty() {
                 continue;
             }
             let write = unrecorded.as_write(transaction);
-            let pin = Pin::breaking(broken);
-            let verdict = self.judged_by_rules(transaction, &write, &pin, unrecorded.before.clone()).await?;
+            // No write of the history is there to mend.
+            let pin = (&Pin::default(), broken.as_slice());
+            let verdict = self.judged_by_rules(transaction, &write, pin, unrecorded.before.clone()).await?;
             self.put_right(transaction, &unrecorded, verdict);
         }
         Ok(())
