@@ -155,6 +155,38 @@ fn nothing_found_is_0_and_a_warning_counts_where_the_project_says_so() {
 }
 
 #[test]
+fn what_is_accepted_counts_no_more_until_its_last_day() {
+    let rules = "rules:\n  - id: known\n    table: orders\n    check: { values: { column: status, in: [open] } }\n";
+    let project = project(rules);
+    let path = |name: &str| project.path().join(name);
+    let accept = ["--accept", "known", "--until", "2999-12-31", "--reason", "old: \"shop\""];
+    let (status, out, err) = audit(project.path(), &accept);
+    assert!(status == Some(2) && err.contains("names no file for them"), "{out}{err}");
+    let settings = PROJECT.replace("rules = [\"rules\"]", "rules = [\"rules\"]\naccepted = \"accepted.yaml\"");
+    std::fs::write(path("blast-radius.toml"), settings).expect("the project file");
+    let (status, out, err) = audit(project.path(), &accept);
+    assert!(status == Some(0) && err.contains("accepted 2 violations of known until 2999-12-31"), "{out}{err}");
+    // Only what is new counts, and is listed.
+    std::fs::write(path("data/orders.csv"), format!("{ORDERS}4,7,new,1.00,2026-03-02 13:00:00+00\n")).expect("orders");
+    let (status, out, _) = audit(project.path(), &["--format", "json"]);
+    let report: Json = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((status, &report["rules"][0]["violations"]), (Some(1), &json!(1)), "{out}");
+    assert_eq!(report["violations"][0]["key"], json!({"id": 4}));
+    assert_eq!(report["rules"][0]["message"], "2 more accepted until 2999-12-31: old: \"shop\"");
+    let accepted = std::fs::read_to_string(path("accepted.yaml")).expect("it was written");
+    std::fs::write(path("accepted.yaml"), accepted.replace("2999", "2020")).expect("it can be written");
+    let (status, out, _) = audit(project.path(), &[]);
+    assert!(status == Some(1) && out.contains("counts again") && out.contains("id 2, 3, 4"), "{out}");
+    std::fs::write(path("accepted.yaml"), "accepted:\n  - { rule: knwn, until: soon, reason: x, keys: [1] }\n")
+        .expect("it can be written");
+    let (status, _, err) = audit(project.path(), &[]);
+    assert_eq!(status, Some(2));
+    for part in ["did you mean known?", "'soon' is no date", "a key is a text", "accepted.yaml:2:"] {
+        assert!(err.contains(part), "{part} is not in:\n{err}");
+    }
+}
+
+#[test]
 fn a_rule_that_cannot_be_run_is_2_and_the_others_are_reported() {
     let rules = r#"
 rules:
