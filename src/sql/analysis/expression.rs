@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     AccessExpr, Array, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, OrderByExpr, Query, Subscript, WindowFrameBound, WindowSpec, WindowType,
+    FunctionArguments, Ident, OrderByExpr, Query, Subscript, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::dependencies::{Dependencies, Role};
@@ -100,6 +100,9 @@ impl Walk<'_> {
             Expr::Wildcard(_) => {}
             Expr::QualifiedWildcard(name, _) => self.every_column(&idents(name), computed, into),
             Expr::CompoundFieldAccess { root, access_chain } => {
+                if let Some(parts) = self.field_of_row(root, access_chain) {
+                    return self.column(&parts, role, into);
+                }
                 self.expression(root, computed, into);
                 access_chain.iter().for_each(|access| self.access(access, role, into));
             }
@@ -248,6 +251,21 @@ impl Walk<'_> {
             self.expression(&branch.result, role, into);
         }
         otherwise.into_iter().for_each(|otherwise| self.expression(otherwise, role, into));
+    }
+
+    /// `(t).a`, where t is a relation in reach: the column a of it.
+    fn field_of_row(&self, root: &Expr, access_chain: &[AccessExpr]) -> Option<[Ident; 2]> {
+        let row = match root {
+            Expr::Nested(inner) => inner.as_ref(),
+            other => other,
+        };
+        match (row, access_chain) {
+            (Expr::Identifier(row), [AccessExpr::Dot(Expr::Identifier(field))]) => {
+                self.relation_called(std::slice::from_ref(row))?;
+                Some([row.clone(), field.clone()])
+            }
+            _ => None,
+        }
     }
 
     fn access(&mut self, access: &AccessExpr, role: Role, into: &mut Dependencies) {

@@ -551,6 +551,7 @@ mod tests {
                 "select  <- orders; v <- transform orders.items | orders.items",
             ),
             ("select t from t", "select  <- t; t <- transform t.* | "),
+            ("select (x).a n from t x", "select  <- t; n <- copy t.a | "),
             ("select a from s, t", "select  <- s,t; a <- copy ?.a | "),
             ("select q.a from s", "select  <- s; a <- copy ?.a |  ! find column q.a: no table in reach has it"),
         ] {
