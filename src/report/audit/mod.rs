@@ -1,6 +1,6 @@
 //! What an audit found, for people, scripts, CI, monitoring and catalogues.
 //!
-//! In: an [`AuditReport`], which is an [`AuditOutcome`] and what is needed to tell of it. Out: one of the [`FORMATS`], each
+//! In: an [`AuditReport`], which is an [`AuditOutcome`] and what is needed to tell of it. Out: one of the `FORMATS`, each
 //! a file with a [`AuditFormat`] and a line in that list. Cells are never printed, only keys.
 
 use std::collections::BTreeMap;
