@@ -364,6 +364,25 @@ async fn what_the_release_writes_in_the_right_world_alone_is_judged_too() {
 }
 
 #[tokio::test]
+async fn a_root_that_was_corrected_stays_one_whatever_is_doubted_of_it_later() {
+    let mut story = Story::new(shop());
+    let set = "UPDATE accounts SET balance = $2 WHERE id = $1";
+    story.one("v41", "INSERT INTO accounts VALUES ($1, $2)", &["1", "500"], &[("accounts", &[], &["1", "500.00"])]);
+    story.one("v42", set, &["1", "10"], &[("accounts", &["1", "500.00"], &["1", "10.00"])]);
+    // Somebody looks at it and corrects it: nobody knows whether from what was seen.
+    let seen = story.step("v43", Some("SELECT balance FROM accounts WHERE id = $1"), &["1"], &[]);
+    let corrected: WrittenRow<'_> = ("accounts", &["1", "10.00"], &["1", "500.00"]);
+    let correction = story.step("v43", Some(set), &["1", "500"], &[corrected]);
+    story.commit(vec![seen, correction]);
+    story.one("v43", set, &["1", "700"], &[("accounts", &["1", "500.00"], &["1", "700.00"])]);
+    let faults = [fault("accounts", "balance = 10", "balance", "500")];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let healed = record(&found, "accounts", "1");
+    assert_eq!((healed.role, healed.state), (Role::Root, RecordState::Healed));
+    assert_eq!(cell(healed, "balance"), exactly("10.00", "500.00"));
+}
+
+#[tokio::test]
 async fn an_update_from_another_table_and_a_changed_key_carry_the_difference() {
     let mut story = Story::new(shop());
     let opened: WrittenRow<'_> = ("accounts", &[], &["1", "0.00"]);

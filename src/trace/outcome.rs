@@ -103,6 +103,11 @@ fn affected(
         }
         _ => RecordState::Live,
     };
+    // Doubted once more after it had come right, and overwritten since: what was known of it before stands.
+    let difference = match &difference.earlier {
+        Some(earlier) if difference.role == Role::Possible && !state.is_wrong_now() => earlier,
+        _ => difference,
+    };
     let columns = columns(state, difference, differing.as_deref().unwrap_or_default(), actual, right);
     // Suspected once, and overwritten since: nothing was ever found against it.
     if columns.is_empty() && difference.role == Role::Possible {

@@ -43,6 +43,27 @@ pub struct Difference {
     pub last_wrong: BTreeMap<ColumnName, WrongCell>,
     /// Whether the record existed in only one world when it was last wrong.
     pub existence: bool,
+    /// What was known of a record that had come right again before this doubt: it stands where the doubt does not.
+    pub earlier: Option<Box<Difference>>,
+}
+
+impl Difference {
+    /// A record of which nothing more is known yet.
+    pub fn new(role: Role, hops: u32, written: WrittenBy, cause: Option<Cause>) -> Self {
+        Difference {
+            role,
+            hops,
+            rules: BTreeSet::new(),
+            written,
+            cause,
+            why: None,
+            unknown: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            last_wrong: BTreeMap::new(),
+            existence: false,
+            earlier: None,
+        }
+    }
 }
 
 struct Restore {
@@ -191,26 +212,42 @@ impl Worlds {
         self.index(new);
     }
 
-    /// The record is proved wrong: what was possible is derived.
-    pub fn prove(&mut self, record: &RecordName) {
+    /// A record that was wrong and has come right may be wrong again: what was known of it is kept beside the doubt.
+    pub fn doubt_again(&mut self, record: &RecordName, doubt: Difference) {
         self.remember(record);
         if let Some(difference) = self.differences.get_mut(record) {
-            difference.role = Role::Derived;
-            difference.why = None;
+            let suspected = std::mem::take(&mut difference.suspected);
+            let mut earlier = std::mem::replace(difference, Difference { suspected, ..doubt });
+            difference.earlier = Some(earlier.earlier.take().unwrap_or_else(|| Box::new(earlier)));
+        }
+        self.index(record);
+    }
+
+    /// The record is proved wrong: what was possible is derived; one that the release itself had written wrong and that
+    /// was corrected to another wrong value stays the root it was.
+    pub fn prove(&mut self, record: &RecordName) {
+        self.remember(record);
+        let Some(difference) = self.differences.get_mut(record) else { return };
+        difference.role = Role::Derived;
+        difference.why = None;
+        if let Some(earlier) = difference.earlier.take_if(|earlier| earlier.role == Role::Root) {
+            difference.role = Role::Root;
+            difference.hops = earlier.hops;
+            difference.cause = earlier.cause;
+            difference.rules = earlier.rules;
+            difference.written = earlier.written;
         }
     }
 
-    /// A record that was only possibly wrong and has turned out right was never wrong.
+    /// A record that was only possibly wrong and has turned out right was never wrong, but for what was known before.
     pub fn forget_if_never_wrong(&mut self, record: &RecordName) {
         let is_right = !self.is_wrong(record);
         self.remember(record);
-        if is_right
-            && self
-                .differences
-                .get(record)
-                .is_some_and(|difference| difference.role == Role::Possible && difference.suspected.is_empty())
-        {
-            self.differences.remove(record);
+        let only_possible =
+            |difference: &Difference| difference.role == Role::Possible && difference.suspected.is_empty();
+        if is_right && self.differences.get(record).is_some_and(only_possible) {
+            let earlier = self.differences.remove(record).and_then(|difference| difference.earlier);
+            self.differences.extend(earlier.map(|earlier| (record.clone(), *earlier)));
         }
         self.index(record);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::distort::Distortion;
 use super::rerun::Columns;
 use super::touch::Touched;
-use super::{Progress, Sweep, record_of, written_by};
+use super::{Progress, Sweep, record_of, unwritten_by, written_by};
 use crate::catalog::World;
 use crate::model::{
     ColumnName, CommitSeq, Derive, History, Operation, RecordKey, Row, Statement, StatementLink, Step, TableName,
@@ -641,12 +641,7 @@ impl Computation<'_> {
         let transaction = self.transaction;
         match own {
             Some(write) => WrittenBy { tx: transaction.id.clone(), ..written_by(write) },
-            None => WrittenBy {
-                seq: None,
-                ts: transaction.committed,
-                tx: transaction.id.clone(),
-                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
-            },
+            None => unwritten_by(transaction),
         }
     }
 }

@@ -1,231 +1,16 @@
 //! Judging the release's writes: which are wrong by a fault or a rule, and what they should have been.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::candidates::{Candidates, rows_of};
-use super::written::WritePredicates;
-use super::{Notes, Progress, Sweep, Target, carry, record_of, written_by};
+use super::{Judges, PlannedRule, Progress, Sweep, Target, Violating, carry, record_of, unwritten_by, written_by};
 use crate::catalog::World;
-use crate::model::{
-    ColumnName, Operation, RecordKey, Row, Step, TableName, TableSchema, Transaction, Value, Write, WriteSeq,
-};
+use crate::model::{ColumnName, Operation, RecordKey, Row, Step, TableName, Transaction, Value, Write};
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::error::TraceError;
-use crate::trace::reenact::Statements;
-use crate::trace::roots::{Fault, KeyQuery, RowProgram, before_name, rows_meeting};
+use crate::trace::roots::{Fault, before_name, rows_meeting};
 use crate::trace::worlds::{Difference, RecordName};
-
-/// How a rule finds its violations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violating {
-    /// A predicate over a row of the table that is true for a violating row.
-    Predicate(String),
-    /// A query for the keys of the violating rows.
-    Query(String),
-    /// No row that stands, but a write: a predicate over the row as written and `before.<column>`, for inserts and for
-    /// updates.
-    Write {
-        /// True for an insert in breach.
-        insert: String,
-        /// True for an update in breach.
-        update: String,
-    },
-}
-
-/// A rule as the sweep needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SuspectingRule {
-    /// Its id.
-    pub id: Arc<str>,
-    /// Its table.
-    pub table: TableName,
-    /// Its violations.
-    pub violating: Violating,
-    /// Every table that it looks at, its own included.
-    pub reads: BTreeSet<TableName>,
-    /// What its cells should hold.
-    pub expected: Vec<(ColumnName, String)>,
-    /// The cells to blame.
-    pub blamed: Vec<ColumnName>,
-    /// The column whose value the check itself says (`equals`): a cell that it does not violate is right.
-    pub decides: Option<ColumnName>,
-    /// The columns whose equal values make a group, where it is a group of rows that is in breach: then only those of
-    /// its rows that the release wrote are blamed.
-    pub group: Option<Vec<ColumnName>>,
-}
-
-/// A fault as the sweep needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SuspectingFault {
-    /// Its table.
-    pub table: TableName,
-    /// The operations it is about.
-    pub operations: Vec<Operation>,
-    /// Which writes.
-    pub condition: String,
-    /// What they should have written; `None`: they should not have happened.
-    pub set: Option<Vec<(ColumnName, String)>>,
-}
-
-/// Which of the release's writes count as wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspicion<'a> {
-    /// Those that broke one of these rules.
-    Violating(&'a [SuspectingRule]),
-    /// Those that one of these faults describes.
-    Faults(&'a [SuspectingFault]),
-    /// Every one.
-    All,
-}
-
-/// A rule, planned.
-pub struct PlannedRule {
-    /// The rule.
-    pub rule: SuspectingRule,
-    /// Its violations among the rows that stand: none, for a rule about writes.
-    pub keys: KeyQuery,
-    /// Whether a write is in breach of it: a rule about writes.
-    pub(super) of_write: Option<WritePredicates>,
-    expected: Option<RowProgram>,
-}
-
-impl PlannedRule {
-    /// Plans a rule; one that cannot be evaluated over the history is a limit.
-    pub async fn compile(rule: &SuspectingRule, statements: &mut Statements, notes: &mut Notes) -> Option<PlannedRule> {
-        let schema = statements.schemas().get(&rule.table)?.clone();
-        match compile_rule(rule, &schema, statements).await {
-            Ok(planned) => Some(planned),
-            Err(reason) => {
-                notes.limit(format!("the rule {} was not followed through time: it {reason}", rule.id));
-                None
-            }
-        }
-    }
-
-    /// What its cells should hold, planned.
-    pub fn expected(&self) -> Option<&RowProgram> {
-        self.expected.as_ref()
-    }
-
-    /// The rows whose violation the transaction can have changed, as far as can be told from its writes.
-    pub fn candidates(&self, transaction: &Transaction) -> Candidates {
-        if !self.keys.is_tied() {
-            return Candidates::Query;
-        }
-        let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
-        let mut values: BTreeMap<ColumnName, BTreeSet<Value>> = BTreeMap::new();
-        for write in transaction.writes() {
-            if write.table == self.rule.table {
-                keys.insert(write.key.clone());
-            }
-            if self.rule.reads.contains(&write.table) {
-                let Some(ties) = self.keys.ties(&write.table) else { return Candidates::EveryRow };
-                for (column, at_hand) in ties {
-                    let images = [write.value_before(&column), write.value_after(&column), write.key.get(&column)];
-                    values.entry(at_hand).or_default().extend(images.into_iter().flatten().cloned());
-                }
-            }
-        }
-        Candidates::Rows { keys, values }
-    }
-}
-
-/// Suspicions, planned.
-pub enum Judges {
-    /// See [`Suspicion::Violating`].
-    Rules(Arc<[PlannedRule]>),
-    /// See [`Suspicion::Faults`].
-    Faults(Arc<[Fault]>),
-    /// See [`Suspicion::All`].
-    All,
-}
-
-impl Judges {
-    /// Plans them; a rule that cannot be evaluated over the history is a limit, a fault that cannot is an error.
-    ///
-    /// # Errors
-    /// A fault that cannot be evaluated.
-    pub async fn compile(
-        suspicion: &Suspicion<'_>,
-        statements: &mut Statements,
-        notes: &mut Notes,
-    ) -> Result<Judges, TraceError> {
-        let schemas = statements.schemas().clone();
-        match suspicion {
-            Suspicion::All => Ok(Judges::All),
-            Suspicion::Faults(faults) => {
-                let mut compiled = Vec::with_capacity(faults.len());
-                for fault in *faults {
-                    let schema = schemas.get(&fault.table).ok_or_else(|| TraceError::Evaluate {
-                        what: format!("the fault of {}", fault.table),
-                        reason: "the database has no such table".to_owned(),
-                    })?;
-                    let operations = fault.operations.clone();
-                    compiled.push(
-                        Fault::compile(statements, schema, operations, &fault.condition, fault.set.as_deref()).await?,
-                    );
-                }
-                Ok(Judges::Faults(compiled.into()))
-            }
-            Suspicion::Violating(rules) => {
-                let mut compiled = Vec::with_capacity(rules.len());
-                for rule in *rules {
-                    compiled.extend(PlannedRule::compile(rule, statements, notes).await);
-                }
-                Ok(Judges::Rules(compiled.into()))
-            }
-        }
-    }
-}
-
-async fn compile_rule(
-    rule: &SuspectingRule,
-    schema: &Arc<TableSchema>,
-    statements: &mut Statements,
-) -> Result<PlannedRule, crate::trace::reenact::Refusal> {
-    if schema.key.is_empty() {
-        return Err(crate::trace::reenact::Refusal("is about a table without a key".to_owned()));
-    }
-    let keys = match &rule.violating {
-        Violating::Predicate(predicate) => KeyQuery::of_predicate(statements, schema, predicate).await?,
-        Violating::Query(query) => KeyQuery::of_query(statements, schema, query).await?,
-        Violating::Write { .. } => KeyQuery::of_predicate(statements, schema, "FALSE").await?,
-    };
-    let of_write = match &rule.violating {
-        Violating::Write { insert, update } => {
-            Some(WritePredicates::compile(statements, schema, insert, update).await?)
-        }
-        Violating::Predicate(_) | Violating::Query(_) => None,
-    };
-    let expressions: Vec<_> = rule
-        .expected
-        .iter()
-        .filter_map(|(column, text)| Some((text.clone(), column.clone(), schema.column(column)?.column_type.clone())))
-        .collect();
-    let expected = match expressions.is_empty() {
-        true => None,
-        false => Some(RowProgram::compile(statements, schema, &expressions).await?),
-    };
-    Ok(PlannedRule { rule: rule.clone(), keys, of_write, expected })
-}
-
-/// What rules that look at nothing but the row say of rows to come: judged all at once, not one by one.
-#[derive(Default)]
-pub struct Foreseen {
-    /// By rule and row: whether it is in breach.
-    breaches: HashMap<usize, HashMap<Arc<Row>, bool>>,
-    /// By a rule about writes: the writes in breach of it.
-    pub(super) writes: HashMap<usize, HashSet<WriteSeq>>,
-}
-
-impl Foreseen {
-    /// Whether each of these rows is in breach of the rule; `None` where one of them was not foreseen.
-    fn in_breach(&self, rule: usize, rows: &[Arc<Row>]) -> Option<Vec<bool>> {
-        let breaches = self.breaches.get(&rule)?;
-        rows.iter().map(|row| breaches.get(row).copied()).collect()
-    }
-}
 
 /// What the rules say of one record that a transaction wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -593,21 +378,11 @@ impl Sweep {
             }
             return;
         }
-        let difference = self.worlds.difference_or(record, || Difference {
-            role: Role::Root,
-            hops: 0,
-            rules: BTreeSet::new(),
-            written: written.clone(),
-            cause: None,
-            why: None,
-            unknown: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            last_wrong: BTreeMap::new(),
-            existence: false,
-        });
+        let difference = self.worlds.difference_or(record, || Difference::new(Role::Root, 0, written.clone(), None));
         difference.role = Role::Root;
         difference.hops = 0;
         difference.cause = None;
+        difference.earlier = None;
         difference.written = written;
         difference.why = (!verdict.unknown.is_empty()).then(|| "no rule and no fault says what it should hold".into());
         difference.rules.extend(rules);
@@ -678,12 +453,7 @@ impl Sweep {
             }
             let schema = self.worlds.schema(&record.0);
             unknown.retain(|column| schema.as_ref().is_none_or(|schema| !schema.key.contains(column)));
-            let written = WrittenBy {
-                seq: None,
-                ts: transaction.committed,
-                tx: transaction.id.clone(),
-                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
-            };
+            let written = unwritten_by(transaction);
             let ids = self.rule_ids(pin);
             self.mend(record, Verdict { row: Some(Arc::new(mended)), unknown }, ids, written, progress);
         }

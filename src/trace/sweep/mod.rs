@@ -12,6 +12,7 @@ mod fill;
 mod judge;
 mod notes;
 mod rerun;
+mod suspicion;
 mod touch;
 mod unrecorded;
 mod written;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 
 pub use candidates::{Candidates, rows_of};
 pub use fill::Filler;
-pub use judge::{Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating};
 pub use notes::{CarrierNotes, Notes};
+pub use suspicion::{Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRule, Suspicion, Violating};
 
 use super::blast_radius::{Cause, Role, WrittenBy};
 use super::error::TraceError;
@@ -364,11 +365,11 @@ impl Sweep {
     ) {
         // It was wrong once, and has been mended since: what it holds now is no more than possibly wrong.
         let is_mended = !self.worlds.is_wrong(record);
-        let difference = self.worlds.difference_or(record, || possibility(origin, written.clone(), why));
-        if is_mended && difference.role != Role::Possible {
-            let kept = std::mem::take(&mut difference.suspected);
-            *difference = Difference { suspected: kept, ..possibility(origin, written, why) };
+        let doubt = possibility(origin, written, why);
+        if is_mended && self.worlds.difference(record).is_some_and(|difference| difference.role != Role::Possible) {
+            self.worlds.doubt_again(record, doubt.clone());
         }
+        let difference = self.worlds.difference_or(record, || doubt);
         let unknown = difference.unknown.union(&columns).cloned().collect();
         self.worlds.set_unknown(record, unknown);
         self.worlds.note_wrong(record);
@@ -410,18 +411,8 @@ impl Sweep {
 
 /// A record that may be wrong, for this reason; which of its columns is said next.
 fn possibility(origin: &Origin, written: WrittenBy, why: &str) -> Difference {
-    Difference {
-        role: Role::Possible,
-        hops: origin.hops,
-        rules: BTreeSet::new(),
-        written,
-        cause: Some(origin.cause.clone()),
-        why: Some(why.into()),
-        unknown: BTreeSet::new(),
-        suspected: BTreeSet::new(),
-        last_wrong: BTreeMap::new(),
-        existence: false,
-    }
+    let why = Some(why.into());
+    Difference { why, ..Difference::new(Role::Possible, origin.hops, written, Some(origin.cause.clone())) }
 }
 
 /// The record that a write is about.
@@ -436,5 +427,15 @@ pub(super) fn written_by(write: &Write) -> WrittenBy {
         ts: write.ts,
         tx: None,
         release: write.attribution.as_ref().map(|attribution| attribution.release.clone()),
+    }
+}
+
+/// Who is answerable for a row that was not written, or is not known to have been: the transaction.
+pub(super) fn unwritten_by(transaction: &Transaction) -> WrittenBy {
+    WrittenBy {
+        seq: None,
+        ts: transaction.committed,
+        tx: transaction.id.clone(),
+        release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
     }
 }

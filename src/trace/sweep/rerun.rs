@@ -10,7 +10,7 @@ use super::distort::Sensitivity;
 use super::judge::Before;
 use super::touch::Touched;
 use super::unrecorded::UnrecordedWrite;
-use super::{Origin, Progress, Sweep, carry, record_of, written_by};
+use super::{Origin, Progress, Sweep, carry, record_of, unwritten_by, written_by};
 use crate::catalog::World;
 use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Value, Write};
 use crate::trace::blast_radius::{Role, WrittenBy};
@@ -305,34 +305,19 @@ impl Sweep {
         let source = self.likeliest_source(record, touched);
         let Origin { cause, hops } = self.origin(&source, Some(statement.sql.clone()));
         let written = own.iter().find(|one| one.key == record.1).map_or_else(
-            || WrittenBy {
-                seq: None,
-                ts: transaction.committed,
-                tx: transaction.id.clone(),
-                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
-            },
+            || unwritten_by(transaction),
             |one| WrittenBy { tx: transaction.id.clone(), ..written_by(one) },
         );
         let role = if known_wrong { Role::Derived } else { Role::Possible };
         let was_wrong = self.worlds.is_wrong(record);
-        let fresh = Difference {
-            role,
-            hops,
-            rules: BTreeSet::new(),
-            written: written.clone(),
-            cause: Some(cause.clone()),
-            why: None,
-            unknown: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            last_wrong: BTreeMap::new(),
-            existence: false,
-        };
+        let fresh = Difference::new(role, hops, written, Some(cause));
         let difference = self.worlds.difference_or(record, || fresh.clone());
         let upgraded = known_wrong && difference.role == Role::Possible && source != *record;
         if upgraded {
             let kept = std::mem::take(&mut difference.last_wrong);
             *difference = Difference {
                 last_wrong: kept,
+                earlier: difference.earlier.take(),
                 unknown: difference.unknown.clone(),
                 suspected: difference.suspected.clone(),
                 ..fresh

@@ -1,14 +1,13 @@
 //! Writes that a statement of the release makes in the right world alone: it reaches rows there that it did not reach in
 //! the actual world. What is wrong with the release's code is wrong with them too, so they are judged as its writes are.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::judge::{Before, Judges, Pin, Verdict, evaluating, without_write};
-use super::{Origin, Progress, Sweep};
+use super::judge::{Before, Pin, Verdict, evaluating, without_write};
+use super::{Judges, Origin, Progress, Sweep, unwritten_by};
 use crate::catalog::World;
 use crate::model::{Operation, Step, Transaction, Write, WriteSeq};
-use crate::trace::blast_radius::{Role, WrittenBy};
+use crate::trace::blast_radius::Role;
 use crate::trace::error::TraceError;
 use crate::trace::worlds::{Difference, RecordName};
 
@@ -120,23 +119,9 @@ impl Sweep {
             return;
         }
         let Origin { cause, hops } = unrecorded.origin.clone();
-        self.worlds.difference_or(record, || Difference {
-            role: if verdict.unknown.is_empty() { Role::Derived } else { Role::Possible },
-            hops,
-            rules: BTreeSet::new(),
-            written: WrittenBy {
-                seq: None,
-                ts: transaction.committed,
-                tx: transaction.id.clone(),
-                release: transaction.attribution.as_ref().map(|attribution| attribution.release.clone()),
-            },
-            cause: Some(cause),
-            why: None,
-            unknown: BTreeSet::new(),
-            suspected: BTreeSet::new(),
-            last_wrong: BTreeMap::new(),
-            existence: false,
-        });
+        let role = if verdict.unknown.is_empty() { Role::Derived } else { Role::Possible };
+        let written = unwritten_by(transaction);
+        self.worlds.difference_or(record, || Difference::new(role, hops, written, Some(cause)));
         self.worlds.set_unknown(record, verdict.unknown);
         self.worlds.note_wrong(record);
     }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::judge::{Judges, Pins, evaluating};
-use super::{Sweep, record_of};
+use super::judge::{Pins, evaluating};
+use super::{Judges, Sweep, record_of};
 use crate::catalog::World;
 use crate::model::{ColumnType, Operation, Row, TableSchema, Timestamp, Transaction, Value, Write, WriteSeq};
 use crate::trace::error::TraceError;
