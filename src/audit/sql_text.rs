@@ -13,6 +13,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
+use crate::engine::bind_distinct_from;
 use crate::model::TableName;
 
 /// An expression: as a tree, and as one line of SQL without comments, safe to stand between parentheses.
@@ -73,7 +74,8 @@ impl SqlExpression {
         let mut parser = parser(text)?;
         let starts_query = matches!(&parser.peek_token().token, Token::Word(word) if is_query_word(&word.value));
         let expression = if starts_query { parser.parse_query().map(Expr::Subquery) } else { parser.parse_expr() };
-        let expression = expression.map_err(|error| mistake_of(&error))?;
+        let mut expression = expression.map_err(|error| mistake_of(&error))?;
+        bind_distinct_from(&mut expression);
         expect_end(&mut parser, "expression")?;
         Ok(SqlExpression { sql: expression.to_string(), expression })
     }
@@ -83,7 +85,8 @@ impl SqlQuery {
     /// Parses one query; a statement that writes is a mistake.
     pub(super) fn parse(text: &str) -> Result<SqlQuery, SqlMistake> {
         let mut parser = parser(text)?;
-        let query = parser.parse_query().map_err(|error| mistake_of(&error))?;
+        let mut query = parser.parse_query().map_err(|error| mistake_of(&error))?;
+        bind_distinct_from(&mut query);
         _ = parser.consume_token(&Token::SemiColon);
         expect_end(&mut parser, "query")?;
         if is_writing(&query.body) {

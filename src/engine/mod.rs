@@ -6,10 +6,12 @@
 mod conversion;
 mod live;
 mod numeric;
+mod precedence;
 mod single_row;
 mod subqueries;
 
 pub use live::{LiveTable, ValueCell};
+pub use precedence::bind_distinct_from;
 
 use std::sync::Arc;
 

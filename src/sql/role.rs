@@ -7,6 +7,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::SqlError;
+use crate::engine::bind_distinct_from;
 
 /// A statement's part in its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,20 @@ pub enum Role {
     Other,
 }
 
+const DISTINCT: &[u8] = b"distinct";
+
 /// The statements of a text, parsed as PostgreSQL's.
 ///
 /// # Errors
 /// Where the parser does not know the text; SQL nested too deeply is an error too.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
-    Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| SqlError::Parse(error.to_string()))
+    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql);
+    let mut statements = parsed.map_err(|error| SqlError::Parse(error.to_string()))?;
+    // A walk over the whole statement, for the few that need it.
+    if sql.as_bytes().windows(DISTINCT.len()).any(|word| word.eq_ignore_ascii_case(DISTINCT)) {
+        bind_distinct_from(&mut statements);
+    }
+    Ok(statements)
 }
 
 /// A statement's part in its session.

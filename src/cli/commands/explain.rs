@@ -1,6 +1,6 @@
 //! `explain`: one record's story, and what a release did to it.
 
-use super::trace::trace_in;
+use super::trace::{Format, trace_in};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{ExplainArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
@@ -39,23 +39,6 @@ pub async fn explain(global: &GlobalArguments, arguments: &ExplainArguments) -> 
         Format::Text => Ok(write_explanation_text(&explanation, global.verbose, out)?),
     })?;
     Ok(if explanation.is_affected() { ExitStatus::Found } else { ExitStatus::NothingFound })
-}
-
-enum Format {
-    Text,
-    Json,
-}
-
-impl Format {
-    fn named(name: Option<&str>) -> Result<Self, Failure> {
-        match name {
-            None | Some("text") => Ok(Format::Text),
-            Some("json") => Ok(Format::Json),
-            Some(other) => {
-                Err(Failure::new(format!("explain as '{other}': no such format")).with_help("Formats: text, json."))
-            }
-        }
-    }
 }
 
 fn schema_of<'a>(name: &str, schemas: &'a Schemas) -> Result<&'a TableSchema, Failure> {

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::trace::Format;
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{GlobalArguments, LineageArguments};
 use crate::cli::diagnostic::Failure;
@@ -75,23 +76,4 @@ fn text(path: &Path) -> Result<String, Failure> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         Failure::new(format!("read {name}: line {line} is not UTF-8"))
     })
-}
-
-/// How the lineage is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Text,
-    Json,
-}
-
-impl Format {
-    fn named(name: Option<&str>) -> Result<Self, Failure> {
-        match name {
-            None | Some("text") => Ok(Format::Text),
-            Some("json") => Ok(Format::Json),
-            Some(other) => {
-                Err(Failure::new(format!("print as '{other}': no such format")).with_help("Formats: text, json."))
-            }
-        }
-    }
 }
