@@ -494,3 +494,60 @@ async fn what_somebody_else_took_out_of_the_slot_is_told() {
     assert!(project.run(0, &["capture", "pull"]).starts_with("transactions 1, writes 1"));
     project.run(0, &["capture", "uninstall"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_release_broke_is_found_and_repaired_from_the_recording_alone() {
+    let database = Database::create("end_to_end").await;
+    let client = database.client("setup").await;
+    run(
+        &client,
+        "CREATE TABLE orders (id int PRIMARY KEY, total numeric(12,2));
+         CREATE TABLE sums (id int PRIMARY KEY, total numeric(12,2))",
+    )
+    .await;
+    let project = Project::on(&database, "");
+    project.run(0, &["capture", "install", "--stamp", "statement"]);
+    let as_release = async |release: &str, sql: &str| run(&database.client(release).await, sql).await;
+    as_release("shop@v41", "INSERT INTO orders VALUES (1, 10), (2, 20)").await;
+    as_release("shop@v42", "UPDATE orders SET total = total * 100 WHERE id = 1").await;
+    as_release("reports@7", "INSERT INTO sums SELECT 1, sum(total) FROM orders").await;
+    project.run(0, &["capture", "pull"]);
+
+    let faults =
+        "release: v42\nfaults:\n  - table: public.orders\n    where: \"true\"\n    set: { total: before.total }\n";
+    std::fs::write(project.path().join("faults.yaml"), faults).expect("a faults file");
+    let traced = ["--release", "v42", "--faults", "faults.yaml"];
+    let found = project.run(1, &[&traced[..], &["--format", "json"]].concat());
+    let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+    assert_eq!(found["records"].as_array().map(Vec::len), Some(2), "{found:#}");
+    for (place, role, current, expected) in [(0, "root", "1000.00", "10.00"), (1, "derived", "1020.00", "30.00")] {
+        let record = &found["records"][place];
+        let column = serde_json::json!({"name": "total", "current": current, "expected": expected, "exact": true});
+        assert_eq!(
+            (record["role"].as_str(), &record["columns"]),
+            (Some(role), &serde_json::json!([column])),
+            "{found:#}"
+        );
+    }
+
+    project.run(0, &[&["repair"], &traced[..], &["--out", "repair"]].concat());
+    database.psql(&project.path().join("repair/repair.sql")).expect("the repair runs");
+    let row =
+        client.query_one("SELECT (SELECT total FROM orders WHERE id = 1)::text, (SELECT total FROM sums)::text", &[]);
+    let row = row.await.expect("the rows are there");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("10.00", "30.00"));
+    // What repaired it is known as such, and so is what takes it back.
+    for (script, live, healed) in [(None, 0, 2), (Some("repair/undo.sql"), 2, 0)] {
+        if let Some(script) = script {
+            database.psql(&project.path().join(script)).expect("the undo runs");
+        }
+        project.run(0, &["capture", "pull"]);
+        let again = project.run(1, &[&traced[..], &["--format", "json"]].concat());
+        let again: serde_json::Value = serde_json::from_str(&again).expect("JSON");
+        let summary = &again["summary"];
+        assert_eq!((&summary["live"], &summary["healed"]), (&live.into(), &healed.into()), "{again:#}");
+        for place in 0..2 {
+            assert_eq!(again["records"][place]["columns"], found["records"][place]["columns"], "{again:#}");
+        }
+    }
+}

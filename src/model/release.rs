@@ -44,6 +44,25 @@ pub struct Release {
     pub name: ReleaseName,
 }
 
+/// The service that our own repairs write as.
+const REPAIRING_SERVICE: &str = "blast-radius";
+/// What the names of their releases begin with.
+const REPAIR_PREFIX: &str = "repair-";
+
+impl Release {
+    /// What the repair of this name writes as; its undo too.
+    pub fn of_own_repair(id: &str) -> Release {
+        let name = ReleaseName::new(format!("{REPAIR_PREFIX}{id}"));
+        Release { service: Some(ServiceName::new(REPAIRING_SERVICE)), name }
+    }
+
+    /// Whether a repair of ours, or its undo, goes by it.
+    pub fn is_own_repair(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.as_str() == REPAIRING_SERVICE)
+            && self.name.as_str().starts_with(REPAIR_PREFIX)
+    }
+}
+
 impl fmt::Display for Release {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.service {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::order::parents_first;
 use super::selection::{Decision, RowChange, decide};
-use crate::model::{ColumnName, RecordKey, ReleaseName, TableName, TableSchema, TableSettingsByName, Value};
+use crate::model::{ColumnName, RecordKey, Release, ReleaseName, TableName, TableSchema, TableSettingsByName, Value};
 use crate::trace::{AffectedColumn, BlastRadius, RecordState};
 
 /// What to repair, and in what portions.
@@ -148,7 +148,7 @@ impl RepairPlan {
 
     /// What the repair's writes carry as `application_name`.
     pub fn application_name(&self) -> String {
-        format!("blast-radius@repair-{}", self.id)
+        Release::of_own_repair(&self.id).to_string()
     }
 }
 

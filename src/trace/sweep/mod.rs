@@ -11,6 +11,7 @@ mod distort;
 mod fill;
 mod judge;
 mod notes;
+mod repaired;
 mod rerun;
 mod suspicion;
 mod touch;
@@ -161,6 +162,10 @@ impl Sweep {
     pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
         self.begin_derivations();
         let is_release = self.is_of_release(transaction);
+        if !is_release && Self::is_own_repair(transaction) {
+            self.follow_own_repair(transaction);
+            return Ok(());
+        }
         if !is_release {
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, None).await?;
