@@ -45,18 +45,25 @@ pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schem
     for write in writes {
         let record = (&write.recorded.table, &write.images.key);
         let fits = |place: usize| fits_any(write, &targets[place], &transaction.statements[place], schemas);
+        // An earlier statement may have found no row: whose values were written tells, where it sets any.
+        let holds =
+            |place: usize| fits(place) && holds_set(write, &targets[place], &transaction.statements[place], schemas);
         // A statement touches a record once: the same record again is the next statement's.
-        let stays = current < targets.len() && fits(current) && !touched.contains(&record);
-        let place = if stays {
-            let later = (current + 1..targets.len()).find(|place| fits(*place));
+        let may_stay = current < targets.len() && fits(current) && !touched.contains(&record);
+        let later = may_stay.then(|| (current + 1..targets.len()).find(|place| holds(*place))).flatten();
+        let place = if may_stay && (later.is_none() || holds(current)) {
             ambiguous |= later
                 .is_some_and(|later| transaction.statements[later].sql != transaction.statements[current].sql)
                 && !fixes_key(&targets[current], &transaction.statements[current]);
             Some(current)
         } else {
             let from = if touched.contains(&record) { current + 1 } else { current };
-            (from..targets.len())
-                .find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table))
+            let fitting = (from..targets.len())
+                .find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table));
+            match fitting.is_some_and(|place| fits(place) && !holds(place)) {
+                true => (from..targets.len()).find(|place| holds(*place)).or(fitting),
+                false => fitting,
+            }
         };
         match place {
             Some(place) => {
@@ -116,6 +123,18 @@ fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStateme
     holds_fixed && (operation != Operation::Update || sets_what_changed(write, target))
 }
 
+/// Whether an update wrote the constants that one of the statement's targets sets; triggers may have put others there.
+fn holds_set(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &LoggedStatement, schemas: &Schemas) -> bool {
+    let (Operation::Update, Some(after)) = (write.recorded.operation, &write.images.after) else { return true };
+    let Some(schema) = schemas.get(&write.recorded.table) else { return true };
+    targets.iter().filter(|target| target.table == write.recorded.table).any(|target| {
+        target.set.iter().all(|(column, operand)| {
+            let (Some(value), Some(known)) = (after.get(column), schema.column(column)) else { return true };
+            operand_is(operand, value, statement, &known.column_type)
+        })
+    })
+}
+
 /// At least one changed column is one that the statement sets (triggers may have changed others).
 fn sets_what_changed(write: &JoinedWrite<'_>, target: &WriteTarget) -> bool {
     let (Some(before), Some(after)) = (&write.images.before, &write.images.after) else { return true };
@@ -149,5 +168,99 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
             })
         }
         Operand::Column { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, RecordingId, TableSchema, Timestamp};
+
+    fn accounts() -> Schemas {
+        let column = |name: &str| Column {
+            name: name.into(),
+            column_type: ColumnType::Integer,
+            not_null: true,
+            generated: false,
+        };
+        let name = TableName::new("public", "accounts");
+        let columns = vec![column("id"), column("owner"), column("balance")];
+        let schema = TableSchema { name: name.clone(), columns, key: vec!["id".into()], foreign_keys: Vec::new() };
+        Schemas::from([(name, Arc::new(schema))])
+    }
+
+    fn row(cells: &[(&str, &str)]) -> Row {
+        cells.iter().map(|(column, value)| (Arc::from(*column), Value::text(*value))).collect()
+    }
+
+    fn logged(sql: &str, parameters: &[&str]) -> LoggedStatement {
+        let parsed = sql::parse(sql).expect("it parses").remove(0);
+        LoggedStatement {
+            sql: sql.into(),
+            role: sql::role_of(&parsed),
+            parsed: Some(Arc::new(parsed)),
+            parameters: parameters.iter().map(|text| Some(Value::text(*text))).collect(),
+            started: Timestamp::from_micros(0),
+        }
+    }
+
+    /// One update of one account, given to one of the statements.
+    fn assigned(statements: Vec<LoggedStatement>, balance: &str) -> Option<Assignment> {
+        let before = row(&[("id", "1"), ("owner", "7"), ("balance", "5")]);
+        let after = row(&[("id", "1"), ("owner", "7"), ("balance", balance)]);
+        let recorded = RecordedWrite {
+            id: RecordingId([0; 16]),
+            seq: None,
+            ts: Timestamp::from_micros(0),
+            table: TableName::new("public", "accounts"),
+            operation: Operation::Update,
+            key: row(&[("id", "1")]),
+            before: Some(before.clone()),
+            after: Some(after.clone()),
+            reads: Vec::new(),
+            transaction: None,
+            session: None,
+            trace: None,
+            release: None,
+            service: None,
+            statement: None,
+            parameters: Vec::new(),
+        };
+        let images = Images {
+            key: RecordKey::new(vec![("id".into(), Value::text("1"))]),
+            before: Some(before),
+            after: Some(after),
+        };
+        let transaction = LoggedTransaction {
+            begun: Timestamp::from_micros(0),
+            committed: Timestamp::from_micros(1),
+            transaction: None,
+            application_name: None,
+            statements,
+        };
+        assign(&[JoinedWrite { recorded: &recorded, images: &images }], &transaction, &accounts())
+    }
+
+    #[test]
+    fn an_update_that_found_no_row_does_not_take_the_next_ones_write() {
+        let of_owner = "UPDATE accounts SET balance = $1 WHERE owner > $2";
+        let statements = || vec![logged(of_owner, &["10", "8"]), logged("UPDATE accounts SET balance = 20", &[])];
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        assert_eq!(assigned(statements(), "20"), Some(second));
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        assert_eq!(assigned(statements(), "10"), Some(first));
+        // A trigger put another value there: nothing tells them apart.
+        let either = assigned(statements(), "30");
+        assert_eq!(either.map(|assignment| assignment.statement_of), Some(vec![Some(0)]));
+    }
+
+    #[test]
+    fn what_computes_its_value_may_have_made_any_write() {
+        let statements = vec![
+            logged("UPDATE accounts SET balance = balance + 1 WHERE owner > 8", &[]),
+            logged("UPDATE accounts SET balance = 20", &[]),
+        ];
+        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true };
+        assert_eq!(assigned(statements, "20"), Some(doubtful));
     }
 }

@@ -21,6 +21,8 @@ pub struct WriteTarget {
     pub operations: Vec<Operation>,
     /// For an UPDATE: the columns it sets.
     pub assigned: Vec<ColumnName>,
+    /// For an UPDATE: the constants among the values it sets.
+    pub set: Vec<(ColumnName, Operand)>,
     /// For each column that the statement fixes to constants: the values a written row must have in it.
     pub fixed: Vec<(ColumnName, Vec<Operand>)>,
 }
@@ -47,8 +49,13 @@ pub fn write_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarge
 
 fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
     let target = |table: Option<TableName>, operations: &[Operation], fixed| {
-        let one =
-            table.map(|table| WriteTarget { table, operations: operations.to_vec(), assigned: Vec::new(), fixed });
+        let one = table.map(|table| WriteTarget {
+            table,
+            operations: operations.to_vec(),
+            assigned: Vec::new(),
+            set: Vec::new(),
+            fixed,
+        });
         one.into_iter().collect::<Vec<_>>()
     };
     match statement {
@@ -70,6 +77,7 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
             let mut targets = target(table.map(|(table, _)| table), &[Operation::Update], fixed);
             for target in &mut targets {
                 target.assigned = update.assignments.iter().flat_map(assigned_columns).collect();
+                target.set = constants_set(&update.assignments, &target.table, schemas);
             }
             targets
         }
@@ -104,6 +112,16 @@ fn assigned_columns(assignment: &Assignment) -> Vec<ColumnName> {
         AssignmentTarget::Tuple(names) => names,
     };
     names.iter().filter_map(|name| name.0.last()?.as_ident()).map(|ident| folded(ident).into()).collect()
+}
+
+fn constants_set(assignments: &[Assignment], table: &TableName, schemas: &Schemas) -> Vec<(ColumnName, Operand)> {
+    let Some(schema) = schemas.get(table) else { return Vec::new() };
+    let constant = |assignment: &Assignment| {
+        let AssignmentTarget::ColumnName(name) = &assignment.target else { return None };
+        let column = schema.column(&folded(name.0.last()?.as_ident()?))?;
+        Some((column.name.clone(), bounds::constant(&assignment.value, &column.column_type)?))
+    };
+    assignments.iter().filter_map(constant).collect()
 }
 
 fn joined_table(item: &TableWithJoins) -> Option<(TableName, String)> {
