@@ -383,6 +383,24 @@ async fn a_root_that_was_corrected_stays_one_whatever_is_doubted_of_it_later() {
 }
 
 #[tokio::test]
+async fn what_an_unknown_statement_may_have_written_to_a_missing_row_is_not_known() {
+    let mut story = Story::new(shop());
+    story.one("v41", "INSERT INTO accounts VALUES ($1, $2)", &["1", "100"], &[("accounts", &[], &["1", "100.00"])]);
+    story.one("v42", "DELETE FROM accounts WHERE id = $1", &["1"], &[("accounts", &["1", "100.00"], &[])]);
+    // It finds no row now; it would have found one, and nobody knows what the function makes of it.
+    let lost =
+        story.step("v43", Some("UPDATE accounts SET balance = our_interest(balance) WHERE id = $1"), &["1"], &[]);
+    let other: WrittenRow<'_> = ("accounts", &[], &["9", "1.00"]);
+    let other = story.step("v43", Some("INSERT INTO accounts VALUES ($1, $2)"), &["9", "1"], &[other]);
+    story.commit(vec![lost, other]);
+    let faults = [unwritten("accounts", Operation::Delete)];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let missing = record(&found, "accounts", "1");
+    assert_eq!((missing.role, missing.state), (Role::Root, RecordState::Missing));
+    assert_eq!(cell(missing, "balance"), ("NULL".to_owned(), None, false));
+}
+
+#[tokio::test]
 async fn an_update_from_another_table_and_a_changed_key_carry_the_difference() {
     let mut story = Story::new(shop());
     let opened: WrittenRow<'_> = ("accounts", &[], &["1", "0.00"]);

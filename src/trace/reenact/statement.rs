@@ -11,7 +11,9 @@ use super::translate::Language;
 use super::{CompiledQuery, Execution, Refusal};
 use crate::catalog::{RollingTables, World, value_from_array};
 use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableName, TableSchema, Value};
-use crate::sql::{self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteForm, WriteKind};
+use crate::sql::{
+    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteForm, WriteKind, WriteTarget,
+};
 
 /// What a statement does to one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct CompiledWrite {
     /// The rows that an insert may meet: those of the keys that it proposes, where they can be told.
     met: Option<sql::TableReference>,
     schema: Arc<TableSchema>,
+    /// What its text says of the rows it writes.
+    pub targets: Vec<WriteTarget>,
 }
 
 /// What became of a statement's text.
@@ -48,6 +52,8 @@ pub enum Compiled {
         reason: Refusal,
         /// The tables it names; empty where not even they are known.
         tables: Vec<TableName>,
+        /// What it writes, as far as its text tells.
+        targets: Vec<WriteTarget>,
     },
     /// It neither reads nor writes rows.
     Nothing,
@@ -145,24 +151,29 @@ impl Statements {
     fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
         let statements = match sql::parse(sql) {
             Ok(statements) => statements,
-            Err(error) => return Compiled::Refused { reason: error.into(), tables: Vec::new() },
+            Err(error) => return Compiled::Refused { reason: error.into(), tables: Vec::new(), targets: Vec::new() },
         };
         let [statement] = statements.as_slice() else {
             let tables = statements.iter().flat_map(sql::tables_named).collect();
-            return Compiled::Refused { reason: Refusal("is several statements in one text".to_owned()), tables };
+            let targets = statements.iter().flat_map(|one| sql::write_targets(one, &self.schemas)).collect();
+            let reason = Refusal("is several statements in one text".to_owned());
+            return Compiled::Refused { reason, tables, targets };
         };
         let tables = || sql::tables_named(statement).into_iter().collect();
         match sql::role_of(statement) {
             Role::Read => match statement {
                 ast::Statement::Query(query) => match self.compile_read(query, parameters) {
                     Ok(query) => Compiled::Read(Box::new(query)),
-                    Err(reason) => Compiled::Refused { reason, tables: tables() },
+                    Err(reason) => Compiled::Refused { reason, tables: tables(), targets: Vec::new() },
                 },
                 _ => Compiled::Nothing,
             },
             Role::Write => match self.compile_write(statement, parameters) {
                 Ok(write) => Compiled::Write(Box::new(write)),
-                Err(reason) => Compiled::Refused { reason, tables: tables() },
+                Err(reason) => {
+                    let targets = sql::write_targets(statement, &self.schemas);
+                    Compiled::Refused { reason, tables: tables(), targets }
+                }
             },
             _ => Compiled::Nothing,
         }
@@ -210,7 +221,8 @@ impl Statements {
             _ => None,
         };
         let met = met_rows(statement, &form, on_conflict.as_ref(), &self.schemas);
-        Ok(CompiledWrite { form, query, on_conflict, met, schema })
+        let targets = sql::write_targets(statement, &self.schemas);
+        Ok(CompiledWrite { form, query, on_conflict, met, schema, targets })
     }
 }
 

@@ -197,7 +197,7 @@ impl Sweep {
         columns.into_iter().filter(|column| !key.contains(column)).collect()
     }
 
-    fn any_affected_record(&self, tables: &[TableName]) -> Option<super::RecordName> {
+    pub(super) fn any_affected_record(&self, tables: &[TableName]) -> Option<super::RecordName> {
         let all: Vec<TableName> = self.worlds.tables.iter().map(|(table, _)| table.clone()).collect();
         let named = if tables.is_empty() { all.as_slice() } else { tables };
         named.iter().find_map(|table| Some((table.clone(), self.worlds.affected(table).into_iter().next()?)))

@@ -274,14 +274,16 @@ impl Sweep {
             Compiled::Write(write) => self.rerun_write(transaction, step, statement, write, progress).await,
             Compiled::Read(query) => self.rerun_read(transaction, statement, query, progress).await,
             Compiled::Nothing => self.carry_all(&step.writes, None),
-            Compiled::Refused { reason, tables } => {
+            Compiled::Refused { reason, tables, targets } => {
                 let concerned = tables.is_empty() || tables.iter().any(|table| self.worlds.is_affected(table));
                 if !concerned {
                     self.carry_all(&step.writes, None);
-                } else if step.writes.is_empty() {
+                } else if step.writes.is_empty() && targets.is_empty() {
                     self.diverge_by_unknown_read(statement, tables, progress, &reason.to_string());
                 } else {
+                    let source = self.any_affected_record(tables);
                     self.affected_by_unknown(transaction, step, tables, &reason.to_string());
+                    self.doubt_what_it_may_write(transaction, (step, statement), targets, source, None);
                 }
             }
         }

@@ -44,6 +44,11 @@ impl Sweep {
             Err(reason) => {
                 let tables: Vec<_> = write.references().map(|reference| reference.table.clone()).collect();
                 self.affected_by_unknown(transaction, step, &tables, &reason.to_string());
+                // Where only its own table differs, it can reach just what it reads there.
+                let only_own = touched.records.iter().all(|record| record.0 == write.form.target);
+                let reached = only_own.then_some(touched.records.as_slice());
+                let source = touched.records.first().cloned();
+                self.doubt_what_it_may_write(transaction, (step, statement), &write.targets, source, reached);
             }
         }
     }

@@ -1,14 +1,17 @@
-//! Writes that a statement of the release makes in the right world alone: it reaches rows there that it did not reach in
+//! Writes that a statement makes, or may make, in the right world alone: it reaches rows there that it did not reach in
 //! the actual world. What is wrong with the release's code is wrong with them too, so they are judged as its writes are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::judge::{Before, Pin, Verdict, evaluating, without_write};
-use super::{Judges, Origin, Progress, Sweep, unwritten_by};
+use super::{Judges, Origin, Progress, Sweep, record_of, unwritten_by};
 use crate::catalog::World;
-use crate::model::{Operation, Step, Transaction, Write, WriteSeq};
+use crate::model::{ColumnName, Operation, Row, Statement, Step, Transaction, Value, Write, WriteSeq};
+use crate::sql::{Bound, WriteTarget};
 use crate::trace::blast_radius::Role;
 use crate::trace::error::TraceError;
+use crate::trace::reenact::constant_values;
 use crate::trace::worlds::{Difference, RecordName};
 
 /// A write of the right world that no recorded write answers to.
@@ -41,6 +44,55 @@ impl UnrecordedWrite {
 }
 
 impl Sweep {
+    /// A statement that cannot be run again may write, in the right world, affected records that it did not write in
+    /// the actual one: of those named, where they are known, else any. Records on which the worlds agree are left out:
+    /// they are written or not in both, unless by what the statement reads elsewhere; the statement is a limit already.
+    pub(super) fn doubt_what_it_may_write(
+        &mut self,
+        transaction: &Transaction,
+        (step, statement): (&Step, &Statement),
+        targets: &[WriteTarget],
+        source: Option<RecordName>,
+        reached: Option<&[RecordName]>,
+    ) {
+        let Some(source) = source else { return };
+        let origin = self.origin(&source, Some(statement.sql.clone()));
+        let updates = |target: &&WriteTarget| target.operations.iter().any(|one| *one != Operation::Insert);
+        for target in targets.iter().filter(updates) {
+            let sets_some = target.operations.as_slice() == [Operation::Update] && !target.assigned.is_empty();
+            for key in self.worlds.affected(&target.table) {
+                let record = (target.table.clone(), key);
+                let Some(right) = self.worlds.row(World::Right, &record).cloned() else { continue };
+                let is_written = step.writes.iter().any(|write| record_of(write) == record);
+                let is_reached = reached.is_none_or(|reached| reached.contains(&record));
+                if is_written || !is_reached || !self.meets(&right, target, &statement.parameters) {
+                    continue;
+                }
+                let columns: BTreeSet<ColumnName> = match sets_some {
+                    true => target.assigned.iter().cloned().collect(),
+                    false => right.iter().map(|(column, _)| column.clone()).collect(),
+                };
+                let columns = self.not_key(&target.table, columns);
+                let why = "a statement that could not be run again may have written it";
+                self.possible(&record, columns, &origin, unwritten_by(transaction), why);
+            }
+        }
+    }
+
+    /// Whether the row holds the constants that the statement demands of the rows it writes.
+    fn meets(&self, row: &Row, target: &WriteTarget, parameters: &[Value]) -> bool {
+        let Some(schema) = self.worlds.schema(&target.table) else { return true };
+        target.fixed.iter().all(|(column, operands)| {
+            let bound = Bound { column: column.clone(), operands: operands.clone() };
+            let values =
+                schema.column(column).and_then(|known| constant_values(&bound, &known.column_type, parameters));
+            match (values, row.get(column)) {
+                (Some(values), Some(held)) => values.contains(held),
+                _ => true,
+            }
+        })
+    }
+
     /// Whether the release ran the transaction, even where it wrote nothing in the actual world.
     pub(super) fn is_of_release(&self, transaction: &Transaction) -> bool {
         let in_window = self.target.from.is_none_or(|from| from <= transaction.committed)
