@@ -68,14 +68,16 @@ fn bad_usage_is_2_and_says_what_to_do() {
     }
 }
 
+fn write(folder: &tempfile::TempDir, name: &str, text: &str) {
+    let path = folder.path().join(name);
+    std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("the folder can be made");
+    std::fs::write(path, text).expect("the file can be written");
+}
+
 /// A release writes a price too high; an order is computed from it.
 fn small_project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("the folder can be made");
-        std::fs::write(path, text).expect("the file can be written");
-    };
+    let write = |name: &str, text: &str| write(&folder, name, text);
     write(
         "blast-radius.toml",
         "[database]\nfiles = \"data\"\n[ingest]\nfiles = [\"events.ndjson\"]\n\
@@ -131,4 +133,61 @@ fn a_record_is_explained_back_to_its_root_and_forward() {
         assert_eq!(status, Some(2), "{err}");
         assert!(err.contains(message), "{err}");
     }
+}
+
+/// A release deletes an account; then an update finds no row, and so writes nothing that an event could tell.
+#[test]
+fn a_statement_that_found_no_row_is_known_from_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, text: &str| write(&folder, name, text);
+    write(
+        "blast-radius.toml",
+        "[database]\nfiles = \"data\"\n[ingest]\nfiles = [\"events.ndjson\", \"log.json\"]\n\
+         [tables.\"public.accounts\"]\nkey = [\"id\"]\n",
+    );
+    write("data/accounts.csv", "id,balance\n9,1\n");
+    write(
+        "faults.yaml",
+        "release: v42\nfaults:\n  - { table: accounts, op: delete, where: \"true\", written: false }\n",
+    );
+    let event = |minute: u8, release: &str, op: &str, id: u8, image: &str| {
+        format!(
+            "{{\"ts\":\"2026-03-02T10:0{minute}:00Z\",\"release\":\"{release}\",\"tx\":\"{minute}\",\"seq\":{minute},\
+             \"table\":\"accounts\",\"op\":\"{op}\",\"key\":{{\"id\":{id}}},{image},\"session\":\"{release}.1\"}}\n"
+        )
+    };
+    write(
+        "events.ndjson",
+        &[
+            event(1, "v41", "insert", 1, r#""after":{"id":1,"balance":100}"#),
+            event(2, "v42", "delete", 1, r#""before":{"id":1,"balance":100}"#),
+            event(4, "v43", "insert", 9, r#""after":{"id":9,"balance":1}"#),
+        ]
+        .concat(),
+    );
+    let logged = |minute: u8, release: &str, line: u8, sql: &str| {
+        format!(
+            "{{\"timestamp\":\"2026-03-02 10:0{minute}:00.000 UTC\",\"pid\":1,\"session_id\":\"{release}.1\",\"line_num\":{line},\
+             \"application_name\":\"shop@{release}\",\"error_severity\":\"LOG\",\"message\":\"duration: 0.1 ms  statement: {sql}\"}}\n"
+        )
+    };
+    write(
+        "log.json",
+        &[
+            logged(1, "v41", 1, "INSERT INTO accounts VALUES (1, 100)"),
+            logged(2, "v42", 1, "DELETE FROM accounts WHERE id = 1"),
+            logged(3, "v43", 1, "UPDATE accounts SET balance = balance + 5 WHERE id = 1"),
+            logged(4, "v43", 2, "INSERT INTO accounts VALUES (9, 1)"),
+        ]
+        .concat(),
+    );
+    let project = folder.path().display().to_string();
+    let (status, out, err) = run(&["-C", &project, "--release", "v42", "--faults", "faults.yaml", "--format", "json"]);
+    assert_eq!((status, err.as_str()), (Some(1), ""), "{out}");
+    let found: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!(found["records"].as_array().map(Vec::len), Some(1), "{out}");
+    let missing = &found["records"][0];
+    assert_eq!((&missing["role"], &missing["state"]), (&"root".into(), &"missing".into()));
+    let balance = serde_json::json!({"name": "balance", "current": null, "expected": "105", "exact": true});
+    assert!(missing["columns"].as_array().is_some_and(|columns| columns.contains(&balance)), "{out}");
 }

@@ -43,6 +43,19 @@ impl Attributor<'_> {
             .or_else(|| self.by_deploy(write.service.as_ref(), write.ts))
     }
 
+    /// The same for a transaction that wrote no row.
+    pub fn attribute_unwritten(
+        &self,
+        sql: &[&str],
+        application_name: Option<&str>,
+        ts: Timestamp,
+    ) -> Option<Attribution> {
+        sql.iter()
+            .find_map(|sql| self.by_comment(sql))
+            .or_else(|| self.by_application_name(application_name?))
+            .or_else(|| self.by_deploy(None, ts))
+    }
+
     fn by_event(&self, write: &RecordedWrite) -> Option<Attribution> {
         let name = write.release.clone()?;
         Some(Attribution { release: Release { service: write.service.clone(), name }, evidence: Evidence::Event })

@@ -7,9 +7,10 @@ use super::LineageError;
 use super::attribution::{Attributor, Said};
 use super::images::{self, Images};
 use super::join::{self, Joined, RecordedTransaction};
-use super::sessions::{self, LoggedTransaction};
+use super::sessions::{self, LoggedStatement, LoggedTransaction};
 use super::stamps::{self, Stamps};
 use super::steps::JoinedWrite;
+use super::unwritten::{Unwritten, unwritten};
 use crate::model::{
     Attribution, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedStamp, RecordedWrite,
     ReleaseSettings, SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write,
@@ -63,9 +64,14 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
     let joined = join::join(&recorded, &log, sources.schemas);
     let mut building =
         Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
-    for (transaction, joined) in recorded.iter().zip(&joined) {
+    let mut unwritten = unwritten(&recorded, &joined, &log, sources.schemas).into_iter().peekable();
+    for (place, (transaction, joined)) in recorded.iter().zip(&joined).enumerate() {
+        while let Some(earlier) = unwritten.next_if(|one| one.before <= place) {
+            building.add_unwritten(earlier);
+        }
         building.add(transaction, joined.as_ref());
     }
+    unwritten.for_each(|one| building.add_unwritten(one));
     let mut limits = building.limits();
     limits.extend(unknown_tables.iter().map(|(table, writes)| {
         format!("{writes} recorded writes to {table} are left out: the database has no such table")
@@ -91,6 +97,21 @@ fn transactions_in_commit_order(writes: &[RecordedWrite]) -> Vec<Vec<usize>> {
     }
     groups.sort_by_key(|group| group.last().copied());
     groups
+}
+
+/// The statements of a logged transaction, without what they wrote.
+fn logged_steps(logged: &LoggedTransaction, link: StatementLink) -> Vec<Step> {
+    let step = |statement: &LoggedStatement| Step {
+        statement: Some(Statement {
+            sql: statement.sql.clone(),
+            // Those after one that is not known are left out with it: a statement that needs them cannot be run again.
+            parameters: statement.parameters.iter().map_while(Clone::clone).collect(),
+            started: statement.started,
+            link,
+        }),
+        writes: Vec::new(),
+    };
+    logged.statements.iter().map(step).collect()
 }
 
 fn unknown_tables(writes: &[&RecordedWrite], images: &[Option<Images>]) -> BTreeMap<TableName, usize> {
@@ -125,9 +146,8 @@ impl Building<'_> {
         }
         let attribution = steps.iter().flat_map(|step| &step.writes).find_map(|write| write.attribution.clone());
         let first = recorded.writes.iter().map(|write| write.recorded.ts).min().unwrap_or(recorded.ts);
-        let commit = CommitSeq(u64::try_from(self.transactions.len()).unwrap_or(u64::MAX).saturating_add(1));
-        self.transactions.push(Transaction {
-            commit,
+        self.push(Transaction {
+            commit: CommitSeq(0),
             id: recorded.id.clone().or_else(|| logged.and_then(|logged| logged.transaction.clone())),
             session: recorded.session.clone().or_else(|| joined.map(|joined| joined.session.clone())),
             started: logged.map_or(first, |logged| logged.begun),
@@ -137,6 +157,29 @@ impl Building<'_> {
         });
     }
 
+    /// A transaction that wrote nothing: all that is known of it is in the log.
+    fn add_unwritten(&mut self, one: Unwritten<'_>) {
+        let logged = one.logged;
+        let texts: Vec<&str> = logged.statements.iter().map(|statement| statement.sql.as_ref()).collect();
+        let application_name = logged.application_name.as_deref();
+        let attribution = self.attributor().attribute_unwritten(&texts, application_name, logged.committed);
+        self.push(Transaction {
+            commit: CommitSeq(0),
+            id: logged.transaction.clone(),
+            session: Some(one.session.clone()),
+            started: logged.begun,
+            committed: logged.committed,
+            attribution,
+            steps: logged_steps(logged, StatementLink::SessionOrder),
+        });
+    }
+
+    /// Numbers it as the next to commit.
+    fn push(&mut self, transaction: Transaction) {
+        let commit = CommitSeq(u64::try_from(self.transactions.len()).unwrap_or(u64::MAX).saturating_add(1));
+        self.transactions.push(Transaction { commit, ..transaction });
+    }
+
     fn steps_from_log(
         &mut self,
         recorded: &RecordedTransaction<'_>,
@@ -144,20 +187,7 @@ impl Building<'_> {
         logged: &LoggedTransaction,
         application_name: Option<&str>,
     ) -> Vec<Step> {
-        let mut steps: Vec<Step> = logged
-            .statements
-            .iter()
-            .map(|statement| Step {
-                statement: Some(Statement {
-                    sql: statement.sql.clone(),
-                    // Those after one that is not known are left out with it: a statement that needs them cannot be run again.
-                    parameters: statement.parameters.iter().map_while(Clone::clone).collect(),
-                    started: statement.started,
-                    link: joined.link,
-                }),
-                writes: Vec::new(),
-            })
-            .collect();
+        let mut steps = logged_steps(logged, joined.link);
         let mut unmatched = Step { statement: None, writes: Vec::new() };
         for (write, statement) in recorded.writes.iter().zip(&joined.assignment.statement_of) {
             let sql = statement.and_then(|place| logged.statements.get(place)).map(|statement| &statement.sql);

@@ -41,7 +41,7 @@ pub struct Joined {
 }
 
 /// The committed transactions of a log, each session's in its order.
-type Log = BTreeMap<SessionId, Vec<LoggedTransaction>>;
+pub type Log = BTreeMap<SessionId, Vec<LoggedTransaction>>;
 
 /// How far a recorded time may lie from the logged commit, in microseconds, where nothing but time and content joins
 /// them: clocks of two machines, and a commit that waited.

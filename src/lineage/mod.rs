@@ -14,6 +14,7 @@ mod prepared;
 mod sessions;
 mod stamps;
 mod steps;
+mod unwritten;
 
 pub use error::LineageError;
 pub use history::{Sources, assemble};

@@ -38,6 +38,8 @@ pub struct LoggedTransaction {
     pub transaction: Option<TransactionId>,
     /// The session's `application_name`.
     pub application_name: Option<Arc<str>>,
+    /// The session's database, where the log says.
+    pub database: Option<Arc<str>>,
     /// Its reads and writes.
     pub statements: Vec<LoggedStatement>,
 }
@@ -327,6 +329,7 @@ fn opened(event: &LogEvent) -> LoggedTransaction {
         committed: event.ts,
         transaction: None,
         application_name: event.application_name.clone(),
+        database: event.database.clone(),
         statements: Vec::new(),
     }
 }
@@ -335,6 +338,9 @@ fn opened(event: &LogEvent) -> LoggedTransaction {
 fn note(transaction: &mut LoggedTransaction, event: &LogEvent) {
     if transaction.transaction.is_none() {
         transaction.transaction.clone_from(&event.transaction);
+    }
+    if transaction.database.is_none() {
+        transaction.database.clone_from(&event.database);
     }
     if event.application_name.is_some() {
         transaction.application_name.clone_from(&event.application_name);

@@ -236,6 +236,7 @@ mod tests {
             committed: Timestamp::from_micros(1),
             transaction: None,
             application_name: None,
+            database: None,
             statements,
         };
         assign(&[JoinedWrite { recorded: &recorded, images: &images }], &transaction, &accounts())

@@ -95,7 +95,10 @@ fn history(changes: &Recording, stamped: bool, log: &[LogEvent]) -> Vec<Transact
         release: &release,
         deploys: &[],
     });
-    history.expect("a history").transactions
+    let mut transactions = history.expect("a history").transactions;
+    // Those that wrote nothing are the log's alone: there is nothing to join them to.
+    transactions.retain(|transaction| transaction.writes().next().is_some());
+    transactions
 }
 
 /// How the transactions of one pair were joined.

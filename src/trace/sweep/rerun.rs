@@ -41,6 +41,10 @@ impl Sweep {
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
         match self.both_worlds(step, write, execution, &touched).await {
             Ok(outcome) => self.take_over(transaction, step, statement, write, &touched, outcome, progress),
+            // The log tells of it, and no recorded write does: it may be of another database.
+            Err(_) if transaction.writes().next().is_none() && self.writes_rows(write, execution).await => {
+                self.notes.inexact(&statement.sql, "wrote rows that no recorded write tells");
+            }
             Err(reason) => {
                 let tables: Vec<_> = write.references().map(|reference| reference.table.clone()).collect();
                 self.affected_by_unknown(transaction, step, &tables, &reason.to_string());
@@ -51,6 +55,11 @@ impl Sweep {
                 self.doubt_what_it_may_write(transaction, (step, statement), &write.targets, source, reached);
             }
         }
+    }
+
+    async fn writes_rows(&mut self, write: &CompiledWrite, execution: Execution<'_>) -> bool {
+        let run = write.run(&mut self.worlds.tables, World::Actual, execution).await;
+        run.is_ok_and(|(effects, rows)| !effects.is_empty() || !rows.is_empty())
     }
 
     /// Runs the write over both worlds; refused where what it would do in the actual world is not what it did: then

@@ -1,0 +1,78 @@
+//! Logged transactions that wrote no recorded row: where they stand in the history.
+//!
+//! An UPDATE that found no row is no news to a change stream, but in the right world it might have found one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::join::{Joined, Log, RecordedTransaction};
+use super::sessions::LoggedTransaction;
+use crate::model::{SessionId, Timestamp};
+use crate::sql::{self, Schemas};
+
+/// A logged transaction that no recorded one is joined to.
+#[derive(Clone, Copy, Debug)]
+pub struct Unwritten<'a> {
+    /// Its session.
+    pub session: &'a SessionId,
+    /// As logged.
+    pub logged: &'a LoggedTransaction,
+    /// The place of the recorded transaction that it stands before.
+    pub before: usize,
+}
+
+/// Those that may write a table that is known, in order: between their session's neighbours, and by time. A log of which
+/// nothing is joined may be another database's, as a session of a database to which nothing is joined: they are left out.
+pub fn unwritten<'a>(
+    recorded: &[RecordedTransaction<'_>],
+    joined: &[Option<Joined>],
+    log: &'a Log,
+    schemas: &Schemas,
+) -> Vec<Unwritten<'a>> {
+    let links = joined.iter().enumerate().filter_map(|(place, joined)| Some((place, joined.as_ref()?)));
+    // By session: the recorded place of each logged one that is joined.
+    let mut of_session: BTreeMap<&SessionId, BTreeMap<usize, usize>> = BTreeMap::new();
+    let mut databases: BTreeSet<&Arc<str>> = BTreeSet::new();
+    for (place, link) in links {
+        of_session.entry(&link.session).or_default().insert(link.place, place);
+        let logged = log.get(&link.session).and_then(|session| session.get(link.place));
+        databases.extend(logged.and_then(|logged| logged.database.as_ref()));
+    }
+    if of_session.is_empty() {
+        return Vec::new();
+    }
+    let latest = latest_times(recorded);
+    let mut found = Vec::new();
+    for (session, transactions) in log {
+        let links = of_session.remove(session).unwrap_or_default();
+        for (place, logged) in transactions.iter().enumerate() {
+            let elsewhere =
+                logged.database.as_ref().is_some_and(|name| !databases.is_empty() && !databases.contains(name));
+            if links.contains_key(&place) || elsewhere || !may_write_known_table(logged, schemas) {
+                continue;
+            }
+            let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
+            let until = links.range(place..).next().map_or(recorded.len(), |(_, later)| *later);
+            let by_time = latest.partition_point(|time| *time <= logged.committed);
+            // A session's order holds where times disagree with it.
+            let before = by_time.max(after).min(until.max(after));
+            found.push(Unwritten { session, logged, before });
+        }
+    }
+    found.sort_by_key(|one| (one.before, one.logged.committed));
+    found
+}
+
+/// The latest time up to each place: what is in commit order need not be in the order of its times.
+fn latest_times(recorded: &[RecordedTransaction<'_>]) -> Vec<Timestamp> {
+    let mut latest = None;
+    let times = recorded.iter().map(|transaction| {
+        *latest.insert(latest.map_or(transaction.ts, |latest: Timestamp| latest.max(transaction.ts)))
+    });
+    times.collect()
+}
+
+fn may_write_known_table(logged: &LoggedTransaction, schemas: &Schemas) -> bool {
+    let parsed = logged.statements.iter().filter_map(|statement| statement.parsed.as_deref());
+    parsed.flat_map(|parsed| sql::write_targets(parsed, schemas)).any(|target| schemas.contains_key(&target.table))
+}
