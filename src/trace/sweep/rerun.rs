@@ -13,6 +13,7 @@ use super::unrecorded::UnrecordedWrite;
 use super::{Origin, Progress, Sweep, carry, record_of, unwritten_by, written_by};
 use crate::catalog::World;
 use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Value, Write};
+use crate::sql::WriteKind;
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::reenact::{CompiledQuery, CompiledWrite, Effect, Execution, Refusal};
 use crate::trace::worlds::{Difference, RecordName};
@@ -72,6 +73,14 @@ impl Sweep {
         touched: &Touched,
     ) -> Result<Outcome, Refusal> {
         let own: Vec<&Write> = step.writes.iter().filter(|one| one.table == write.form.target).collect();
+        // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
+        if !touched.differs
+            && !touched.unknown
+            && let Some(recorded) = self.recorded_effects(&own, write)
+        {
+            let sensitivity = self.sensitivity(write, execution, touched, &recorded).await;
+            return Ok(Outcome { actual: recorded.clone(), right: recorded, sensitivity });
+        }
         let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
         // Where only suspicion touches the statement, the right world is the actual one.
         let (mut right, right_rows) = match touched.differs {
@@ -84,6 +93,24 @@ impl Sweep {
         self.agrees(&own, &actual, write)?;
         let sensitivity = self.sensitivity(write, execution, touched, &right).await;
         Ok(Outcome { actual, right, sensitivity })
+    }
+
+    /// What an update or a delete did, by its recorded writes; `None` where they do not tell all that it set.
+    fn recorded_effects(&self, own: &[&Write], write: &CompiledWrite) -> Option<Effects> {
+        let effect = |one: &&Write| {
+            let (_, key) = self.old_record(one);
+            let effect = match (&write.form.kind, one.operation) {
+                (WriteKind::Delete, Operation::Delete) => Effect::Delete,
+                (WriteKind::Update, Operation::Update) => {
+                    let assigned = write.assigned().iter().filter(|assigned| !assigned.given);
+                    let cell = |column: &ColumnName| Some((column.clone(), one.value_after(column)?.clone()));
+                    Effect::Update(assigned.map(|assigned| cell(&assigned.column)).collect::<Option<Row>>()?)
+                }
+                _ => return None,
+            };
+            Some((key, effect))
+        };
+        own.iter().map(effect).collect()
     }
 
     /// Whether the effects in the actual world are the writes that were recorded.
