@@ -10,7 +10,8 @@ use assert_cmd::Command;
 use blast_radius::catalog::{Catalog, rows_from_batch};
 use blast_radius::engine;
 use blast_radius::model::{
-    ColumnName, ColumnType, DatabaseSource, ForeignKey, Row, TableName, TableSettings, TableSettingsByName, Value,
+    ColumnName, ColumnType, DatabaseSource, ForeignKey, ReferentialAction, Row, TableName, TableSettings,
+    TableSettingsByName, Value,
 };
 use postgres::Database;
 use serde_json::{Value as Json, json};
@@ -367,6 +368,8 @@ async fn a_live_database_is_what_it_says_it_is() {
             columns: vec!["customer".into()],
             table: TableName::new("public", "customers"),
             referenced: vec!["id".into()],
+            on_delete: ReferentialAction::Refuse,
+            on_update: ReferentialAction::Refuse,
         }]
     );
     let column = |name: &str| odd.column(name).expect(name);

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use blast_radius::catalog::RollingTables;
 use blast_radius::model::{
-    Attribution, Column, ColumnType, CommitSeq, Derive, Evidence, History, Operation, Release, ReleaseName, Row,
-    ServiceName, Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction, Value, Write,
-    WriteSeq,
+    Attribution, Column, ColumnType, CommitSeq, Derive, Evidence, GeneratedColumn, History, Operation, Release,
+    ReleaseName, Row, ServiceName, Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction,
+    Value, Write, WriteSeq,
 };
 use blast_radius::trace::{
     AffectedRecord, BlastRadius, Question, RecordState, Role, SuspectingFault, SuspectingRule, Suspicion, Target,
     Violating, trace,
 };
 
+#[path = "trace/by_database.rs"]
+mod by_database;
 #[path = "trace/derived.rs"]
 mod derived;
 #[path = "trace/rule_kinds.rs"]
@@ -65,6 +67,7 @@ struct Story {
     tables: RollingTables,
     history: History,
     derives: Vec<Derive>,
+    generated: Vec<GeneratedColumn>,
     seq: u64,
 }
 
@@ -74,7 +77,7 @@ impl Story {
         for schema in schemas.values() {
             tables.load(schema.clone(), vec![]).expect("an empty table");
         }
-        Story { schemas, tables, history: History::default(), derives: vec![], seq: 0 }
+        Story { schemas, tables, history: History::default(), derives: vec![], generated: vec![], seq: 0 }
     }
 
     fn now(&self) -> Timestamp {
@@ -156,6 +159,7 @@ impl Story {
             suspicion: &suspicion,
             rules: &[],
             derives: &self.derives,
+            generated: &self.generated,
             list_suspects: false,
             settings: &settings,
         };

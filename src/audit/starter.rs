@@ -238,7 +238,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Column, ColumnType};
+    use crate::model::{Column, ColumnType, ReferentialAction};
 
     fn orders() -> TableSchema {
         let column =
@@ -256,6 +256,8 @@ mod tests {
                 columns: vec!["parent".into()],
                 table: TableName::new("public", "orders"),
                 referenced: vec!["id".into()],
+                on_delete: ReferentialAction::Refuse,
+                on_update: ReferentialAction::Refuse,
             }],
         }
     }

@@ -9,7 +9,7 @@ use datafusion::prelude::SessionContext;
 
 use super::{Catalog, CatalogError};
 use crate::engine;
-use crate::model::{ColumnName, ColumnType, ForeignKey, TableName, TableSchema};
+use crate::model::{ColumnName, ColumnType, ForeignKey, ReferentialAction, TableName, TableSchema};
 
 /// Names of columns that are a key in most tables that have them.
 const KEY_NAMES: [&str; 5] = ["id", "uuid", "key", "code", "sku"];
@@ -53,6 +53,8 @@ pub async fn guessed_references(catalog: &Catalog) -> Result<BTreeMap<TableName,
                         columns: vec![Arc::clone(&column.name)],
                         table: target.name.clone(),
                         referenced: target.key.clone(),
+                        on_delete: ReferentialAction::Refuse,
+                        on_update: ReferentialAction::Refuse,
                     });
                     break;
                 }

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 
 use super::lazy_table::{LazyTable, RowSource, unwrap_engine_error};
 use super::{CatalogError, arrow_schema, folder, postgres};
-use crate::model::{ColumnName, DatabaseSource, TableName, TableSchema, TableSettingsByName};
+use crate::model::{ColumnName, DatabaseSource, GeneratedColumn, TableName, TableSchema, TableSettingsByName};
 
 /// The tables of a database (live, or a folder of files) as they stand now.
 ///
@@ -23,6 +23,7 @@ pub struct Catalog {
     schemas: BTreeMap<TableName, Arc<TableSchema>>,
     rows: BTreeMap<TableName, Arc<dyn RowSource>>,
     settings: TableSettingsByName,
+    generated: Vec<GeneratedColumn>,
     /// Keeps a live database's snapshot until the catalog is dropped.
     _snapshot: Option<postgres::Snapshot>,
 }
@@ -33,6 +34,8 @@ pub(super) struct OpenedTable {
     pub(super) schema: TableSchema,
     /// A unique key over columns that are never NULL: the key where neither the source nor a setting names one.
     pub(super) unique_key: Vec<ColumnName>,
+    /// Those of its columns that are computed from its rows.
+    pub(super) generated: Vec<GeneratedColumn>,
     /// Where its rows come from.
     pub(super) rows: Arc<dyn RowSource>,
 }
@@ -55,9 +58,11 @@ impl Catalog {
             schemas: BTreeMap::new(),
             rows: BTreeMap::new(),
             settings: settings.clone(),
+            generated: Vec::new(),
             _snapshot: snapshot,
         };
-        for OpenedTable { mut schema, unique_key, rows } in tables {
+        for OpenedTable { mut schema, unique_key, generated, rows } in tables {
+            catalog.generated.extend(generated);
             apply_settings(&mut schema, settings)?;
             if schema.key.is_empty() {
                 schema.key = unique_key;
@@ -71,6 +76,11 @@ impl Catalog {
     /// The schema of every table, by name.
     pub fn schemas(&self) -> &BTreeMap<TableName, Arc<TableSchema>> {
         &self.schemas
+    }
+
+    /// The columns that the database computes from their rows.
+    pub fn generated_columns(&self) -> &[GeneratedColumn] {
+        &self.generated
     }
 
     /// The schema of one table.

@@ -54,6 +54,31 @@ pub struct Column {
     pub generated: bool,
 }
 
+/// A column that the database computes from its row (`GENERATED ALWAYS AS … STORED`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedColumn {
+    /// Its table.
+    pub table: TableName,
+    /// The column.
+    pub column: ColumnName,
+    /// What computes it, in PostgreSQL's SQL.
+    pub expression: Arc<str>,
+}
+
+/// What the database does to the rows that refer to a row, when that is deleted or its key changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReferentialAction {
+    /// Nothing; where such rows are left, it refuses.
+    #[default]
+    Refuse,
+    /// The same: they are deleted, or get the new key.
+    Cascade,
+    /// The columns that refer become NULL.
+    SetNull,
+    /// The columns that refer get their defaults.
+    SetDefault,
+}
+
 /// A foreign key of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignKey {
@@ -63,6 +88,10 @@ pub struct ForeignKey {
     pub table: TableName,
     /// The columns referred to, in the same order.
     pub referenced: Vec<ColumnName>,
+    /// What a delete of the row referred to does.
+    pub on_delete: ReferentialAction,
+    /// What a change of its columns does.
+    pub on_update: ReferentialAction,
 }
 
 /// A table as the database (or the data folder and the project file) declares it.

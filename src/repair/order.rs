@@ -33,7 +33,7 @@ pub(super) fn parents_first(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ForeignKey;
+    use crate::model::{ForeignKey, ReferentialAction};
 
     #[test]
     fn parents_come_first_and_circles_end() {
@@ -41,7 +41,13 @@ mod tests {
         let refers = |table: &str, parents: &[&str]| {
             let foreign_keys = parents
                 .iter()
-                .map(|parent| ForeignKey { columns: vec![], table: name(parent), referenced: vec![] })
+                .map(|parent| ForeignKey {
+                    columns: vec![],
+                    table: name(parent),
+                    referenced: vec![],
+                    on_delete: ReferentialAction::Refuse,
+                    on_update: ReferentialAction::Refuse,
+                })
                 .collect();
             let schema = TableSchema { name: name(table), columns: vec![], key: vec![], foreign_keys };
             (name(table), Arc::new(schema))

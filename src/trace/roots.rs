@@ -52,6 +52,20 @@ impl RowProgram {
         Ok(RowProgram { query, columns })
     }
 
+    /// Plans what computes one column from its row, in PostgreSQL's SQL.
+    ///
+    /// # Errors
+    /// What the engine cannot run as PostgreSQL does.
+    pub async fn of_postgres(
+        statements: &mut Statements,
+        table: &TableSchema,
+        (expression, column, column_type): &(String, ColumnName, ColumnType),
+    ) -> Result<RowProgram, Refusal> {
+        let text = format!("SELECT {expression} AS \"value_0\" FROM {ROW_AT_HAND} AS {}", quoted(&table.name.table));
+        let query = statements.postgres_query(&parsed_query(&text)?, &[Arc::new(row_at_hand(table))]).await?;
+        Ok(RowProgram { query, columns: vec![(column.clone(), column_type.clone())] })
+    }
+
     /// What it reads: the row at hand first.
     pub fn references(&self) -> &[sql::TableReference] {
         self.query.references()

@@ -83,6 +83,10 @@ pub struct Worlds {
     suspected: BTreeMap<TableName, BTreeSet<RecordKey>>,
     /// While a transaction may have to be run again: what each record was before.
     journal: Option<HashMap<RecordName, Restore>>,
+    /// Tables with columns that are computed from their rows …
+    watched_tables: BTreeSet<TableName>,
+    /// … and their records that have been set.
+    watched: BTreeSet<RecordName>,
 }
 
 impl Worlds {
@@ -124,9 +128,22 @@ impl Worlds {
         self.tables.table(&record.0)?.row(world, &record.1)
     }
 
+    /// From now on, the records of these tables that are set are remembered.
+    pub fn watch(&mut self, tables: impl Iterator<Item = TableName>) {
+        self.watched_tables.extend(tables);
+    }
+
+    /// The records of watched tables that were set since this was last asked.
+    pub fn take_watched(&mut self) -> BTreeSet<RecordName> {
+        std::mem::take(&mut self.watched)
+    }
+
     /// Puts the record as it is now in both worlds.
     pub fn set(&mut self, record: &RecordName, actual: Option<Arc<Row>>, right: Option<Arc<Row>>) {
         self.remember(record);
+        if self.watched_tables.contains(&record.0) {
+            self.watched.insert(record.clone());
+        }
         if let Some(table) = self.tables.table_mut(&record.0) {
             table.set_both(&record.1, actual, right);
         }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use blast_radius::model::{
-    Column, ColumnType, ForeignKey, RecordKey, ReleaseName, Row, TableName, TableSchema, Timestamp, Value,
+    Column, ColumnType, ForeignKey, RecordKey, ReferentialAction, ReleaseName, Row, TableName, TableSchema, Timestamp,
+    Value,
 };
 use blast_radius::trace::{AffectedColumn, AffectedRecord, BlastRadius, RecordState, RepairAction, Role, WrittenBy};
 
@@ -192,6 +193,8 @@ impl Incident {
             columns: vec![column.into()],
             table: TableName::new("public", table),
             referenced: vec!["id".into()],
+            on_delete: ReferentialAction::Refuse,
+            on_update: ReferentialAction::Refuse,
         };
         let parent = vec![shape("id", "text", &[], false), shape("name", "text", &["a", "b", "c"], true)];
         let child = vec![

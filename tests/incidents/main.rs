@@ -12,7 +12,9 @@ mod recording;
 mod shop;
 mod stage;
 
+mod deletes;
 mod ledger;
+mod rankings;
 mod three_transactions;
 mod tpc_b;
 

@@ -238,6 +238,7 @@ async fn what_is_no_query_is_refused() {
             suspicion: &suspicion,
             rules: &[],
             derives: &story.derives,
+            generated: &[],
             list_suspects: false,
             settings: &settings,
         };

@@ -74,7 +74,8 @@ pub(in crate::catalog) async fn open(
             snapshot: Arc::clone(&snapshot),
             schema: Arc::new(table.clone()),
         };
-        tables.push(OpenedTable { schema: table, unique_key, rows: Arc::new(rows) });
+        let generated = found.generated.iter().filter(|column| column.table == table.name).cloned().collect();
+        tables.push(OpenedTable { schema: table, unique_key, generated, rows: Arc::new(rows) });
     }
     Ok((tables, Snapshot { _transaction: client }))
 }

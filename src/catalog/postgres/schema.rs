@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, Error};
 
-use crate::model::{Column, ColumnName, ColumnType, ForeignKey, TableName, TableSchema};
+use crate::model::{
+    Column, ColumnName, ColumnType, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema,
+};
 
 /// Tables are ordinary, partitioned and foreign tables and materialised views; a partition is read with its parent.
 pub(super) const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND n.nspname = ANY($1)";
@@ -13,6 +15,7 @@ pub(super) const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.rel
 pub(super) struct DatabaseSchema {
     pub(super) tables: Vec<TableSchema>,
     pub(super) unique_keys: BTreeMap<TableName, Vec<ColumnName>>,
+    pub(super) generated: Vec<GeneratedColumn>,
 }
 
 /// Reads the tables of the schemas.
@@ -35,7 +38,8 @@ pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<Database
             table.foreign_keys.push(foreign_key);
         }
     }
-    Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys })
+    let generated = read_generated_columns(client, schemas).await?;
+    Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, generated })
 }
 
 /// The schemas among `wanted` that the database does not have.
@@ -117,11 +121,33 @@ async fn read_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName
     keys.collect()
 }
 
+/// Stored generated columns, each with the expression that computes it.
+async fn read_generated_columns(client: &Client, schemas: &[String]) -> Result<Vec<GeneratedColumn>, Error> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, a.attname::text, pg_get_expr(d.adbin, d.adrelid)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_attribute a ON a.attrelid = c.oid
+         JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+         WHERE {TABLES} AND a.attgenerated = 's' AND NOT a.attisdropped
+         ORDER BY n.nspname, c.relname, a.attnum"
+    );
+    let rows = client.query(&sql, &[&schemas]).await?;
+    let columns = rows.iter().map(|row| {
+        Ok(GeneratedColumn {
+            table: TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?),
+            column: row.try_get::<_, String>(2)?.into(),
+            expression: row.try_get::<_, String>(3)?.into(),
+        })
+    });
+    columns.collect()
+}
+
 /// Foreign keys as they were declared: those that partitions inherit are left out.
 async fn read_foreign_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName, ForeignKey)>, Error> {
     let sql = format!(
         "SELECT n.nspname::text, c.relname::text, fn.nspname::text, fc.relname::text,
-                array_agg(a.attname::text ORDER BY k.position), array_agg(fa.attname::text ORDER BY k.position)
+                array_agg(a.attname::text ORDER BY k.position), array_agg(fa.attname::text ORDER BY k.position),
+                o.confdeltype::text, o.confupdtype::text
          FROM pg_constraint o
          JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_class fc ON fc.oid = o.confrelid JOIN pg_namespace fn ON fn.oid = fc.relnamespace
@@ -129,17 +155,33 @@ async fn read_foreign_keys(client: &Client, schemas: &[String]) -> Result<Vec<(T
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
          JOIN pg_attribute fa ON fa.attrelid = fc.oid AND fa.attnum = k.foreign_attnum
          WHERE {TABLES} AND o.contype = 'f' AND o.conparentid = 0
-         GROUP BY n.nspname, c.relname, fn.nspname, fc.relname, o.conname
+         GROUP BY n.nspname, c.relname, fn.nspname, fc.relname, o.conname, o.confdeltype, o.confupdtype
          ORDER BY n.nspname, c.relname, o.conname"
     );
     let rows = client.query(&sql, &[&schemas]).await?;
     let foreign_keys = rows.iter().map(|row| {
         let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
         let referenced_table = TableName::new(row.try_get::<_, String>(2)?, row.try_get::<_, String>(3)?);
-        let columns = column_names(row.try_get(4)?);
-        Ok((name, ForeignKey { columns, table: referenced_table, referenced: column_names(row.try_get(5)?) }))
+        let foreign_key = ForeignKey {
+            columns: column_names(row.try_get(4)?),
+            table: referenced_table,
+            referenced: column_names(row.try_get(5)?),
+            on_delete: referential_action(row.try_get(6)?),
+            on_update: referential_action(row.try_get(7)?),
+        };
+        Ok((name, foreign_key))
     });
     foreign_keys.collect()
+}
+
+/// By `pg_constraint`'s letter.
+fn referential_action(letter: &str) -> ReferentialAction {
+    match letter {
+        "c" => ReferentialAction::Cascade,
+        "n" => ReferentialAction::SetNull,
+        "d" => ReferentialAction::SetDefault,
+        _ => ReferentialAction::Refuse,
+    }
 }
 
 fn column_names(names: Vec<String>) -> Vec<ColumnName> {

@@ -32,7 +32,7 @@ impl Statements {
         table: &TableSchema,
         key: &[ColumnName],
     ) -> Result<DerivedQuery, Refusal> {
-        let compiled = match self.postgres_query(query).await {
+        let compiled = match self.postgres_query(query, &[]).await {
             Ok(compiled) => compiled,
             Err(_) => self.query(query, &[]).await?,
         };

@@ -130,20 +130,31 @@ impl Statements {
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
     pub async fn query(&mut self, query: &ast::Query, extra: &[Arc<TableSchema>]) -> Result<CompiledQuery, Refusal> {
-        let prefix = self.next_prefix();
-        let mut schemas = self.schemas.clone();
-        schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
-        let query = CompiledQuery::compile(&self.context, query, &schemas, Language::Engine, &prefix, &[], &[])?;
-        query.prepare().await?;
-        Ok(query)
+        self.query_in(Language::Engine, query, extra).await
     }
 
-    /// Plans a query that means what it means to PostgreSQL.
+    /// As [`Statements::query`], of a query that means what it means to PostgreSQL.
     ///
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
-    pub async fn postgres_query(&mut self, query: &ast::Query) -> Result<CompiledQuery, Refusal> {
-        let query = self.compile_read(query, &[])?;
+    pub async fn postgres_query(
+        &mut self,
+        query: &ast::Query,
+        extra: &[Arc<TableSchema>],
+    ) -> Result<CompiledQuery, Refusal> {
+        self.query_in(Language::PostgreSql, query, extra).await
+    }
+
+    async fn query_in(
+        &mut self,
+        language: Language,
+        query: &ast::Query,
+        extra: &[Arc<TableSchema>],
+    ) -> Result<CompiledQuery, Refusal> {
+        let prefix = self.next_prefix();
+        let mut schemas = self.schemas.clone();
+        schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
+        let query = CompiledQuery::compile(&self.context, query, &schemas, language, &prefix, &[], &[])?;
         query.prepare().await?;
         Ok(query)
     }

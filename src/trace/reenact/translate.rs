@@ -300,6 +300,9 @@ fn quoted_number(operand: &mut Expr) {
 fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
     match data_type {
         DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
+            if let Some(size) = literal_size(inner) {
+                return Some(cast(inner.clone(), DataType::Decimal(size)));
+            }
             Some(call("to_numeric", vec![inner.clone()]))
         }
         DataType::Int(None)
@@ -315,6 +318,27 @@ fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// As many digits as a number in the text has: beside a column, it needs no more room.
+fn literal_size(expression: &Expr) -> Option<ExactNumberInfo> {
+    let text = match expression {
+        Expr::Nested(inner) => return literal_size(inner),
+        Expr::Value(value) => match &value.value {
+            SqlValue::Number(text, _) | SqlValue::SingleQuotedString(text) => text,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    const ROOM: usize = 38;
+    if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) || whole.len() + fraction.len() > ROOM {
+        return None;
+    }
+    let precision = u64::try_from(whole.len() + fraction.len()).ok()?;
+    Some(ExactNumberInfo::PrecisionAndScale(precision, i64::try_from(fraction.len()).ok()?))
 }
 
 fn is_rounded(expression: &Expr) -> bool {

@@ -6,9 +6,11 @@
 
 mod candidates;
 mod carry;
+mod cascade;
 mod derivation;
 mod distort;
 mod fill;
+mod generated;
 mod judge;
 mod notes;
 mod repaired;
@@ -101,6 +103,10 @@ pub struct Sweep {
     notes: Notes,
     /// Tables that something computes which logs no SQL.
     derivations: derivation::Derivations,
+    /// Columns that the database computes.
+    generated: generated::GeneratedColumns,
+    /// Foreign keys that do something by themselves.
+    cascades: cascade::Cascades,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -146,6 +152,8 @@ impl Sweep {
             doubtful: BTreeSet::new(),
             notes,
             derivations: derivation::Derivations::default(),
+            generated: generated::GeneratedColumns::default(),
+            cascades: cascade::Cascades::of(schemas),
             diverged_traces: HashMap::new(),
         })
     }
@@ -169,7 +177,9 @@ impl Sweep {
         if !is_release {
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, None).await?;
-            return self.fill_in(transaction).await;
+            self.fill_in(transaction).await?;
+            self.regenerate(transaction.started).await;
+            return Ok(());
         }
         let mut pins = self.broken_rules(transaction).await?;
         // A right value may depend on what the transaction writes later: run it again until nothing moves.
@@ -192,6 +202,7 @@ impl Sweep {
             self.unwritten_roots(transaction, &pins, &mut progress).await?;
             self.suspect_the_rest(&progress);
             self.fill_in(transaction).await?;
+            self.regenerate(transaction.started).await;
             break;
         }
         Ok(())
@@ -211,7 +222,10 @@ impl Sweep {
             } else {
                 BTreeMap::new()
             };
+            progress.unrecorded.clear();
+            let before_cascade = self.before_cascade(step);
             self.step(transaction, step, progress).await;
+            let alone = progress.unrecorded.clone();
             if let Some(pins) = pins.as_deref_mut() {
                 let known_roots = progress.roots.len();
                 self.judge_step(transaction, place, step, pins, &before, progress).await?;
@@ -220,6 +234,8 @@ impl Sweep {
                     self.doubt_side_effects(step, &root, progress);
                 }
             }
+            self.follow_cascades(transaction, step, &before_cascade, &alone);
+            self.regenerate(transaction.started).await;
             self.mark_diverged(step, progress);
             self.derive_after(transaction, step, progress).await;
         }
