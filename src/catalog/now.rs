@@ -24,6 +24,7 @@ pub struct Catalog {
     rows: BTreeMap<TableName, Arc<dyn RowSource>>,
     settings: TableSettingsByName,
     generated: Vec<GeneratedColumn>,
+    database_name: Option<String>,
     /// Keeps a live database's snapshot until the catalog is dropped.
     _snapshot: Option<postgres::Snapshot>,
 }
@@ -54,11 +55,13 @@ impl Catalog {
                 (tables, Some(snapshot))
             }
         };
+        let database_name = snapshot.as_ref().map(|snapshot| snapshot.database.clone());
         let mut catalog = Catalog {
             schemas: BTreeMap::new(),
             rows: BTreeMap::new(),
             settings: settings.clone(),
             generated: Vec::new(),
+            database_name,
             _snapshot: snapshot,
         };
         for OpenedTable { mut schema, unique_key, generated, rows } in tables {
@@ -71,6 +74,11 @@ impl Catalog {
             catalog.schemas.insert(schema.name.clone(), Arc::new(schema));
         }
         Ok(catalog)
+    }
+
+    /// The name of a live database, as the server's log writes it.
+    pub fn database_name(&self) -> Option<&str> {
+        self.database_name.as_deref()
     }
 
     /// The schema of every table, by name.

@@ -4,7 +4,6 @@ use super::diagnostic::{Failure, SourceLine};
 use crate::audit::{AuditError, Location, Mistakes};
 use crate::capture::CaptureError;
 use crate::catalog::CatalogError;
-use crate::lineage::LineageError;
 use crate::store::StoreError;
 use crate::trace::TraceError;
 
@@ -50,12 +49,6 @@ impl From<CatalogError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Failure::new(error)
-    }
-}
-
-impl From<LineageError> for Failure {
-    fn from(error: LineageError) -> Self {
         Failure::new(error)
     }
 }

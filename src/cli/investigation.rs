@@ -48,7 +48,8 @@ impl Investigation {
             schemas: catalog.schemas(),
             release: &project.release,
             deploys: &project.deploys,
-        })?;
+            database: catalog.database_name(),
+        });
         Ok(Investigation { project, database, catalog, history })
     }
 

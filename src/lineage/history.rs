@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::LineageError;
 use super::attribution::{Attributor, Said};
-use super::images::{self, Images};
+use super::databases::{OwnLog, own_log};
+use super::images::{self, Completed, Images};
 use super::join::{self, Joined, RecordedTransaction};
 use super::sessions::{self, LoggedStatement, LoggedTransaction};
 use super::stamps::{self, Stamps};
@@ -33,17 +33,16 @@ pub struct Sources<'a> {
     pub release: &'a ReleaseSettings,
     /// What was live when.
     pub deploys: &'a [Deploy],
+    /// The name of the database under audit, where it has one.
+    pub database: Option<&'a str>,
 }
 
-/// Puts the history together.
-///
-/// # Errors
-/// A recorded value that its column's type cannot hold.
-pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
+/// Puts the history together. What does not fit into it is left out, and named in the history's limits.
+pub fn assemble(sources: Sources<'_>) -> History {
     let groups = transactions_in_commit_order(sources.writes);
     let in_order: Vec<&RecordedWrite> = groups.iter().flatten().map(|place| &sources.writes[*place]).collect();
-    let images = images::complete(&in_order, sources.schemas)?;
-    let unknown_tables = unknown_tables(&in_order, &images);
+    let Completed { images, unfit } = images::complete(&in_order, sources.schemas);
+    let left_out = left_out(&in_order, &images);
     let mut recorded = Vec::with_capacity(groups.len());
     let stamps = Stamps::new(sources.stamps);
     let mut next = 0;
@@ -60,7 +59,8 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
             recorded.push(RecordedTransaction { id, session, ts: last.recorded.ts, stamps, writes });
         }
     }
-    let log = sessions::committed(sources.log);
+    let OwnLog { events, undecided } = own_log(sources.log, sources.writes, sources.stamps, sources.database);
+    let log = sessions::committed(&events);
     let joined = join::join(&recorded, &log, sources.schemas);
     let mut building =
         Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
@@ -73,10 +73,25 @@ pub fn assemble(sources: Sources<'_>) -> Result<History, LineageError> {
     }
     unwritten.for_each(|one| building.add_unwritten(one));
     let mut limits = building.limits();
-    limits.extend(unknown_tables.iter().map(|(table, writes)| {
-        format!("{writes} recorded writes to {table} are left out: the database has no such table")
+    limits.extend(left_out.iter().map(|(table, writes)| {
+        let reason = match sources.schemas.contains_key(table) {
+            true => "their keys are no values of the key's type",
+            false => "the database has no such table",
+        };
+        format!("{writes} recorded writes to {table} are left out: {reason}")
     }));
-    Ok(History { transactions: building.transactions, limits })
+    limits.extend(unfit.iter().map(|((table, column), values)| {
+        format!("{values} recorded values of {table}.{column} are no values of its type: they count as not recorded")
+    }));
+    if !undecided.is_empty() {
+        let names: Vec<&str> = undecided.iter().map(AsRef::as_ref).collect();
+        limits.push(format!(
+            "the SQL log is of several databases ({}), and nothing tells which of them the writes were recorded in: \
+             a statement of another may be taken for one of ours",
+            names.join(", ")
+        ));
+    }
+    History { transactions: building.transactions, limits }
 }
 
 /// The places of each transaction's writes. A transaction stands where its last write stands.
@@ -114,12 +129,13 @@ fn logged_steps(logged: &LoggedTransaction, link: StatementLink) -> Vec<Step> {
     logged.statements.iter().map(step).collect()
 }
 
-fn unknown_tables(writes: &[&RecordedWrite], images: &[Option<Images>]) -> BTreeMap<TableName, usize> {
-    let mut unknown = BTreeMap::new();
+/// How many writes of each table have no images.
+fn left_out(writes: &[&RecordedWrite], images: &[Option<Images>]) -> BTreeMap<TableName, usize> {
+    let mut left_out = BTreeMap::new();
     for (write, _) in writes.iter().zip(images).filter(|(_, images)| images.is_none()) {
-        *unknown.entry(write.table.clone()).or_insert(0) += 1;
+        *left_out.entry(write.table.clone()).or_insert(0) += 1;
     }
-    unknown
+    left_out
 }
 
 struct Building<'a> {

@@ -1,9 +1,8 @@
 //! Recorded images made whole: canonical for their columns' types, and completed from the writes before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::LineageError;
-use crate::model::{ModelError, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema, Value};
+use crate::model::{ColumnName, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema, Value};
 use crate::sql::Schemas;
 
 /// A write's key and images, canonical and as whole as the history can make them.
@@ -17,27 +16,60 @@ pub struct Images {
     pub after: Option<Row>,
 }
 
-/// The images of each write, in order; `None` for a table that is not known.
-///
-/// # Errors
-/// A recorded value that its column's type cannot hold.
-pub fn complete(writes: &[&RecordedWrite], schemas: &Schemas) -> Result<Vec<Option<Images>>, LineageError> {
+/// What became of every write's images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completed {
+    /// Of each write, in order; `None` for one of a table that is not known, or of a record that cannot be named.
+    pub images: Vec<Option<Images>>,
+    /// Per column, how many recorded values it cannot hold: most likely its type was changed since. They count as not
+    /// told.
+    pub unfit: BTreeMap<(TableName, ColumnName), usize>,
+}
+
+/// Completes the images of each write.
+pub fn complete(writes: &[&RecordedWrite], schemas: &Schemas) -> Completed {
     let partial = tables_with_partial_images(writes, schemas);
     let mut latest: HashMap<(&TableName, RecordKey), Row> = HashMap::new();
-    let mut completed = Vec::with_capacity(writes.len());
+    let mut completed = Completed::default();
     for write in writes {
         let Some(schema) = schemas.get(&write.table) else {
-            completed.push(None);
+            completed.images.push(None);
             continue;
         };
-        let mut images = canonical_images(write, schema)?;
+        let (mut images, unfit) = canonical_images(write, schema);
+        for column in &unfit.columns {
+            *completed.unfit.entry((write.table.clone(), column.clone())).or_insert(0) += 1;
+        }
+        if schema.key.iter().any(|column| unfit.columns.contains(column)) {
+            completed.images.push(None);
+            continue;
+        }
         if partial.contains(&write.table) {
             complete_from(&mut images, write.operation, &latest, &write.table, schema);
+            // What an earlier write left there is not what this one tells.
+            images.before = images.before.map(|before| without(before, &unfit.before));
+            images.after = images.after.map(|after| without(after, &unfit.after));
             remember(&images, write.operation, &mut latest, &write.table, schema);
         }
-        completed.push(Some(images));
+        completed.images.push(Some(images));
     }
-    Ok(completed)
+    completed
+}
+
+/// Columns of one write whose values their types cannot hold.
+#[derive(Debug, Default)]
+struct Unfit {
+    before: BTreeSet<ColumnName>,
+    after: BTreeSet<ColumnName>,
+    /// Of either image, or of the stated key.
+    columns: BTreeSet<ColumnName>,
+}
+
+fn without(row: Row, columns: &BTreeSet<ColumnName>) -> Row {
+    if columns.is_empty() {
+        return row;
+    }
+    row.iter().filter(|(name, _)| !columns.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn tables_with_partial_images<'a>(writes: &[&'a RecordedWrite], schemas: &Schemas) -> BTreeSet<&'a TableName> {
@@ -55,32 +87,33 @@ fn tables_with_partial_images<'a>(writes: &[&'a RecordedWrite], schemas: &Schema
     writes.iter().filter(is_partial).map(|write| &write.table).collect()
 }
 
-fn canonical_images(write: &RecordedWrite, schema: &TableSchema) -> Result<Images, LineageError> {
-    let before = write.before.as_ref().map(|row| canonical_row(row, schema)).transpose()?;
-    let after = write.after.as_ref().map(|row| canonical_row(row, schema)).transpose()?;
-    let stated = canonical_row(&write.key, schema)?;
+fn canonical_images(write: &RecordedWrite, schema: &TableSchema) -> (Images, Unfit) {
+    let mut unfit = Unfit::default();
+    let before = write.before.as_ref().map(|row| canonical_row(row, schema, &mut unfit.before));
+    let after = write.after.as_ref().map(|row| canonical_row(row, schema, &mut unfit.after));
+    let stated = canonical_row(&write.key, schema, &mut unfit.columns);
+    unfit.columns.extend(unfit.before.iter().chain(&unfit.after).cloned());
     let image = match write.operation {
         Operation::Delete => &before,
         _ => &after,
     };
     let of_image = |image: &Option<Row>| image.as_ref().and_then(|row| row.key(&schema.key));
     let key = of_image(image).or_else(|| stated.key(&schema.key)).or_else(|| of_image(&before));
-    Ok(Images { key: key.unwrap_or_else(|| RecordKey::new(Vec::new())), before, after })
+    (Images { key: key.unwrap_or_else(|| RecordKey::new(Vec::new())), before, after }, unfit)
 }
 
-/// Columns that the table does not have (any more) are left out: they cannot be wrong now.
-fn canonical_row(row: &Row, schema: &TableSchema) -> Result<Row, LineageError> {
-    let known = row.iter().filter_map(|(name, value)| schema.column(name).map(|column| (column, value)));
-    known
-        .map(|(column, value)| {
-            let canonical = column.column_type.canonical(value);
-            canonical.map(|value| (column.name.clone(), value)).map_err(|source| refused(schema, &column.name, source))
-        })
-        .collect()
-}
-
-fn refused(schema: &TableSchema, column: &str, source: ModelError) -> LineageError {
-    LineageError::Value { table: schema.name.clone(), column: column.to_owned(), source }
+/// Columns that the table does not have (any more) are left out: they cannot be wrong now. So are values that their
+/// column cannot hold (any more): what they were before its type changed is not what they would be now.
+fn canonical_row(row: &Row, schema: &TableSchema, unfit: &mut BTreeSet<ColumnName>) -> Row {
+    let mut canonical = Row::new();
+    for (name, value) in row.iter() {
+        let Some(column) = schema.column(name) else { continue };
+        match column.column_type.canonical(value) {
+            Ok(value) => canonical.set(column.name.clone(), value),
+            Err(_) => _ = unfit.insert(column.name.clone()),
+        }
+    }
+    canonical
 }
 
 fn complete_from(
@@ -139,4 +172,80 @@ pub fn canonical_key(key: &RecordKey, schema: &TableSchema) -> RecordKey {
     let row: Row = key.iter().map(cell).collect();
     row.key(&schema.key)
         .unwrap_or_else(|| RecordKey::new(row.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, ColumnType, RecordingId, Timestamp};
+
+    fn row(cells: &[(&str, &str)]) -> Row {
+        cells.iter().map(|(column, value)| ((*column).into(), Value::text(*value))).collect()
+    }
+
+    fn write(operation: Operation, before: Option<Row>, after: Option<Row>) -> RecordedWrite {
+        RecordedWrite {
+            id: RecordingId([0; 16]),
+            seq: None,
+            ts: Timestamp::from_micros(0),
+            table: TableName::new("public", "t"),
+            operation,
+            key: Row::new(),
+            before,
+            after,
+            reads: Vec::new(),
+            transaction: None,
+            session: None,
+            trace: None,
+            release: None,
+            service: None,
+            statement: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    fn schemas() -> Schemas {
+        let name = TableName::new("public", "t");
+        let column =
+            |name: &str, column_type| Column { name: name.into(), column_type, not_null: false, generated: false };
+        let columns = vec![
+            column("id", ColumnType::Integer),
+            column("size", ColumnType::Integer),
+            column("note", ColumnType::Text),
+        ];
+        let schema = TableSchema { name: name.clone(), columns, key: vec!["id".into()], foreign_keys: Vec::new() };
+        [(name, schema.into())].into_iter().collect()
+    }
+
+    #[test]
+    fn a_value_from_before_its_column_changed_its_type_is_not_told() {
+        let large = row(&[("id", "1"), ("size", "large"), ("note", "a")]);
+        let three = row(&[("id", "1"), ("size", "3"), ("note", "a")]);
+        let writes = [
+            write(Operation::Insert, None, Some(row(&[("id", "1"), ("size", "2"), ("note", "a")]))),
+            // Part of an image: what it does not tell is completed, but never with an older size.
+            write(Operation::Update, None, Some(row(&[("id", "1"), ("size", "large")]))),
+            write(Operation::Update, Some(large), Some(three.clone())),
+        ];
+        let completed = complete(&writes.iter().collect::<Vec<_>>(), &schemas());
+        let images: Vec<&Images> = completed.images.iter().flatten().collect();
+        let unknown = row(&[("id", "1"), ("note", "a")]);
+        assert_eq!(images.len(), 3);
+        assert_eq!(images[1].after.as_ref(), Some(&unknown));
+        assert_eq!(images[2].before.as_ref(), Some(&unknown));
+        assert_eq!(images[2].after.as_ref(), Some(&unknown.overlaid(&three)));
+        let size = (TableName::new("public", "t"), ColumnName::from("size"));
+        assert_eq!(completed.unfit, BTreeMap::from([(size, 2)]));
+    }
+
+    #[test]
+    fn a_record_whose_key_no_longer_fits_is_left_out_and_counted() {
+        let writes = [
+            write(Operation::Insert, None, Some(row(&[("id", "A-1"), ("size", "1"), ("note", "a")]))),
+            write(Operation::Insert, None, Some(row(&[("id", "7"), ("size", "1"), ("note", "a")]))),
+        ];
+        let completed = complete(&writes.iter().collect::<Vec<_>>(), &schemas());
+        assert_eq!(completed.images.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(completed.unfit.values().sum::<usize>(), 1);
+    }
 }

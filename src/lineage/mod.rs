@@ -5,16 +5,17 @@
 
 mod alignment;
 mod attribution;
-mod error;
+mod databases;
 pub mod graph;
 mod history;
 mod images;
 mod join;
+mod links;
 mod prepared;
 mod sessions;
 mod stamps;
 mod steps;
 mod unwritten;
 
-pub use error::LineageError;
 pub use history::{Sources, assemble};
+pub use links::LinkCounts;

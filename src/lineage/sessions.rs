@@ -106,7 +106,7 @@ struct Open {
 }
 
 /// Every session's committed transactions that may have written or that hold several statements, in session order.
-pub fn committed(log: &[LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction>> {
+pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction>> {
     let mut sessions: BTreeMap<SessionId, Vec<&LogEvent>> = BTreeMap::new();
     for event in log {
         sessions.entry(event.session.clone()).or_default().push(event);
@@ -377,7 +377,8 @@ mod tests {
     }
 
     fn texts(lines: &[(&str, &str)]) -> Vec<Vec<String>> {
-        let sessions = committed(&log(lines));
+        let events = log(lines);
+        let sessions = committed(&events.iter().collect::<Vec<_>>());
         let transactions = sessions.into_values().flatten();
         transactions.map(|transaction| transaction.statements.iter().map(|one| one.sql.to_string()).collect()).collect()
     }
@@ -430,7 +431,7 @@ mod tests {
             ("ok", "EXECUTE p(-7, 'it''s') /*release='v42'*/"),
             ("ok", "EXECUTE p(1 + 1, NULL)"),
         ];
-        let transactions: Vec<_> = committed(&log(&lines)).into_values().flatten().collect();
+        let transactions: Vec<_> = committed(&log(&lines).iter().collect::<Vec<_>>()).into_values().flatten().collect();
         let statements: Vec<_> = transactions.iter().flat_map(|transaction| &transaction.statements).collect();
         let sql = "UPDATE t SET a = $1 WHERE b = $2";
         assert_eq!(
@@ -455,7 +456,7 @@ mod tests {
         let later = ["UPDATE t SET a = 2", "BEGIN", "UPDATE t SET a = 3", "PREPARE TRANSACTION 'y'"];
         events.extend(session("b", 10, &later));
         events.extend(session("c", 20, &["COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'y'", "COMMIT PREPARED 'gone'"]));
-        let committed = committed(&events);
+        let committed = committed(&events.iter().collect::<Vec<_>>());
         let of = |name: &str| -> Vec<(i64, String)> {
             let transactions = &committed[&SessionId(name.into())];
             let told = |one: &LoggedTransaction| (one.committed.as_micros(), one.statements[0].sql.to_string());
@@ -470,7 +471,11 @@ mod tests {
     fn several_statements_in_one_text_are_one_transaction() {
         let lines = [("ok", "UPDATE t SET a = 1; UPDATE t SET a = 2")];
         assert_eq!(
-            committed(&log(&lines)).into_values().flatten().map(|one| one.statements.len()).collect::<Vec<_>>(),
+            committed(&log(&lines).iter().collect::<Vec<_>>())
+                .into_values()
+                .flatten()
+                .map(|one| one.statements.len())
+                .collect::<Vec<_>>(),
             [2]
         );
     }

@@ -94,8 +94,9 @@ fn history(changes: &Recording, stamped: bool, log: &[LogEvent]) -> Vec<Transact
         schemas: &schemas(),
         release: &release,
         deploys: &[],
+        database: None,
     });
-    let mut transactions = history.expect("a history").transactions;
+    let mut transactions = history.transactions;
     // Those that wrote nothing are the log's alone: there is nothing to join them to.
     transactions.retain(|transaction| transaction.writes().next().is_some());
     transactions

@@ -35,6 +35,8 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 /// Keeps the transaction open whose snapshot every scan reads in; ends it when dropped.
 #[derive(Debug)]
 pub(in crate::catalog) struct Snapshot {
+    /// The database's name.
+    pub(in crate::catalog) database: String,
     _transaction: Client,
 }
 
@@ -58,8 +60,10 @@ pub(in crate::catalog) async fn open(
     let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
     let client = connect(&settings).await?;
     client.batch_execute(BEGIN).await.map_err(refused)?;
-    let exported = client.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(refused)?;
+    let sql = "SELECT pg_export_snapshot(), current_database()::text";
+    let exported = client.query_one(sql, &[]).await.map_err(refused)?;
     let snapshot: Arc<str> = exported.try_get::<_, String>(0).map_err(refused)?.into();
+    let database = exported.try_get(1).map_err(refused)?;
     let missing = schema::missing_schemas(&client, schemas).await.map_err(refused)?;
     if let Some(missing) = missing.first() {
         return Err(CatalogError::Database(format!("there is no schema {missing}")));
@@ -77,7 +81,7 @@ pub(in crate::catalog) async fn open(
         let generated = found.generated.iter().filter(|column| column.table == table.name).cloned().collect();
         tables.push(OpenedTable { schema: table, unique_key, generated, rows: Arc::new(rows) });
     }
-    Ok((tables, Snapshot { _transaction: client }))
+    Ok((tables, Snapshot { database, _transaction: client }))
 }
 
 /// What the database declares of the rows of every table of `schemas`, beside keys and types.
