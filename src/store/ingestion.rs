@@ -1,9 +1,12 @@
 //! One ingest: many recordings into many tables, seen whole or not at all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
+use deltalake::DeltaTable;
+use futures::StreamExt as _;
 
 use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
@@ -15,8 +18,11 @@ use crate::model::{
     LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage, TableName, Timestamp,
 };
 
-/// So many identities are held in memory; past that the rows become a version, and are asked on disk.
-const MOST_HELD_IDENTITIES: usize = 2_000_000;
+/// So many rows become a version of their table, so that they need no memory any more.
+const ROWS_OF_A_VERSION: usize = 2_000_000;
+
+/// So many identities of one table are held in memory, 16 bytes and little more each; past that they are asked on disk.
+const MOST_HELD_IDENTITIES: usize = 24_000_000;
 
 /// How much of what was given is new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +53,37 @@ pub struct Ingestion<'store> {
 
 struct OpenTable {
     writer: TableWriter,
-    /// The identities of the rows that are in no version yet.
-    held: HashSet<RecordingId>,
+    known: KnownIdentities,
+    /// Rows that are in no version yet.
+    pending: usize,
+}
+
+/// The identities of a table's rows, as far as they are in memory.
+#[derive(Default)]
+struct KnownIdentities {
+    held: HashSet<RecordingId, BuildHasherDefault<IdentityHasher>>,
+    /// Whether those that the table's versions hold are among them; else they are asked on disk.
+    is_loaded: bool,
+}
+
+/// An identity is a hash already: its first half is as good as any hash of it.
+#[derive(Default)]
+struct IdentityHasher(u64);
+
+impl Hasher for IdentityHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for half in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(half).for_each(|(word, byte)| *word = *byte);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Appended {
@@ -148,14 +183,10 @@ impl<'store> Ingestion<'store> {
         let schema = batch_of(&[])?.schema();
         let all_is_new = self.all_is_new;
         let table = self.open(folder, &schema).await?;
-        let mut new: HashSet<RecordingId> = HashSet::new();
         if !all_is_new {
-            rows.retain(|(_, record)| {
-                let (id, _) = identity(record);
-                !table.held.contains(&id) && new.insert(id)
-            });
-            table.remove_stored(folder, &mut new).await?;
-            rows.retain(|(_, record)| new.contains(&identity(record).0));
+            table.load_identities(folder).await?;
+            rows.retain(|(_, record)| table.known.held.insert(identity(record).0));
+            table.remove_stored(folder, &mut rows, |record| identity(record).0).await?;
         }
         if rows.is_empty() {
             return Ok(0);
@@ -163,10 +194,13 @@ impl<'store> Ingestion<'store> {
         // Files whose rows are in time order have narrow statistics, which is what lets a reader skip them.
         rows.sort_by_key(|(position, record)| (identity(record).1, *position));
         table.writer.write(batch_of(&rows)?).await?;
-        table.held.extend(new);
-        if table.held.len() >= MOST_HELD_IDENTITIES {
+        table.pending += rows.len();
+        if table.pending >= ROWS_OF_A_VERSION {
             table.writer.commit().await?;
-            table.held.clear();
+            table.pending = 0;
+            if table.known.held.len() >= MOST_HELD_IDENTITIES {
+                table.known = KnownIdentities::default();
+            }
         }
         Ok(rows.len() as u64)
     }
@@ -175,7 +209,8 @@ impl<'store> Ingestion<'store> {
         if !self.tables.contains_key(folder) {
             let version = self.contents.versions.get(folder).copied();
             let table = self.store.tables().for_writing(folder, version, schema).await?;
-            let table = OpenTable { writer: TableWriter::new(folder, table)?, held: HashSet::new() };
+            let table =
+                OpenTable { writer: TableWriter::new(folder, table)?, known: KnownIdentities::default(), pending: 0 };
             self.tables.insert(folder.to_owned(), table);
         }
         self.tables.get_mut(folder).ok_or_else(|| StoreError::content(folder, "it was closed"))
@@ -218,20 +253,62 @@ impl<'store> Ingestion<'store> {
 }
 
 impl OpenTable {
-    /// Takes those identities out of `new` that a version of the table holds.
-    async fn remove_stored(&self, folder: &str, new: &mut HashSet<RecordingId>) -> Result<(), StoreError> {
-        let table = self.writer.table();
-        if new.is_empty() || table.version().unwrap_or_default() == 0 {
+    /// Loads the identities of every version, once, where there are not too many.
+    async fn load_identities(&mut self, folder: &str) -> Result<(), StoreError> {
+        if self.known.is_loaded {
             return Ok(());
         }
+        let table = self.writer.table();
+        if table.version().unwrap_or_default() == 0 {
+            self.known.is_loaded = true;
+            return Ok(());
+        }
+        if stored_rows(folder, table).await? >= MOST_HELD_IDENTITIES {
+            return Ok(());
+        }
+        let held = &mut self.known.held;
         scan(folder, table, Some(&[ID]), None, |batch| {
+            held.extend(ReadBatch { batch: &batch, table: folder }.identities()?);
+            Ok(())
+        })
+        .await?;
+        self.known.is_loaded = true;
+        Ok(())
+    }
+
+    /// Takes those rows out that a version of the table holds, where that is not known from memory.
+    async fn remove_stored<Record>(
+        &self,
+        folder: &str,
+        rows: &mut Vec<(i64, &Record)>,
+        identity: impl Fn(&Record) -> RecordingId,
+    ) -> Result<(), StoreError> {
+        if self.known.is_loaded || rows.is_empty() {
+            return Ok(());
+        }
+        let mut new: HashSet<RecordingId> = rows.iter().map(|(_, record)| identity(record)).collect();
+        scan(folder, self.writer.table(), Some(&[ID]), None, |batch| {
             for id in (ReadBatch { batch: &batch, table: folder }).identities()? {
                 new.remove(&id);
             }
             Ok(())
         })
-        .await
+        .await?;
+        rows.retain(|(_, record)| new.contains(&identity(record)));
+        Ok(())
     }
+}
+
+/// How many rows a table has, by the statistics of its files.
+async fn stored_rows(folder: &str, table: &DeltaTable) -> Result<usize, StoreError> {
+    let failed = |error| StoreError::delta("read the statistics of", folder, error);
+    let mut rows = 0_usize;
+    let mut files = table.snapshot().map_err(failed)?.snapshot().file_views(table.log_store().as_ref(), None);
+    while let Some(file) = files.next().await {
+        // A file whose rows are not counted may have any number.
+        rows = rows.saturating_add(file.map_err(failed)?.num_records().unwrap_or(usize::MAX));
+    }
+    Ok(rows)
 }
 
 fn now() -> Timestamp {
@@ -303,7 +380,7 @@ mod tests {
         // As when more identities came than are held in memory.
         for table in ingestion.tables.values_mut() {
             table.writer.commit().await.expect("committed");
-            table.held.clear();
+            table.known = KnownIdentities::default();
         }
         ingestion.append(&recording(vec![first.clone()])).await.expect("appended");
         let appended = ingestion.finish(&[]).await.expect("finished");
