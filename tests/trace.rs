@@ -18,8 +18,12 @@ use blast_radius::trace::{
 mod by_database;
 #[path = "trace/derived.rs"]
 mod derived;
+#[path = "trace/plain_numerics.rs"]
+mod plain_numerics;
 #[path = "trace/rule_kinds.rs"]
 mod rule_kinds;
+#[path = "trace/several_writes.rs"]
+mod several_writes;
 #[path = "trace/upserts.rs"]
 mod upserts;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 use super::{CatalogError, batch_from_rows};
-use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value, Write};
+use crate::model::{ColumnName, ColumnType, Operation, RecordKey, Row, TableName, TableSchema, Value, Write};
 
 /// Which of the two worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +50,8 @@ struct CachedBatches {
 #[derive(Debug)]
 pub struct RollingTable {
     schema: Arc<TableSchema>,
+    /// The columns of type plain `numeric`, whose values can be the same and yet be printed otherwise.
+    plain_numerics: Vec<ColumnName>,
     slots: Vec<Slot>,
     by_key: HashMap<RecordKey, usize>,
     overlay: BTreeSet<usize>,
@@ -61,8 +63,10 @@ pub struct RollingTable {
 impl RollingTable {
     /// An empty table of this shape.
     pub fn new(schema: Arc<TableSchema>) -> Self {
+        let plain_numerics = schema.plain_numerics().cloned().collect();
         RollingTable {
             schema,
+            plain_numerics,
             slots: Vec::new(),
             by_key: HashMap::new(),
             overlay: BTreeSet::new(),
@@ -98,7 +102,7 @@ impl RollingTable {
     pub fn set_right(&mut self, key: &RecordKey, row: Option<Arc<Row>>) {
         let place = self.place(key);
         let Some(slot) = self.slots.get_mut(place) else { return };
-        slot.right = Some(row);
+        slot.right = Some(printed_alike(&self.plain_numerics, slot.actual.as_deref(), row));
         self.settle(place);
     }
 
@@ -106,8 +110,8 @@ impl RollingTable {
     pub fn set_both(&mut self, key: &RecordKey, actual: Option<Arc<Row>>, right: Option<Arc<Row>>) {
         let place = self.place(key);
         let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.right = Some(printed_alike(&self.plain_numerics, actual.as_deref(), right));
         slot.actual = actual;
-        slot.right = Some(right);
         self.settle(place);
     }
 
@@ -272,6 +276,21 @@ impl RollingTable {
             *cached = CachedBatches::default();
         }
     }
+}
+
+/// The row of the right world, with the numbers that are the same in both worlds printed as they were recorded.
+fn printed_alike(columns: &[ColumnName], actual: Option<&Row>, right: Option<Arc<Row>>) -> Option<Arc<Row>> {
+    let mut right = right?;
+    for column in columns {
+        let Some((recorded, value)) = actual.and_then(|actual| actual.get(column)).zip(right.get(column)) else {
+            continue;
+        };
+        if recorded != value && ColumnType::Numeric(None).is_same(recorded, value) {
+            let recorded = recorded.clone();
+            Arc::make_mut(&mut right).set(column.clone(), recorded);
+        }
+    }
+    Some(right)
 }
 
 fn slot_values(slot: &Slot, column: &ColumnName) -> BTreeSet<Value> {

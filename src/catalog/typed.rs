@@ -22,7 +22,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use jiff::civil;
 
 use super::CatalogError;
-use crate::model::{ColumnType, ModelError, Row, TableSchema, Timestamp, Value};
+use crate::model::{ColumnType, ModelError, Row, TableSchema, Timestamp, Value, without_trailing_zeros};
 
 /// Digits after the point of a plain `numeric` column in the engine.
 pub const PLAIN_NUMERIC_SCALE: i8 = 20;
@@ -170,7 +170,7 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
         }
         DataType::Decimal256(_, scale) => {
             let text = text_from_decimal256(array.as_primitive::<Decimal256Type>().value(position), *scale);
-            if *column_type == ColumnType::Numeric(None) { without_trailing_zeros(text) } else { text }
+            if *column_type == ColumnType::Numeric(None) { without_trailing_zeros(&text).to_owned() } else { text }
         }
         DataType::Date32 => {
             print_date(array.as_primitive::<Date32Type>().value(position)).ok_or_else(|| beyond(column_type))?
@@ -265,10 +265,6 @@ pub fn text_from_decimal256(value: i256, scale: i8) -> String {
     let padded = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = padded.split_at(padded.len() - scale);
     format!("{sign}{whole}.{fraction}")
-}
-
-fn without_trailing_zeros(text: String) -> String {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// PostgreSQL prints the shortest text that reads back as the same float, with an exponent past 15 digits.

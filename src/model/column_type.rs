@@ -78,6 +78,27 @@ impl ColumnType {
             None => Err(ModelError::Value { text: text.to_owned(), column_type: self.to_string() }),
         }
     }
+
+    /// Whether two canonical values are the same: `10.5` and `10.50` are in a plain `numeric`, which keeps the digits
+    /// that it was given.
+    pub fn is_same(&self, one: &Value, other: &Value) -> bool {
+        let same = |one: &str, other: &str| without_trailing_zeros(one) == without_trailing_zeros(other);
+        one == other
+            || *self == ColumnType::Numeric(None)
+                && one.as_str().zip(other.as_str()).is_some_and(|(one, other)| same(one, other))
+    }
+
+    /// Of a plain `numeric`: the value with at least so many digits after the point, as PostgreSQL prints what it has
+    /// computed with them. Any other type's values are printed in one way alone.
+    pub fn with_decimals(&self, value: &Value, decimals: usize) -> Value {
+        match value.as_str() {
+            Some(text) if *self == ColumnType::Numeric(None) && value.decimals() < decimals => {
+                let point = if text.contains('.') { "" } else { "." };
+                Value::text(format!("{text}{point}{}", "0".repeat(decimals - value.decimals())))
+            }
+            _ => value.clone(),
+        }
+    }
 }
 
 /// The length of a `character(n)`, which is always filled up with spaces.
@@ -115,6 +136,11 @@ impl fmt::Display for ColumnType {
             ColumnType::Other(name) => formatter.write_str(name),
         }
     }
+}
+
+/// A decimal number without the zeros after its point that say nothing.
+pub fn without_trailing_zeros(text: &str) -> &str {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 fn canonical_boolean(text: &str) -> Option<&'static str> {
@@ -253,6 +279,13 @@ mod tests {
         }
         assert_eq!(canonical(money, "ten"), None);
         assert_eq!(canonical(ColumnType::Numeric(None), "10.500").as_deref(), Some("10.500"));
+        let (short, long) = (Value::text("10.5"), Value::text("10.500"));
+        assert!(ColumnType::Numeric(None).is_same(&short, &long));
+        assert!(!ColumnType::Text.is_same(&short, &long));
+        assert!(!ColumnType::Numeric(None).is_same(&Value::text("10"), &Value::text("100")));
+        assert_eq!(ColumnType::Numeric(None).with_decimals(&short, 3), long);
+        assert_eq!(ColumnType::Numeric(None).with_decimals(&Value::text("7"), 2), Value::text("7.00"));
+        assert_eq!(ColumnType::Numeric(None).with_decimals(&long, 1), long);
     }
 
     #[test]

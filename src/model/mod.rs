@@ -19,7 +19,7 @@ mod timestamp;
 mod value;
 mod write;
 
-pub use column_type::ColumnType;
+pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;
 pub use error::ModelError;
 pub use history::{History, Step, Transaction};

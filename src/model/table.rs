@@ -108,6 +108,12 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
+    /// The columns of type plain `numeric`, whose values can be the same and yet be printed otherwise.
+    pub fn plain_numerics(&self) -> impl Iterator<Item = &ColumnName> {
+        let is_plain = |column: &&Column| column.column_type == ColumnType::Numeric(None);
+        self.columns.iter().filter(is_plain).map(|column| &column.name)
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name.as_ref() == name)

@@ -23,6 +23,11 @@ impl Value {
         self.0.as_deref()
     }
 
+    /// Of a decimal number: its digits after the point.
+    pub fn decimals(&self) -> usize {
+        self.as_str().and_then(|text| text.split_once('.')).map_or(0, |(_, fraction)| fraction.len())
+    }
+
     /// Whether this is NULL.
     pub fn is_null(&self) -> bool {
         self.0.is_none()

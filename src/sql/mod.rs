@@ -2,7 +2,7 @@
 //!
 //! In: a statement's text, and the shapes of the tables. Out: its [`Role`] in a transaction; for a query its
 //! [`Reads`]: every reference to a table with the columns used and the [`Bound`]s that say which of its rows can
-//! matter; for a write its [`WriteForm`]: one query that yields the keys and the new values of the rows it writes.
+//! matter; for a write its [`WriteForms`]: the queries that yield the keys and the new values of the rows it writes.
 
 mod analysis;
 mod array_text;
@@ -26,7 +26,7 @@ pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, parse, role_of};
 pub use targets::{WriteTarget, tables_named, write_targets};
 pub use template::template;
-pub use write_form::{Assigned, ConflictAction, OnConflict, WriteForm, WriteKind};
+pub use write_form::{Assigned, ConflictAction, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,13 +5,16 @@
 
 mod compiled;
 mod derived;
+mod display_scale;
 mod parameters;
 mod statement;
 mod translate;
+mod write;
 
 pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
 pub use derived::DerivedQuery;
-pub use statement::{Compiled, CompiledWrite, Effect, Statements};
+pub use statement::{Compiled, Statements};
+pub use write::{CompiledWrite, Effect, Effects, TableWrite, Updated};
 
 /// Why a statement cannot be run again: a fragment that fits "… because it …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,44 +1,20 @@
-//! Statements compiled once per text and parameter types, and what they write when they run.
+//! Statements compiled once per text and parameter types.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast;
 
+use super::display_scale::DisplayScales;
 use super::translate::Language;
-use super::{CompiledQuery, Execution, Refusal};
-use crate::catalog::{RollingTables, World, value_from_array};
-use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableName, TableSchema, Value};
+use super::write::{CompiledArm, CompiledWrite, TableWrite};
+use super::{CompiledQuery, Refusal};
+use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value};
 use crate::sql::{
-    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteForm, WriteKind, WriteTarget,
+    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteArm, WriteForms, WriteKind,
+    WriteTarget,
 };
-
-/// What a statement does to one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// A new row with these columns.
-    Insert(Row),
-    /// These columns get these values.
-    Update(Row),
-    /// The row goes.
-    Delete,
-}
-
-/// A write that can run again.
-pub struct CompiledWrite {
-    /// Its form.
-    pub form: WriteForm,
-    /// The form's query.
-    pub query: CompiledQuery,
-    on_conflict: Option<CompiledQuery>,
-    /// The rows that an insert may meet: those of the keys that it proposes, where they can be told.
-    met: Option<sql::TableReference>,
-    schema: Arc<TableSchema>,
-    /// What its text says of the rows it writes.
-    pub targets: Vec<WriteTarget>,
-}
 
 /// What became of a statement's text.
 pub enum Compiled {
@@ -106,9 +82,7 @@ impl Statements {
         }
         let compiled = Arc::new(self.compile(sql, parameters));
         let inlined = match compiled.as_ref() {
-            Compiled::Write(write) => {
-                write.query.is_inlined() || write.on_conflict.as_ref().is_some_and(CompiledQuery::is_inlined)
-            }
+            Compiled::Write(write) => write.is_inlined(),
             Compiled::Read(query) => query.is_inlined(),
             _ => false,
         };
@@ -196,55 +170,69 @@ impl Statements {
     }
 
     fn compile_write(&mut self, statement: &ast::Statement, parameters: &[Value]) -> Result<CompiledWrite, Refusal> {
-        let form = WriteForm::of(statement, &self.schemas)?;
-        let schema =
-            self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
-        let prefix = self.next_prefix();
-        let assigned = typed(&form.assigned, &schema);
-        let query = CompiledQuery::compile(
-            &self.context,
-            &form.query,
-            &self.schemas,
-            Language::PostgreSql,
-            &prefix,
-            &assigned,
-            parameters,
-        )?;
-        let on_conflict = match &form.kind {
+        let WriteForms { forms, returning } = WriteForms::of(statement, &self.schemas)?;
+        let targets = sql::write_targets(statement, &self.schemas);
+        let mut tables = Vec::with_capacity(forms.len());
+        for form in forms {
+            let schema =
+                self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
+            let mut arms = Vec::with_capacity(form.arms.len());
+            for arm in form.arms {
+                arms.push(self.compile_arm(arm, &schema, &targets, parameters)?);
+            }
+            tables.push(TableWrite { target: form.target, schema, arms });
+        }
+        Ok(CompiledWrite { tables, returning, targets })
+    }
+
+    fn compile_arm(
+        &mut self,
+        arm: WriteArm,
+        schema: &Arc<TableSchema>,
+        targets: &[WriteTarget],
+        parameters: &[Value],
+    ) -> Result<CompiledArm, Refusal> {
+        let query = self.compile_assigning(&arm.query, &self.schemas.clone(), &arm.assigned, schema, parameters)?;
+        let on_conflict = match &arm.kind {
             WriteKind::Insert {
                 on_conflict: Some(OnConflict { action: ConflictAction::Update { assigned, query }, .. }),
             } => {
-                let prefix = self.next_prefix();
                 let mut schemas = self.schemas.clone();
                 let excluded = TableSchema { name: TableName::new("public", "excluded"), ..schema.as_ref().clone() };
                 schemas.insert(excluded.name.clone(), Arc::new(excluded));
-                let assigned = typed(assigned, &schema);
-                Some(CompiledQuery::compile(
-                    &self.context,
-                    query,
-                    &schemas,
-                    Language::PostgreSql,
-                    &prefix,
-                    &assigned,
-                    parameters,
-                )?)
+                Some(self.compile_assigning(query, &schemas, assigned, schema, parameters)?)
             }
             _ => None,
         };
-        let met = met_rows(statement, &form, on_conflict.as_ref(), &self.schemas);
-        let targets = sql::write_targets(statement, &self.schemas);
-        Ok(CompiledWrite { form, query, on_conflict, met, schema, targets })
+        let met = met_rows(&arm, schema, on_conflict.as_ref(), targets);
+        let scales = DisplayScales::of(&arm, schema, &self.schemas);
+        Ok(CompiledArm { kind: arm.kind, assigned: arm.assigned, query, on_conflict, met, scales })
+    }
+
+    /// A query whose last columns are assigned to columns of the table.
+    fn compile_assigning(
+        &mut self,
+        query: &ast::Query,
+        schemas: &Schemas,
+        assigned: &[Assigned],
+        schema: &TableSchema,
+        parameters: &[Value],
+    ) -> Result<CompiledQuery, Refusal> {
+        let prefix = self.next_prefix();
+        let assigned = typed(assigned, schema);
+        let language = Language::PostgreSql;
+        CompiledQuery::compile(&self.context, query, schemas, language, &prefix, &assigned, parameters)
     }
 }
 
 /// With ON CONFLICT, whether a row is there decides what an insert does.
 fn met_rows(
-    statement: &ast::Statement,
-    form: &WriteForm,
+    arm: &WriteArm,
+    schema: &TableSchema,
     on_conflict: Option<&CompiledQuery>,
-    schemas: &Schemas,
+    targets: &[WriteTarget],
 ) -> Option<sql::TableReference> {
-    let WriteKind::Insert { on_conflict: Some(OnConflict { columns: conflicting, .. }) } = &form.kind else {
+    let WriteKind::Insert { on_conflict: Some(OnConflict { columns: conflicting, .. }) } = &arm.kind else {
         return None;
     };
     let columns = match on_conflict.and_then(|query| query.references().first()).map(|row| &row.columns) {
@@ -252,10 +240,14 @@ fn met_rows(
         Some(ColumnsRead::All) => ColumnsRead::All,
         None => ColumnsRead::Some(conflicting.iter().cloned().collect()),
     };
-    let fixed = sql::write_targets(statement, schemas).into_iter().find(|target| target.table == form.target);
-    let bound = |(column, operands): (ColumnName, Vec<sql::Operand>)| sql::Bound { column, operands };
-    let bounds = fixed.into_iter().flat_map(|target| target.fixed).filter(|(column, _)| conflicting.contains(column));
-    Some(sql::TableReference { table: form.target.clone(), columns, bounds: bounds.map(bound).collect() })
+    let mut of_table = targets.iter().filter(|target| target.table == schema.name);
+    let fixed = of_table.next().filter(|_| of_table.next().is_none()).map(|target| target.fixed.as_slice());
+    let bound = |(column, operands): &(ColumnName, Vec<sql::Operand>)| sql::Bound {
+        column: column.clone(),
+        operands: operands.clone(),
+    };
+    let fixed = fixed.into_iter().flatten().filter(|(column, _)| conflicting.contains(column));
+    Some(sql::TableReference { table: schema.name.clone(), columns, bounds: fixed.map(bound).collect() })
 }
 
 fn typed(assigned: &[Assigned], schema: &TableSchema) -> Vec<(ColumnName, ColumnType)> {
@@ -272,129 +264,5 @@ fn shape(value: &Value) -> ParameterShape {
         ParameterShape::Digits { after_point: fraction.len() }
     } else {
         ParameterShape::Text
-    }
-}
-
-impl CompiledWrite {
-    /// The columns given values in an update or an insert.
-    pub fn assigned(&self) -> &[Assigned] {
-        &self.form.assigned
-    }
-
-    /// Every reference it reads through, the conflict's included.
-    pub fn references(&self) -> impl Iterator<Item = &sql::TableReference> {
-        // The first two of a conflict's are the row met, which stands in `met`, and the row proposed.
-        let of_conflict = self.on_conflict.iter().flat_map(|query| query.references().iter().skip(2));
-        self.query.references().iter().chain(&self.met).chain(of_conflict)
-    }
-
-    /// What the statement does to each record when it runs over one world. Rows of an insert whose key only the
-    /// database could give come without a key, in order.
-    ///
-    /// # Errors
-    /// What PostgreSQL would refuse too, values that do not fit, an update that gives one row two values.
-    pub async fn run(
-        &self,
-        tables: &mut RollingTables,
-        world: World,
-        execution: Execution<'_>,
-    ) -> Result<(BTreeMap<RecordKey, Effect>, Vec<Row>), Refusal> {
-        let batches = self.query.run(tables, world, execution).await?;
-        let mut effects = BTreeMap::new();
-        let mut without_key = Vec::new();
-        match &self.form.kind {
-            WriteKind::Delete => {
-                for (key, _) in self.keyed_rows(&batches)? {
-                    effects.insert(key, Effect::Delete);
-                }
-            }
-            WriteKind::Update => {
-                for (key, row) in self.keyed_rows(&batches)? {
-                    let effect = Effect::Update(row);
-                    if effects.get(&key).is_some_and(|earlier| *earlier != effect) {
-                        return Err(Refusal("gives one row several values: which one wins is chance".to_owned()));
-                    }
-                    effects.insert(key, effect);
-                }
-            }
-            WriteKind::Insert { on_conflict } => {
-                for row in self.value_rows(&batches, 0, &self.form.assigned)? {
-                    match row.key(&self.schema.key) {
-                        Some(key) => {
-                            let effect =
-                                self.inserted(tables, world, execution, on_conflict.as_ref(), &key, row).await?;
-                            effects.extend(effect);
-                        }
-                        None => without_key.push(row),
-                    }
-                }
-            }
-        }
-        Ok((effects, without_key))
-    }
-
-    async fn inserted(
-        &self,
-        tables: &mut RollingTables,
-        world: World,
-        execution: Execution<'_>,
-        on_conflict: Option<&OnConflict>,
-        key: &RecordKey,
-        row: Row,
-    ) -> Result<Option<(RecordKey, Effect)>, Refusal> {
-        let Some(on_conflict) = on_conflict else { return Ok(Some((key.clone(), Effect::Insert(row)))) };
-        if on_conflict.columns != self.schema.key {
-            return Err(Refusal("has an ON CONFLICT on columns other than the table's key".to_owned()));
-        }
-        let table = tables.table(&self.form.target);
-        let Some(existing) = table.and_then(|table| table.row(world, key)).cloned() else {
-            return Ok(Some((key.clone(), Effect::Insert(row))));
-        };
-        let (ConflictAction::Update { assigned, .. }, Some(query)) = (&on_conflict.action, &self.on_conflict) else {
-            return Ok(None);
-        };
-        let proposed = table.map(|table| table.whole(None, &row)).unwrap_or(row);
-        let overridden = HashMap::from([(0, vec![existing]), (1, vec![Arc::new(proposed)])]);
-        let batches = query.run(tables, world, Execution { overridden: Some(&overridden), ..execution }).await?;
-        let mut rows = self.value_rows(&batches, 0, assigned)?;
-        Ok(rows.pop().map(|row| (key.clone(), Effect::Update(row))))
-    }
-
-    fn keyed_rows(&self, batches: &[RecordBatch]) -> Result<Vec<(RecordKey, Row)>, Refusal> {
-        let width = self.schema.key.len();
-        let mut keyed = Vec::new();
-        let values = self.value_rows(batches, width, &self.form.assigned)?;
-        let mut values = values.into_iter();
-        for batch in batches {
-            for position in 0..batch.num_rows() {
-                let mut cells = Vec::with_capacity(width);
-                for (place, name) in self.schema.key.iter().enumerate() {
-                    cells.push((name.clone(), self.cell(batch, place, position, name)?));
-                }
-                keyed.extend(values.next().map(|row| (RecordKey::new(cells), row)));
-            }
-        }
-        Ok(keyed)
-    }
-
-    /// The values of the assigned columns; those that only the database could give are left out.
-    fn value_rows(&self, batches: &[RecordBatch], skipped: usize, assigned: &[Assigned]) -> Result<Vec<Row>, Refusal> {
-        let mut rows = Vec::new();
-        for batch in batches {
-            for position in 0..batch.num_rows() {
-                let mut row = Row::new();
-                for (place, assigned) in assigned.iter().enumerate().filter(|(_, assigned)| !assigned.given) {
-                    row.set(assigned.column.clone(), self.cell(batch, skipped + place, position, &assigned.column)?);
-                }
-                rows.push(row);
-            }
-        }
-        Ok(rows)
-    }
-
-    fn cell(&self, batch: &RecordBatch, place: usize, position: usize, column: &str) -> Result<Value, Refusal> {
-        let array = batch.columns().get(place).ok_or_else(|| Refusal("has fewer values than columns".to_owned()))?;
-        let column = self.schema.column(column).ok_or_else(|| Refusal(format!("names the column {column}")))?;
-        value_from_array(array, position, &column.column_type).map_err(|error| Refusal(format!("failed to {error}")))
     }
 }

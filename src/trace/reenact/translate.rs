@@ -5,13 +5,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, UnaryOperator, Value as SqlValue, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, ObjectName, Query, UnaryOperator, Value as SqlValue, VisitMut, VisitorMut,
 };
 
 use super::Refusal;
 use crate::model::Value;
-use crate::sql::{array_elements, folded};
+use crate::sql::{array_elements, folded, function_call};
 
 /// The engine's function for `$n`.
 pub fn parameter_function(prefix: &str, number: usize) -> String {
@@ -151,7 +150,7 @@ impl Translation<'_> {
         {
             return Err(format!("the function {name}, which the built-in evaluator does not run"));
         }
-        let time = || call(&time_function(self.prefix), Vec::new());
+        let time = || function_call(&time_function(self.prefix), Vec::new());
         Ok(match name.as_str() {
             "now" | "current_timestamp" | "transaction_timestamp" => Some(time()),
             "current_date" => Some(cast(time(), DataType::Date)),
@@ -182,7 +181,7 @@ impl VisitorMut for Translation<'_> {
                         return self.refuse(format!("the parameter {name}"));
                     };
                     self.used.insert(number);
-                    call(&parameter_function(self.prefix, number), Vec::new())
+                    function_call(&parameter_function(self.prefix, number), Vec::new())
                 }
                 _ => return ControlFlow::Continue(()),
             },
@@ -303,7 +302,7 @@ fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
             if let Some(size) = literal_size(inner) {
                 return Some(cast(inner.clone(), DataType::Decimal(size)));
             }
-            Some(call("to_numeric", vec![inner.clone()]))
+            Some(function_call("to_numeric", vec![inner.clone()]))
         }
         DataType::Int(None)
         | DataType::Integer(None)
@@ -314,7 +313,7 @@ fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         | DataType::Int8(None)
             if !matches!(inner, Expr::Value(_)) && !is_rounded(inner) =>
         {
-            Some(cast(call("round", vec![inner.clone()]), data_type.clone()))
+            Some(cast(function_call("round", vec![inner.clone()]), data_type.clone()))
         }
         _ => None,
     }
@@ -349,11 +348,11 @@ fn is_rounded(expression: &Expr) -> bool {
 fn average(function: &Function) -> Expr {
     let part =
         |name: &str| Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() });
-    call("numeric_divide", vec![part("sum"), nullif_zero(part("count"))])
+    function_call("numeric_divide", vec![part("sum"), nullif_zero(part("count"))])
 }
 
 fn nullif_zero(count: Expr) -> Expr {
-    call("nullif", vec![count, Expr::value(SqlValue::Number("0".to_owned(), false))])
+    function_call("nullif", vec![count, Expr::value(SqlValue::Number("0".to_owned(), false))])
 }
 
 fn renamed(function: &Function, name: &str) -> Expr {
@@ -367,24 +366,6 @@ fn arguments(function: &Function) -> Vec<Expr> {
         _ => None,
     };
     list.args.iter().filter_map(expression).collect()
-}
-
-/// A call of one of the engine's functions.
-pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn cast(inner: Expr, data_type: DataType) -> Expr {

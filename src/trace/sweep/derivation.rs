@@ -220,7 +220,7 @@ impl Sweep {
         if let Some(statement) = &step.statement
             && let Compiled::Write(write) = self.statements.statement(&statement.sql, &statement.parameters).as_ref()
         {
-            written.insert(write.form.target.clone());
+            written.extend(write.tables.iter().map(|table| table.target.clone()));
         }
         for derivation in &mut self.derivations.all {
             if !derivation.sources.is_disjoint(&written) {
@@ -271,12 +271,13 @@ impl Sweep {
         self.notes.executed(&derivation.sql);
         let query = derivation.query.as_ref().map_err(Clone::clone)?;
         let execution = Execution { parameters: &[], time, overridden: None };
-        let mut actual = vec![query.run(&mut self.worlds.tables, World::Actual, execution).await?];
-        let right = query.run(&mut self.worlds.tables, World::Right, execution).await?;
+        let table = &derivation.derive.table;
+        let mut actual = vec![self.derived_rows(query, table, World::Actual, execution).await?];
+        let right = self.derived_rows(query, table, World::Right, execution).await?;
         let mut touched = touched;
         if !healed.is_empty() {
             let restore = self.as_last_wrong(&healed);
-            let wrong = query.run(&mut self.worlds.tables, World::Actual, execution).await;
+            let wrong = self.derived_rows(query, table, World::Actual, execution).await;
             for (record, row) in restore {
                 self.set_actual_only(&record, row);
             }
@@ -295,16 +296,34 @@ impl Sweep {
         let both = [Distortion::Shift, Distortion::Null];
         if evaluation.touched.unknown {
             evaluation.unknown =
-                self.derived_depending(query, execution, &evaluation, &both, |known| &known.unknown).await;
+                self.derived_depending((query, table), execution, &evaluation, &both, |known| &known.unknown).await;
         }
         if evaluation.touched.suspected {
-            evaluation.suspected =
-                self.derived_depending(query, execution, &evaluation, &both[..1], |known| &known.suspected).await;
+            evaluation.suspected = self
+                .derived_depending((query, table), execution, &evaluation, &both[..1], |known| &known.suspected)
+                .await;
         }
         evaluation.differing.extend(evaluation.unknown.keys().chain(evaluation.suspected.keys()).cloned());
         let evaluation = Arc::new(evaluation);
         derivation.evaluation = Some(Arc::clone(&evaluation));
         Ok(Some(evaluation))
+    }
+
+    /// The rows that the query gives in one world, printed as the table holds them.
+    async fn derived_rows(
+        &mut self,
+        query: &DerivedQuery,
+        table: &TableName,
+        world: World,
+        execution: Execution<'_>,
+    ) -> Result<BTreeMap<RecordKey, Row>, Refusal> {
+        let rows = query.run(&mut self.worlds.tables, world, execution).await?;
+        let printed = |(key, row): (RecordKey, Row)| {
+            let record = (table.clone(), key);
+            let row = self.printed_as_held(&record, row);
+            (record.1, row)
+        };
+        Ok(rows.into_iter().map(printed).collect())
     }
 
     /// The records of these tables that were wrong once, and on which the worlds agree now.
@@ -344,7 +363,7 @@ impl Sweep {
     /// The columns of each derived row that depend on cells of the sources whose right value is not known.
     async fn derived_depending(
         &mut self,
-        query: &DerivedQuery,
+        (query, table): (&DerivedQuery, &TableName),
         execution: Execution<'_>,
         evaluation: &Evaluation,
         distortions: &[Distortion],
@@ -354,7 +373,7 @@ impl Sweep {
         let all = |row: &Row| row.iter().map(|(column, _)| column.clone()).collect::<BTreeSet<_>>();
         for distortion in distortions {
             let restore = self.distort(evaluation.touched.records.iter(), *distortion, &cells);
-            let run = query.run(&mut self.worlds.tables, World::Right, execution).await;
+            let run = self.derived_rows(query, table, World::Right, execution).await;
             self.restore(restore);
             let Ok(distorted) = run else {
                 // It fails on the distorted value: everything may depend on it.

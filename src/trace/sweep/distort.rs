@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Sweep;
-use super::rerun::Effects;
 use super::touch::Touched;
 use crate::catalog::World;
 use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableSchema, Value};
-use crate::trace::reenact::{CompiledWrite, Effect, Execution};
+use crate::trace::reenact::{Effect, Effects, Execution, TableWrite, Updated};
 use crate::trace::worlds::RecordName;
 
 /// The columns of each record written that depend on cells of unknown, or suspected, value.
@@ -42,7 +41,7 @@ pub(super) enum Distortion {
 impl Sweep {
     pub(super) async fn sensitivity(
         &mut self,
-        write: &CompiledWrite,
+        write: &TableWrite,
         execution: Execution<'_>,
         touched: &Touched,
         right: &Effects,
@@ -64,7 +63,7 @@ impl Sweep {
 
     async fn depending(
         &mut self,
-        write: &CompiledWrite,
+        write: &TableWrite,
         execution: Execution<'_>,
         touched: &Touched,
         right: &Effects,
@@ -82,7 +81,7 @@ impl Sweep {
                 // It fails on the distorted value: everything may depend on it.
                 Err(_) => {
                     for key in right.keys() {
-                        depending.entry(key.clone()).or_default().extend(assigned(write));
+                        depending.entry(key.clone()).or_default().extend(write.assigned());
                     }
                 }
             }
@@ -122,27 +121,28 @@ impl Sweep {
     }
 }
 
-fn assigned(write: &CompiledWrite) -> impl Iterator<Item = ColumnName> {
-    write.assigned().iter().map(|assigned| assigned.column.clone())
-}
-
 fn note_differences(
     right: &Effects,
     distorted: &Effects,
-    write: &CompiledWrite,
+    write: &TableWrite,
     depending: &mut BTreeMap<RecordKey, BTreeSet<ColumnName>>,
 ) {
     for key in right.keys().chain(distorted.keys()) {
         let columns: BTreeSet<ColumnName> = match (right.get(key), distorted.get(key)) {
-            (Some(Effect::Insert(one) | Effect::Update(one)), Some(Effect::Insert(other) | Effect::Update(other))) => {
-                one.iter()
-                    .filter(|(column, value)| other.get(column) != Some(value))
-                    .map(|(column, _)| column.clone())
-                    .collect()
+            (
+                Some(Effect::Insert(one) | Effect::Update(Updated { values: one, .. })),
+                Some(Effect::Insert(other) | Effect::Update(Updated { values: other, .. })),
+            ) => {
+                let same = |column: &ColumnName, value: &Value| {
+                    let column_type = write.schema().column(column).map(|column| &column.column_type);
+                    other.get(column).is_some_and(|other| column_type.is_none_or(|known| known.is_same(value, other)))
+                };
+                let differing = one.iter().filter(|(column, value)| !same(column, value));
+                differing.map(|(column, _)| column.clone()).collect()
             }
             (Some(Effect::Delete), Some(Effect::Delete)) => BTreeSet::new(),
             // Whether the row is written at all depends on it.
-            _ => assigned(write).collect(),
+            _ => write.assigned(),
         };
         if !columns.is_empty() {
             depending.entry(key.clone()).or_default().extend(columns);

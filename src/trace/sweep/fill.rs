@@ -76,6 +76,7 @@ impl Sweep {
         if is_violating {
             let values = program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
             let values = values.map_err(|refusal| evaluating(refusal.to_string()))?;
+            let values = self.printed_as_held(record, values);
             let actual = self.worlds.row(World::Actual, record).cloned();
             self.worlds.set(record, actual, Some(std::sync::Arc::new(row.overlaid(&values))));
         }

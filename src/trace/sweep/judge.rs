@@ -253,7 +253,7 @@ impl Sweep {
             }
             let time = transaction.started;
             let set = fault.judge(&mut self.worlds.tables, World::Right, &row, before.row.as_deref(), time).await?;
-            let Some(set) = set else { continue };
+            let Some(set) = set.map(|set| self.printed_as_held(&record, set)) else { continue };
             if !fault.written {
                 return Ok(Some(without_write(write, before)));
             }
@@ -333,6 +333,7 @@ impl Sweep {
                         transaction.committed,
                     );
                     let values = values.await.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                    let values = self.printed_as_held(&record, values);
                     unknown.retain(|column| values.get(column).is_none());
                     mended = mended.overlaid(&values);
                 }
@@ -411,9 +412,15 @@ impl Sweep {
                 let expected =
                     program.run(&mut self.worlds.tables, World::Right, written, None, transaction.committed).await;
                 let expected = expected.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
-                values = values.overlaid(&expected);
+                values = values.overlaid(&self.printed_as_held(record, expected));
             }
-            if values.iter().any(|(column, value)| row.get(column) != Some(value)) {
+            let schema = self.worlds.schema(&record.0);
+            let column_type = |column: &str| schema.as_ref()?.column(column).map(|column| column.column_type.clone());
+            let stands = |column: &ColumnName, value: &Value| {
+                let (held, column_type) = (row.get(column), column_type(column));
+                held.is_some_and(|held| column_type.map_or(held == value, |known| known.is_same(held, value)))
+            };
+            if values.iter().any(|(column, value)| !stands(column, value)) {
                 moved = true;
                 pin.values = Some(values);
             }
@@ -445,6 +452,7 @@ impl Sweep {
                         let values =
                             program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;
                         let values = values.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
+                        let values = self.printed_as_held(record, values);
                         unknown.retain(|column| values.get(column).is_none());
                         mended = mended.overlaid(&values);
                     }

@@ -9,11 +9,13 @@ mod carry;
 mod cascade;
 mod derivation;
 mod distort;
+mod effects;
 mod fill;
 mod generated;
 mod judge;
 mod notes;
 mod repaired;
+mod reread;
 mod rerun;
 mod suspicion;
 mod touch;
@@ -366,11 +368,13 @@ impl Sweep {
             let schema = self.worlds.schema(&write.table);
             let not_key = |column: &ColumnName| schema.as_ref().is_none_or(|schema| !schema.key.contains(column));
             match compiled.as_deref() {
-                Some(Compiled::Write(form)) if form.form.target == write.table => {
-                    let assigned = form.assigned().iter().filter(|assigned| assigned.from_application);
-                    assigned.map(|assigned| assigned.column.clone()).filter(not_key).collect()
-                }
-                Some(Compiled::Write(_)) => BTreeSet::new(),
+                Some(Compiled::Write(statement)) => match statement.of_table(&write.table) {
+                    Some(table) => {
+                        let assigned = table.assigned_by(write.operation).filter(|assigned| assigned.from_application);
+                        assigned.map(|assigned| assigned.column.clone()).filter(not_key).collect()
+                    }
+                    None => BTreeSet::new(),
+                },
                 _ => carry::changed_columns(write).into_iter().filter(not_key).collect(),
             }
         };

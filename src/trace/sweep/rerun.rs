@@ -3,23 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-
 use super::distort::Sensitivity;
+use super::effects::name_rows;
 use super::judge::Before;
 use super::touch::Touched;
 use super::unrecorded::UnrecordedWrite;
 use super::{Origin, Progress, Sweep, carry, record_of, unwritten_by, written_by};
 use crate::catalog::World;
-use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Value, Write};
-use crate::sql::WriteKind;
+use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Write};
 use crate::trace::blast_radius::{Role, WrittenBy};
-use crate::trace::reenact::{CompiledQuery, CompiledWrite, Effect, Execution, Refusal};
+use crate::trace::reenact::{CompiledWrite, Effect, Effects, Execution, Refusal, TableWrite, Updated};
 use crate::trace::worlds::{Difference, RecordName};
-
-/// What a statement does to each record in one world.
-pub(super) type Effects = BTreeMap<RecordKey, Effect>;
 
 impl Sweep {
     /// A write of known SQL.
@@ -31,17 +25,23 @@ impl Sweep {
         write: &CompiledWrite,
         progress: &mut Progress,
     ) {
-        let assigned: BTreeSet<ColumnName> = write.assigned().iter().map(|assigned| assigned.column.clone()).collect();
         let touched = self.touched(write.references(), &statement.parameters);
         if touched.records.is_empty() {
-            let (own, others): (Vec<_>, Vec<_>) = step.writes.iter().partition(|one| one.table == write.form.target);
-            own.into_iter().for_each(|one| self.carry(one, (one.operation == Operation::Update).then_some(&assigned)));
-            others.into_iter().for_each(|one| self.carry_side_effect(transaction, statement, one));
+            for one in &step.writes {
+                match write.of_table(&one.table) {
+                    Some(table) if one.operation == Operation::Update => {
+                        let set = table.assigned_by(Operation::Update).map(|assigned| assigned.column.clone());
+                        self.carry(one, Some(&set.collect()));
+                    }
+                    Some(_) => self.carry(one, None),
+                    None => self.carry_side_effect(transaction, statement, one),
+                }
+            }
             return;
         }
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-        match self.both_worlds(step, write, execution, &touched).await {
-            Ok(outcome) => self.take_over(transaction, step, statement, write, &touched, outcome, progress),
+        match self.outcomes(step, write, execution, &touched).await {
+            Ok(outcomes) => self.take_over(transaction, step, statement, write, &touched, outcomes, progress),
             // The log tells of it, and no recorded write does: it may be of another database.
             Err(_) if transaction.writes().next().is_none() && self.writes_rows(write, execution).await => {
                 self.notes.inexact(&statement.sql, "wrote rows that no recorded write tells");
@@ -50,7 +50,8 @@ impl Sweep {
                 let tables: Vec<_> = write.references().map(|reference| reference.table.clone()).collect();
                 self.affected_by_unknown(transaction, step, &tables, &reason.to_string());
                 // Where only its own table differs, it can reach just what it reads there.
-                let only_own = touched.records.iter().all(|record| record.0 == write.form.target);
+                let is_own = |record: &RecordName| matches!(write.tables.as_slice(), [only] if only.target == record.0);
+                let only_own = touched.records.iter().all(is_own);
                 let reached = only_own.then_some(touched.records.as_slice());
                 let source = touched.records.first().cloned();
                 self.doubt_what_it_may_write(transaction, (step, statement), &write.targets, source, reached);
@@ -59,8 +60,28 @@ impl Sweep {
     }
 
     async fn writes_rows(&mut self, write: &CompiledWrite, execution: Execution<'_>) -> bool {
-        let run = write.run(&mut self.worlds.tables, World::Actual, execution).await;
-        run.is_ok_and(|(effects, rows)| !effects.is_empty() || !rows.is_empty())
+        for table in &write.tables {
+            let run = table.run(&mut self.worlds.tables, World::Actual, execution).await;
+            if run.is_ok_and(|(effects, rows)| !effects.is_empty() || !rows.is_empty()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What becomes of each table that the statement writes: all of them from the state before it.
+    async fn outcomes(
+        &mut self,
+        step: &Step,
+        write: &CompiledWrite,
+        execution: Execution<'_>,
+        touched: &Touched,
+    ) -> Result<Vec<Outcome>, Refusal> {
+        let mut outcomes = Vec::with_capacity(write.tables.len());
+        for table in &write.tables {
+            outcomes.push(self.both_worlds(step, table, execution, touched).await?);
+        }
+        Ok(outcomes)
     }
 
     /// Runs the write over both worlds; refused where what it would do in the actual world is not what it did: then
@@ -68,11 +89,11 @@ impl Sweep {
     async fn both_worlds(
         &mut self,
         step: &Step,
-        write: &CompiledWrite,
+        write: &TableWrite,
         execution: Execution<'_>,
         touched: &Touched,
     ) -> Result<Outcome, Refusal> {
-        let own: Vec<&Write> = step.writes.iter().filter(|one| one.table == write.form.target).collect();
+        let own = writes_of(step, write);
         // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
         if !touched.differs
             && !touched.unknown
@@ -88,61 +109,16 @@ impl Sweep {
             false => (actual.clone(), actual_rows.clone()),
         };
         if !actual_rows.is_empty() || !right_rows.is_empty() {
-            name_rows(&own, actual_rows, &mut actual, right_rows, &mut right)?;
+            name_rows(&own, (actual_rows, right_rows), &mut actual, &mut right, write.schema())?;
         }
+        self.print_as_recorded(&own, &mut actual, write);
+        self.print_as_recorded(&own, &mut right, write);
         self.agrees(&own, &actual, write)?;
         let sensitivity = self.sensitivity(write, execution, touched, &right).await;
         Ok(Outcome { actual, right, sensitivity })
     }
 
-    /// What an update or a delete did, by its recorded writes; `None` where they do not tell all that it set.
-    fn recorded_effects(&self, own: &[&Write], write: &CompiledWrite) -> Option<Effects> {
-        let effect = |one: &&Write| {
-            let (_, key) = self.old_record(one);
-            let effect = match (&write.form.kind, one.operation) {
-                (WriteKind::Delete, Operation::Delete) => Effect::Delete,
-                (WriteKind::Update, Operation::Update) => {
-                    let assigned = write.assigned().iter().filter(|assigned| !assigned.given);
-                    let cell = |column: &ColumnName| Some((column.clone(), one.value_after(column)?.clone()));
-                    Effect::Update(assigned.map(|assigned| cell(&assigned.column)).collect::<Option<Row>>()?)
-                }
-                _ => return None,
-            };
-            Some((key, effect))
-        };
-        own.iter().map(effect).collect()
-    }
-
-    /// Whether the effects in the actual world are the writes that were recorded.
-    fn agrees(&self, own: &[&Write], actual: &Effects, write: &CompiledWrite) -> Result<(), Refusal> {
-        let differs = |what: String| Refusal(format!("did not do what its SQL says ({what})"));
-        if own.len() != actual.len() {
-            return Err(differs(format!("{} rows were written, {} by the SQL", own.len(), actual.len())));
-        }
-        for one in own {
-            let (_, old_key) = self.old_record(one);
-            let effect = actual.get(&old_key).or_else(|| actual.get(&one.key));
-            let agrees = match (effect, one.operation) {
-                (Some(Effect::Delete), Operation::Delete) => true,
-                (Some(Effect::Insert(row)), Operation::Insert) | (Some(Effect::Update(row)), Operation::Update) => {
-                    let after = one.after.as_ref();
-                    row.iter().all(|(column, value)| {
-                        after
-                            .and_then(|after| after.get(column))
-                            .or_else(|| one.key.get(column))
-                            .is_none_or(|written| written == value)
-                    })
-                }
-                _ => false,
-            };
-            if !agrees {
-                return Err(differs(format!("{} {} of {}", one.operation.as_str(), one.key, write.form.target)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the outcome over into both worlds.
+    /// Takes the outcomes over into both worlds.
     #[expect(clippy::too_many_arguments, reason = "the statement with its place in the history, and what came of it")]
     fn take_over(
         &mut self,
@@ -151,17 +127,59 @@ impl Sweep {
         statement: &Statement,
         write: &CompiledWrite,
         touched: &Touched,
-        outcome: Outcome,
+        outcomes: Vec<Outcome>,
         progress: &mut Progress,
     ) {
-        let (own, others): (Vec<&Write>, Vec<&Write>) =
-            step.writes.iter().partition(|one| one.table == write.form.target);
-        let same_effects = outcome.actual == outcome.right && outcome.sensitivity.is_empty();
-        let changes = self.changes(&own, write, &outcome);
+        let same_effects =
+            outcomes.iter().all(|outcome| outcome.actual == outcome.right && outcome.sensitivity.is_empty());
+        let mut differs = false;
+        for (table, outcome) in write.tables.iter().zip(&outcomes) {
+            let place = StatementPlace { transaction, step, statement };
+            differs |= self.take_over_table(place, table, touched, outcome, progress);
+        }
+        // What the database did by itself: the same, unless the statement did something else.
+        for one in step.writes.iter().filter(|one| write.of_table(&one.table).is_none()) {
+            self.carry_side_effect(transaction, statement, one);
+            if !same_effects && one.operation != Operation::Delete {
+                let columns = self.not_key(&one.table, carry::changed_columns(one));
+                if let Some(source) = touched.records.first() {
+                    let origin = self.origin(source, Some(statement.sql.clone()));
+                    let mut written = written_by(one);
+                    written.tx.clone_from(&transaction.id);
+                    self.possible(
+                        &record_of(one),
+                        columns,
+                        &origin,
+                        written,
+                        "a trigger or cascade of an affected statement wrote it",
+                    );
+                }
+            }
+        }
+        if write.returning
+            && differs
+            && let Some(source) = touched.records.first()
+        {
+            let origin = self.origin(source, Some(statement.sql.clone()));
+            progress.diverged.get_or_insert(origin);
+        }
+    }
+
+    /// The same of one table; whether the worlds then differ on what was written.
+    fn take_over_table(
+        &mut self,
+        StatementPlace { transaction, step, statement }: StatementPlace<'_>,
+        write: &TableWrite,
+        touched: &Touched,
+        outcome: &Outcome,
+        progress: &mut Progress,
+    ) -> bool {
+        let own = writes_of(step, write);
+        let changes = self.changes(&own, write, outcome);
         let in_right_alone = self.in_right_alone(&own, &outcome.right);
         let mut differs = false;
         for (key, change) in changes {
-            let record = (write.form.target.clone(), key);
+            let record = (write.target.clone(), key);
             let was_wrong = self.worlds.is_wrong(&record);
             if let Some(operation) = in_right_alone.get(&record.1) {
                 let origin = self.origin(&self.likeliest_source(&record, touched), Some(statement.sql.clone()));
@@ -181,32 +199,7 @@ impl Sweep {
                 self.notes.affected(&statement.sql);
             }
         }
-        // What the database did by itself: the same, unless the statement did something else.
-        for one in others {
-            self.carry_side_effect(transaction, statement, one);
-            if !same_effects && one.operation != Operation::Delete {
-                let columns = self.not_key(&one.table, carry::changed_columns(one));
-                if let Some(source) = touched.records.first() {
-                    let origin = self.origin(source, Some(statement.sql.clone()));
-                    let mut written = written_by(one);
-                    written.tx.clone_from(&transaction.id);
-                    self.possible(
-                        &record_of(one),
-                        columns,
-                        &origin,
-                        written,
-                        "a trigger or cascade of an affected statement wrote it",
-                    );
-                }
-            }
-        }
-        if write.form.returning
-            && differs
-            && let Some(source) = touched.records.first()
-        {
-            let origin = self.origin(source, Some(statement.sql.clone()));
-            progress.diverged.get_or_insert(origin);
-        }
+        differs
     }
 
     /// What the statement does in the right world to records that no recorded write is about.
@@ -223,8 +216,8 @@ impl Sweep {
     }
 
     /// Each record's rows after the statement, in both worlds.
-    fn changes(&self, own: &[&Write], write: &CompiledWrite, outcome: &Outcome) -> BTreeMap<RecordKey, Change> {
-        let target = &write.form.target;
+    fn changes(&self, own: &[&Write], write: &TableWrite, outcome: &Outcome) -> BTreeMap<RecordKey, Change> {
+        let target = &write.target;
         let mut changes: BTreeMap<RecordKey, Change> = BTreeMap::new();
         let by_old_key: BTreeMap<RecordKey, &Write> = own.iter().map(|one| (self.old_record(one).1, *one)).collect();
         let keys: BTreeSet<&RecordKey> = outcome.actual.keys().chain(outcome.right.keys()).collect();
@@ -244,11 +237,18 @@ impl Sweep {
             let mut columns = Columns::default();
             let right = match outcome.right.get(key) {
                 None => right_before.clone(),
-                Some(effect) => self.right_row(&record, effect, one, right_before.as_deref(), write, &mut columns),
+                Some(effect) => self.right_row(&record, effect, one, right_before.as_deref(), &mut columns),
             };
             columns.unknown.extend(outcome.sensitivity.unknown.get(key).into_iter().flatten().cloned());
             columns.suspected.extend(outcome.sensitivity.suspected.get(key).into_iter().flatten().cloned());
-            columns.assigned.extend(write.assigned().iter().map(|assigned| assigned.column.clone()));
+            match outcome.right.get(key) {
+                Some(Effect::Update(updated)) => columns.assigned.extend(updated.columns().cloned()),
+                Some(Effect::Insert(_) | Effect::Delete) => {
+                    columns.assigned.extend(write.schema().columns.iter().map(|column| column.name.clone()));
+                }
+                // The right world leaves it alone: what is unknown of it stays so.
+                None => {}
+            }
             place(&mut changes, key, actual, right, columns, self, target);
         }
         changes
@@ -262,7 +262,6 @@ impl Sweep {
         effect: &Effect,
         one: Option<&Write>,
         right_before: Option<&Row>,
-        write: &CompiledWrite,
         columns: &mut Columns,
     ) -> Option<Arc<Row>> {
         let table = self.worlds.tables.table(&record.0)?;
@@ -285,13 +284,11 @@ impl Sweep {
                 }
                 Some(Arc::new(table.whole(None, &row)))
             }
-            Effect::Update(values) => {
+            Effect::Update(Updated { values, given }) => {
                 let mut row = table.whole(right_before, values);
-                let assigned = |column: &ColumnName| {
-                    write.assigned().iter().any(|assigned| assigned.column == *column && !assigned.given)
-                };
                 if let Some(one) = one {
-                    let by_itself = carry::changed_columns(one).into_iter().filter(|column| !assigned(column));
+                    let by_itself =
+                        carry::changed_columns(one).into_iter().filter(|column| values.get(column).is_none());
                     for column in by_itself {
                         if let Some(value) = one.value_after(&column) {
                             row.set(column.clone(), value.clone());
@@ -299,9 +296,7 @@ impl Sweep {
                         let differs = one.after.as_ref().is_none_or(|after| {
                             values.iter().any(|(name, value)| after.get(name).is_some_and(|written| written != value))
                         });
-                        let is_given =
-                            write.assigned().iter().any(|assigned| assigned.column == column && assigned.given);
-                        if differs && !is_given {
+                        if differs && !given.contains(&column) {
                             columns.unknown.insert(column);
                         }
                     }
@@ -396,62 +391,18 @@ impl Sweep {
         let sources = touched.records.iter().filter(|source| *source != record);
         sources.take(LOOKED_AT).max_by_key(shared).or(touched.records.first()).unwrap_or(record).clone()
     }
-
-    /// A query: where it returns something else in the right world, what its transaction writes later may be wrong.
-    pub(super) async fn rerun_read(
-        &mut self,
-        transaction: &Transaction,
-        statement: &Statement,
-        query: &CompiledQuery,
-        progress: &mut Progress,
-    ) {
-        if progress.diverged.is_some() {
-            return;
-        }
-        let touched = self.touched(query.references().iter(), &statement.parameters);
-        let Some(source) = touched.records.first().cloned() else { return };
-        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-        let diverged = match self.results(query, execution).await {
-            Ok((actual, right)) => touched.unknown || actual != right,
-            Err(reason) => {
-                self.notes.inexact(&statement.sql, &reason.to_string());
-                true
-            }
-        };
-        if diverged {
-            progress.diverged = Some(self.origin(&source, Some(statement.sql.clone())));
-        }
-    }
-
-    async fn results(
-        &mut self,
-        query: &CompiledQuery,
-        execution: Execution<'_>,
-    ) -> Result<(Vec<String>, Vec<String>), Refusal> {
-        let actual = query.run(&mut self.worlds.tables, World::Actual, execution).await?;
-        let right = query.run(&mut self.worlds.tables, World::Right, execution).await?;
-        Ok((printed(&actual)?, printed(&right)?))
-    }
 }
 
-/// The rows as text, sorted: their order means nothing.
-fn printed(batches: &[RecordBatch]) -> Result<Vec<String>, Refusal> {
-    let refuse = |error: arrow::error::ArrowError| Refusal(error.to_string());
-    let options = FormatOptions::default().with_null("\u{0}");
-    let mut rows = Vec::new();
-    for batch in batches {
-        let columns: Vec<ArrayFormatter<'_>> = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(refuse))
-            .collect::<Result<_, _>>()?;
-        for position in 0..batch.num_rows() {
-            let cells: Vec<String> = columns.iter().map(|column| column.value(position).to_string()).collect();
-            rows.push(cells.join("\u{1}"));
-        }
-    }
-    rows.sort();
-    Ok(rows)
+/// A statement with its place in the history.
+#[derive(Clone, Copy)]
+struct StatementPlace<'a> {
+    transaction: &'a Transaction,
+    step: &'a Step,
+    statement: &'a Statement,
+}
+
+fn writes_of<'a>(step: &'a Step, write: &TableWrite) -> Vec<&'a Write> {
+    step.writes.iter().filter(|one| one.table == write.target).collect()
 }
 
 /// What came of running a write over both worlds.
@@ -515,35 +466,4 @@ fn place(
             _ => at(key, world, row),
         }
     }
-}
-
-/// Rows of an insert whose key only the database could give: the n-th row proposed got the n-th key written.
-fn name_rows(
-    own: &[&Write],
-    actual_rows: Vec<Row>,
-    actual: &mut Effects,
-    right_rows: Vec<Row>,
-    right: &mut Effects,
-) -> Result<(), Refusal> {
-    if actual_rows.len() != own.len() || right_rows.len() != own.len() {
-        return Err(Refusal(
-            "inserts other rows in the right world, under keys that only the database could give".to_owned(),
-        ));
-    }
-    // Not in the order proposed: pair each written row with the proposed row that it holds.
-    let mut free: Vec<Option<(Row, Row)>> = actual_rows.into_iter().zip(right_rows).map(Some).collect();
-    for one in own {
-        let holds = |row: &Row| {
-            row.iter().all(|(column, value): (&ColumnName, &Value)| {
-                one.value_after(column).is_none_or(|written| written == value)
-            })
-        };
-        let slot = free.iter_mut().find(|pair| pair.as_ref().is_some_and(|(row, _)| holds(row)));
-        let Some((actual_row, right_row)) = slot.and_then(Option::take) else {
-            return Err(Refusal("did not insert the rows that its SQL says".to_owned()));
-        };
-        actual.insert(one.key.clone(), Effect::Insert(actual_row));
-        right.insert(one.key.clone(), Effect::Insert(right_row));
-    }
-    Ok(())
 }
