@@ -1,6 +1,9 @@
 //! `lineage` from the command line: a graph of events with their SQL, a `[[derive]]`, OpenLineage's events and dbt's
 //! manifest, in every format.
 
+#[path = "lineage/statements.rs"]
+mod statements;
+
 use std::path::Path;
 
 use assert_cmd::Command;

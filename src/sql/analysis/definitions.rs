@@ -183,7 +183,12 @@ impl Schema {
                 let parameters = params.iter().flatten().map(|parameter| spelled(&parameter.name).into()).collect();
                 let statements: Vec<String> = body.statements().iter().map(ToString::to_string).collect();
                 if let Some(name) = last_name(name) {
-                    self.define_routine(name, Routine { parameters, body: statements.join(";\n").into() });
+                    self.define_routine(name, Routine::of_statements(parameters, statements.join(";\n")));
+                }
+            }
+            Statement::DropFunction(drop) => {
+                for name in drop.func_desc.iter().filter_map(|function| last_name(&function.name)) {
+                    self.forget_routines(&name);
                 }
             }
             Statement::CreateTrigger(create) => {

@@ -1,14 +1,19 @@
 //! Expressions: which columns a value is computed from, and which decide it.
 
+use std::rc::Rc;
+
 use sqlparser::ast::{
     AccessExpr, Array, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, OrderByExpr, Query, Subscript, WindowFrameBound, WindowSpec, WindowType,
+    FunctionArguments, Ident, OrderByExpr, Query, Subscript, Value, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::dependencies::{Dependencies, Role};
 use super::outcome::{InfluenceKind, Via};
-use super::scope::{Body, Scope, spelled};
+use super::rewrite::CURRENT_OF;
+use super::routines::Argument;
+use super::scope::{Body, OutputColumn, Scope, spelled};
 use super::walk::Walk;
+use crate::sql::SqlError;
 
 /// Functions that compute one value from the values of many rows.
 const AGGREGATES: &[&str] = &[
@@ -85,6 +90,7 @@ impl Walk<'_> {
             Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::Named { expr: inner, .. } => {
                 self.expression(inner, role, into);
             }
+            Expr::Value(value) if !self.variables.is_empty() => self.parameter(&value.value, role, into),
             Expr::Value(_) | Expr::TypedString(_) | Expr::MatchAgainst { .. } => {}
             Expr::BinaryOp { .. } => self.binary_operations(expression, computed, into),
             Expr::Case { operand, conditions, else_result, .. } => {
@@ -204,14 +210,14 @@ impl Walk<'_> {
                 self.expression(&member.value, role, into);
                 self.expression(&member.array, role, into);
             }
-            other => self.note(crate::sql::SqlError::Unsupported(format!("the expression {other}"))),
+            other => self.note(SqlError::Unsupported(format!("the expression {other}"))),
         }
     }
 
     /// The parameters of a lambda stand for elements of what it is applied to, which is an argument beside it.
     fn lambda(&mut self, lambda: &sqlparser::ast::LambdaFunction, role: Role, into: &mut Dependencies) {
         let names = lambda.params.iter().map(|parameter| spelled(&parameter.name).into()).collect();
-        self.scopes.push(Scope::of(Body::Function { names, dependencies: std::rc::Rc::default() }));
+        self.scopes.push(Scope::of(Body::Function { names, listed: 0, dependencies: Rc::default() }));
         self.expression(&lambda.body, role, into);
         self.scopes.pop();
     }
@@ -298,8 +304,91 @@ impl Walk<'_> {
         }
     }
 
+    /// `$1` in a routine.
+    fn parameter(&mut self, value: &Value, role: Role, into: &mut Dependencies) {
+        let Value::Placeholder(name) = value else { return };
+        let held = self.variables.get(name.as_str()).cloned();
+        for column in held.iter().flat_map(|held| &held.columns) {
+            self.absorb_column(column, role, into);
+        }
+    }
+
+    /// What the arguments of a call depend on.
+    pub(super) fn arguments(&mut self, arguments: &FunctionArguments) -> Vec<Argument> {
+        let FunctionArguments::List(list) = arguments else { return Vec::new() };
+        self.listed_arguments(&list.args)
+    }
+
+    pub(super) fn listed_arguments(&mut self, arguments: &[FunctionArg]) -> Vec<Argument> {
+        let mut listed = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let name = match argument {
+                FunctionArg::Named { name, .. } => Some(spelled(name).into()),
+                FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => Some(spelled(name).into()),
+                FunctionArg::ExprNamed { .. } | FunctionArg::Unnamed(_) => None,
+            };
+            let mut value = Dependencies::default();
+            self.argument(argument, Role::Value(Via::Copy), &mut value);
+            listed.push(Argument { name, value });
+        }
+        listed
+    }
+
+    /// A call of a routine that is defined, followed into its body; `false` where it is none.
+    fn routine_called(&mut self, function: &Function, role: Role, into: &mut Dependencies) -> bool {
+        let known = function.name.0.last().and_then(|part| part.as_ident());
+        if known.is_none_or(|name| self.schema.routines(&spelled(name)).is_empty()) {
+            return false;
+        }
+        let arguments = self.arguments(&function.args);
+        let Some(output) = self.called(&function.name, &arguments) else { return false };
+        let role = role.at_least(Via::Transform);
+        for column in &output.columns {
+            self.absorb_column(column, role, into);
+        }
+        into.influences.extend_from_slice(&output.rows);
+        true
+    }
+
+    /// `CURRENT OF` a cursor: the row is the one that its query has come to.
+    fn current_of(&mut self, function: &Function, role: Role, into: &mut Dependencies) {
+        let FunctionArguments::List(list) = &function.args else { return };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(cursor)))] = list.args.as_slice() else {
+            return;
+        };
+        let cursor = spelled(cursor);
+        let output = match (self.variables.get(cursor.as_ref()), self.schema.cursor(&cursor)) {
+            (Some(held), _) => Rc::clone(held),
+            (None, Some(query)) => {
+                let scopes = std::mem::take(&mut self.scopes);
+                let output = self.query(&query);
+                self.scopes = scopes;
+                output
+            }
+            (None, None) => {
+                self.note(SqlError::Unsupported(format!("the cursor {cursor}: it is not known")));
+                return;
+            }
+        };
+        let role = role.deciding(InfluenceKind::Filter);
+        let mut rows = Dependencies { sources: Vec::new(), influences: output.rows.clone() };
+        for column in &output.columns {
+            // What a variable holds has what decided on its rows beside it.
+            if let OutputColumn::Named { dependencies, .. } = column {
+                rows.influences.extend_from_slice(&dependencies.influences);
+            }
+        }
+        into.absorb(&rows, role);
+    }
+
     fn function(&mut self, function: &Function, role: Role, into: &mut Dependencies) {
+        if self.schema.has_routines() && self.routine_called(function, role, into) {
+            return;
+        }
         let name = function.name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
+        if name == CURRENT_OF {
+            return self.current_of(function, role, into);
+        }
         let aggregates = AGGREGATES.binary_search(&name.as_ref()).is_ok();
         let role = role.at_least(if aggregates { Via::Aggregate } else { Via::Transform });
         match &function.args {
@@ -374,7 +463,7 @@ impl Walk<'_> {
     fn every_column(&mut self, qualifier: &[sqlparser::ast::Ident], role: Role, into: &mut Dependencies) {
         match self.relation_called(qualifier) {
             Some((scope, place)) => self.all_columns_of(scope, place, role, into),
-            None => self.note(crate::sql::SqlError::UnknownColumn(format!(
+            None => self.note(SqlError::UnknownColumn(format!(
                 "{}.*",
                 qualifier.iter().map(|part| spelled(part).into_owned()).collect::<Vec<_>>().join(".")
             ))),
@@ -383,9 +472,9 @@ impl Walk<'_> {
 
     fn named_window(&mut self, name: &str, role: Role, into: &mut Dependencies) {
         let known = self.windows.iter().rev().find(|(known, _)| known.as_ref() == name);
-        match known.map(|(_, dependencies)| std::rc::Rc::clone(dependencies)) {
+        match known.map(|(_, dependencies)| Rc::clone(dependencies)) {
             Some(dependencies) => into.absorb(&dependencies, role.deciding(InfluenceKind::Window)),
-            None => self.note(crate::sql::SqlError::Unsupported(format!("the window {name}, which is not defined"))),
+            None => self.note(SqlError::Unsupported(format!("the window {name}, which is not defined"))),
         }
     }
 

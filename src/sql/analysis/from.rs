@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, Join, JoinConstraint, JoinOperator, ObjectName, PivotValueSource, Select, TableAlias,
-    TableFactor, TableWithJoins,
+    Expr, FunctionArg, Join, JoinConstraint, JoinOperator, JsonTableColumn, ObjectName, PivotValueSource, Select,
+    TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::dependencies::{Dependencies, Role};
@@ -13,6 +13,7 @@ use super::outcome::{InfluenceKind, Via};
 use super::query::{relation_rows, renamed, with_names};
 use super::scope::{Body, Output, OutputColumn, Relation, Scope, spelled};
 use super::walk::Walk;
+use super::writes::last_name;
 use crate::model::ColumnName;
 use crate::sql::SqlError;
 
@@ -77,7 +78,9 @@ impl Walk<'_> {
             TableFactor::UNNEST { alias, array_exprs, with_offset_alias, .. } => {
                 let mut dependencies = Dependencies::default();
                 self.expressions(array_exprs, Role::Value(Via::Transform), &mut dependencies);
-                let mut names: Vec<ColumnName> = vec!["unnest".into()];
+                let value =
+                    alias.as_ref().map_or_else(|| "unnest".into(), |alias| ColumnName::from(spelled(&alias.name)));
+                let mut names = vec![value];
                 names.extend(with_offset_alias.iter().map(|ident| ColumnName::from(spelled(ident))));
                 self.add_function(names, dependencies, alias.as_ref(), rows);
             }
@@ -94,7 +97,13 @@ impl Walk<'_> {
     fn computed_factor(&mut self, factor: &TableFactor, rows: &mut Dependencies) {
         let mut dependencies = Dependencies::default();
         match factor {
-            TableFactor::JsonTable { json_expr, alias, .. } | TableFactor::OpenJsonTable { json_expr, alias, .. } => {
+            TableFactor::JsonTable { json_expr, columns, alias, .. } => {
+                self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
+                let mut names = Vec::new();
+                json_columns(columns, &mut names);
+                self.add_function(names, dependencies, alias.as_ref(), rows);
+            }
+            TableFactor::OpenJsonTable { json_expr, alias, .. } => {
                 self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
                 self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
             }
@@ -199,8 +208,8 @@ impl Walk<'_> {
             Ok(name) => name,
             Err(error) => {
                 self.note(error);
-                let names = alias_name.iter().cloned().collect();
-                let body = Body::Function { names, dependencies: Rc::default() };
+                let names: Vec<ColumnName> = alias_name.iter().cloned().collect();
+                let body = Body::Function { listed: names.len(), names, dependencies: Rc::default() };
                 return Relation { alias: alias_name.unwrap_or_default(), body, merged: Vec::new() };
             }
         };
@@ -242,12 +251,15 @@ impl Walk<'_> {
             self.add_relation(relation, rows);
             return;
         }
+        if self.schema.has_routines() && self.routine_in_from(name, arguments, alias, rows) {
+            return;
+        }
         let mut dependencies = Dependencies::default();
         for argument in arguments {
             self.argument(argument, Role::Value(Via::Transform), &mut dependencies);
         }
         let function = name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
-        let mut names: Vec<ColumnName> = match function.as_ref() {
+        let names: Vec<ColumnName> = match function.as_ref() {
             "jsonb_each" | "json_each" | "jsonb_each_text" | "json_each_text" => vec!["key".into(), "value".into()],
             "jsonb_array_elements"
             | "json_array_elements"
@@ -255,13 +267,51 @@ impl Walk<'_> {
             | "json_array_elements_text" => {
                 vec!["value".into()]
             }
-            _ => Vec::new(),
+            // One value goes by the alias, where there is one.
+            _ if alias.is_some() => Vec::new(),
+            _ => vec![function.into()],
         };
-        names.push("ordinality".into());
-        if names.len() == 1 || alias.is_none() {
-            names.insert(0, function.into());
-        }
         self.add_function(names, dependencies, alias, rows);
+    }
+
+    /// A routine that is defined, as a table; `false` where it is none.
+    fn routine_in_from(
+        &mut self,
+        name: &ObjectName,
+        arguments: &[FunctionArg],
+        alias: Option<&TableAlias>,
+        rows: &mut Dependencies,
+    ) -> bool {
+        let Some(function) = last_name(name).filter(|name| !self.schema.routines(name).is_empty()) else {
+            return false;
+        };
+        let arguments = self.listed_arguments(arguments);
+        let Some(output) = self.called(name, &arguments) else { return false };
+        let mut output = match alias {
+            Some(alias) if alias.columns.is_empty() && output.columns.len() == 1 => {
+                // One value goes by the name of the function, and by the alias too.
+                let [OutputColumn::Named { dependencies, .. }] = output.columns.as_slice() else {
+                    self.add_output(Rc::new(output), Some(alias), rows);
+                    return true;
+                };
+                let name = ColumnName::from(spelled(&alias.name));
+                let column = OutputColumn::Named { name, dependencies: dependencies.clone() };
+                Output { columns: output.columns.iter().cloned().chain([column]).collect(), rows: output.rows }
+            }
+            _ => output,
+        };
+        // How many rows there are is up to what they are computed from.
+        for argument in &arguments {
+            output.rows.extend(argument.value.sources.iter().map(|(column, _)| (*column, InfluenceKind::Join)));
+        }
+        match alias {
+            Some(alias) => self.add_output(Rc::new(output), Some(alias), rows),
+            None => self.add_relation(
+                Relation { alias: function, body: Body::Output(Rc::new(output)), merged: Vec::new() },
+                rows,
+            ),
+        }
+        true
     }
 
     fn add_function(
@@ -274,15 +324,19 @@ impl Walk<'_> {
         dependencies.settle();
         rows.absorb(&dependencies, Role::Influence(InfluenceKind::Join));
         let shown = names.first().cloned();
-        if let Some(alias) = alias {
-            if alias.columns.is_empty() {
-                names.push(spelled(&alias.name).into());
-            } else {
-                names = alias.columns.iter().map(|column| spelled(&column.name).into()).collect();
-            }
+        let alias_name = alias.map(|alias| ColumnName::from(spelled(&alias.name)));
+        if let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) {
+            names = alias.columns.iter().map(|column| spelled(&column.name).into()).collect();
+        } else if names.is_empty() {
+            names.extend(alias_name.clone());
         }
-        let alias = alias.map(|alias| ColumnName::from(spelled(&alias.name))).or(shown).unwrap_or_else(|| "".into());
-        let body = Body::Function { names, dependencies: Rc::new(dependencies) };
+        let listed = names.len();
+        if alias.is_none_or(|alias| alias.columns.is_empty()) {
+            names.extend(alias_name.clone());
+            names.push("ordinality".into());
+        }
+        let body = Body::Function { names, listed, dependencies: Rc::new(dependencies) };
+        let alias = alias_name.or(shown).unwrap_or_else(|| "".into());
         self.add_relation(Relation { alias, body, merged: Vec::new() }, rows);
     }
 
@@ -294,7 +348,8 @@ impl Walk<'_> {
             let names = view.lateral_col_alias.iter().map(|ident| spelled(ident).into()).collect();
             let alias =
                 view.lateral_view_name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default();
-            let body = Body::Function { names, dependencies: Rc::new(dependencies) };
+            let names: Vec<ColumnName> = names;
+            let body = Body::Function { listed: names.len(), names, dependencies: Rc::new(dependencies) };
             self.add_relation(Relation { alias: alias.into(), body, merged: Vec::new() }, rows);
         }
     }
@@ -396,6 +451,16 @@ impl Walk<'_> {
         }
         for relation in scope.relations.iter_mut().skip(start) {
             relation.merged.push(name.into());
+        }
+    }
+}
+
+fn json_columns(columns: &[JsonTableColumn], names: &mut Vec<ColumnName>) {
+    for column in columns {
+        match column {
+            JsonTableColumn::Named(named) => names.push(spelled(&named.name).into()),
+            JsonTableColumn::ForOrdinality(name) => names.push(spelled(name).into()),
+            JsonTableColumn::Nested(nested) => json_columns(&nested.columns, names),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Cte, LimitClause, OrderByExpr, OrderByKind, PipeOperator, Query, SetExpr, SetOperator, SetQuantifier, TableAlias,
-    Values, With, visit_relations,
+    Cte, Expr, LimitClause, OrderByExpr, OrderByKind, PipeOperator, Query, SetExpr, SetOperator, SetQuantifier,
+    TableAlias, Values, With, visit_relations,
 };
 
 use super::dependencies::{Dependencies, Role};
@@ -52,11 +52,31 @@ impl Walk<'_> {
                 output
             }
         };
+        if limited {
+            self.limits_read(query, &mut output);
+        }
         for operator in &query.pipe_operators {
             self.pipe(operator, &mut output);
         }
         self.common_tables.truncate(outside);
         output
+    }
+
+    /// What the numbers of LIMIT, OFFSET and FETCH are read from.
+    fn limits_read(&mut self, query: &Query, output: &mut Output) {
+        let numbers = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                [limit.as_ref(), offset.as_ref().map(|offset| &offset.value)]
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => [Some(offset), Some(limit)],
+            None => [None, None],
+        };
+        let fetched = query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref());
+        let mut decides = Dependencies::default();
+        for number in numbers.into_iter().flatten().chain(fetched).filter(|number| !matches!(number, Expr::Value(_))) {
+            self.condition(number, InfluenceKind::Filter, &mut decides);
+        }
+        output.rows.append(&mut decides.influences);
     }
 
     pub(super) fn with(&mut self, with: &With) {
@@ -193,7 +213,7 @@ impl Walk<'_> {
     }
 
     /// Adds a branch to a UNION, column by column.
-    fn lay_on(&mut self, output: &mut Output, mut other: Output) {
+    pub(super) fn lay_on(&mut self, output: &mut Output, mut other: Output) {
         output.rows.append(&mut other.rows);
         let any_open = |columns: &[OutputColumn]| columns.iter().any(|column| matches!(column, OutputColumn::AllOf(_)));
         if !any_open(&output.columns) && !any_open(&other.columns) {

@@ -1,52 +1,119 @@
-//! Functions, procedures, triggers and DO blocks: what their bodies read and write, in SQL and PL/pgSQL.
+//! Functions, procedures and triggers: which there are, and what calling them reads, writes and returns.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    CreateFunction, CreateFunctionBody, CreateTrigger, Expr, ObjectName, Statement, TriggerEvent, Value,
+    ArgMode, CreateFunction, CreateFunctionBody, CreateTrigger, DataType, Expr, FunctionReturnType, ObjectName,
+    TriggerEvent, TriggerReferencingType, Value,
 };
-use sqlparser::keywords::Keyword;
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::dependencies::{Dependencies, Role};
-use super::outcome::Via;
-use super::scan::scanned_tables;
+use super::outcome::{InfluenceKind, Via};
+use super::plpgsql::RETURNED;
 use super::scope::{Output, OutputColumn, Relation, Scope, spelled};
-use super::walk::Walk;
-use super::writes::{Target, last_name, shared};
-use crate::model::{ColumnName, TableName};
+use super::walk::{CommonTable, Rows, Walk};
+use super::writes::{Target, last_name};
+use crate::model::ColumnName;
 use crate::sql::SqlError;
+
+/// The language of a routine's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Sql,
+    PlPgSql,
+    /// One that is not read here.
+    Other,
+}
 
 /// A function or procedure that is defined.
 #[derive(Clone, Debug)]
 pub(super) struct Routine {
-    pub(super) parameters: Vec<ColumnName>,
+    /// The parameters that a call gives values for.
+    pub(super) parameters: Vec<Parameter>,
+    /// What it returns as a row: OUT parameters, or the columns of RETURNS TABLE.
+    pub(super) columns: Vec<ColumnName>,
+    pub(super) returns: Returns,
+    pub(super) language: Language,
     pub(super) body: Arc<str>,
+}
+
+/// A parameter of a routine.
+#[derive(Clone, Debug)]
+pub(super) struct Parameter {
+    /// Unnamed ones are known by their number alone.
+    pub(super) name: Option<ColumnName>,
+    type_name: String,
+    has_default: bool,
+    variadic: bool,
+}
+
+/// What a call gives for a parameter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Argument {
+    /// `name => value`.
+    pub(super) name: Option<ColumnName>,
+    pub(super) value: Dependencies,
+}
+
+impl Parameter {
+    /// What its value depends on: the argument in its place, or of its name; the last of many takes all the rest.
+    fn given(&self, place: usize, arguments: &[Argument]) -> Dependencies {
+        let named = |argument: &&Argument| argument.name.is_some() && argument.name == self.name;
+        if let Some(argument) = arguments.iter().find(named) {
+            return argument.value.clone();
+        }
+        let unnamed = arguments.iter().skip(place).filter(|argument| argument.name.is_none());
+        let mut all = Dependencies::default();
+        for argument in unnamed.take(if self.variadic { usize::MAX } else { 1 }) {
+            all.absorb(&argument.value, Role::Value(Via::Copy));
+        }
+        all
+    }
+}
+
+/// What becomes of a routine's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returns {
+    Nothing,
+    Value,
+    Trigger,
 }
 
 /// A trigger that is defined.
 #[derive(Clone, Debug)]
 pub(super) struct Trigger {
     pub(super) name: ColumnName,
-    pub(super) events: Vec<TriggerEvent>,
-    pub(super) routine: ColumnName,
+    events: Vec<TriggerEvent>,
+    routine: ColumnName,
+    /// The names of the tables that hold the rows before and after.
+    transition_tables: Vec<ColumnName>,
+    condition: Option<Expr>,
 }
 
 /// What happens to a table's rows, as triggers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum Event<'a> {
     Insert,
-    Update,
+    /// These columns are set.
+    Update(&'a [ColumnName]),
     Delete,
+    Truncate,
 }
 
 /// How deep routines and triggers may call one another.
 const CALL_DEPTH: usize = 8;
 
+/// How many calls of routines are followed in one statement.
+const CALLS: usize = 4_096;
+
 /// The routine that a statement defines, where its body is a text.
 pub(super) fn routine_of(create: &CreateFunction) -> Option<Routine> {
+    let mut language = match create.language.as_ref().map(|language| language.value.to_ascii_lowercase()).as_deref() {
+        Some("plpgsql") => Language::PlPgSql,
+        Some("sql") | None => Language::Sql,
+        Some(_) => Language::Other,
+    };
     let body = match create.function_body.as_ref()? {
         CreateFunctionBody::AsBeforeOptions { body, .. } | CreateFunctionBody::AsAfterOptions(body) => match body {
             Expr::Value(value) => match &value.value {
@@ -60,48 +127,228 @@ pub(super) fn routine_of(create: &CreateFunction) -> Option<Routine> {
             format!("SELECT {expression}")
         }
         CreateFunctionBody::AsReturnSelect(select) => select.to_string(),
-        CreateFunctionBody::AsBeginEnd(block) => block.to_string(),
+        CreateFunctionBody::AsBeginEnd(block) => {
+            language = Language::PlPgSql;
+            block.to_string()
+        }
     };
-    let parameters = create.args.iter().flatten().filter_map(|argument| argument.name.as_ref());
-    Some(Routine { parameters: parameters.map(|name| spelled(name).into()).collect(), body: body.into() })
+    let arguments = || create.args.iter().flatten();
+    let given = arguments().filter(|argument| !matches!(argument.mode, Some(ArgMode::Out)));
+    let parameters = given.map(|argument| Parameter {
+        name: argument.name.as_ref().map(|name| spelled(name).into()),
+        type_name: argument.data_type.to_string().to_ascii_lowercase(),
+        has_default: argument.default_expr.is_some(),
+        variadic: matches!(argument.mode, Some(ArgMode::Variadic)),
+    });
+    let out = arguments().filter(|argument| matches!(argument.mode, Some(ArgMode::Out | ArgMode::InOut)));
+    let mut columns: Vec<ColumnName> =
+        out.filter_map(|argument| Some(spelled(argument.name.as_ref()?).into())).collect();
+    let mut returns = Returns::Value;
+    match &create.return_type {
+        Some(
+            FunctionReturnType::DataType(DataType::Table(Some(table)))
+            | FunctionReturnType::SetOf(DataType::Table(Some(table))),
+        ) => {
+            columns.extend(table.iter().map(|column| ColumnName::from(spelled(&column.name))));
+        }
+        Some(FunctionReturnType::DataType(other)) => match other.to_string().to_ascii_lowercase().as_str() {
+            "trigger" | "event_trigger" => returns = Returns::Trigger,
+            "void" => returns = Returns::Nothing,
+            _ => {}
+        },
+        Some(FunctionReturnType::SetOf(_)) => {}
+        None if columns.is_empty() => returns = Returns::Nothing,
+        None => {}
+    }
+    Some(Routine { parameters: parameters.collect(), columns, returns, language, body: body.into() })
+}
+
+impl Routine {
+    /// A procedure of a dialect whose parser reads its statements.
+    pub(super) fn of_statements(parameters: Vec<ColumnName>, body: String) -> Self {
+        let parameters = parameters.into_iter().map(|name| Parameter {
+            name: Some(name),
+            type_name: String::new(),
+            has_default: true,
+            variadic: false,
+        });
+        Routine {
+            parameters: parameters.collect(),
+            columns: Vec::new(),
+            returns: Returns::Nothing,
+            language: Language::PlPgSql,
+            body: body.into(),
+        }
+    }
+
+    /// Whether both take the same types, so that one replaces the other.
+    pub(super) fn is_of_types_of(&self, other: &Routine) -> bool {
+        let types = |routine: &Routine| -> Vec<String> {
+            routine.parameters.iter().map(|parameter| parameter.type_name.clone()).collect()
+        };
+        types(self) == types(other)
+    }
+
+    fn takes(&self, count: usize) -> bool {
+        let required = self.parameters.iter().filter(|parameter| !parameter.has_default && !parameter.variadic).count();
+        let any_number = self.parameters.iter().any(|parameter| parameter.variadic);
+        required <= count && (count <= self.parameters.len() || any_number)
+    }
 }
 
 pub(super) fn trigger_of(create: &CreateTrigger) -> Option<Trigger> {
     let routine = last_name(&create.exec_body.as_ref()?.func_desc.name)?;
-    Some(Trigger { name: last_name(&create.name)?, events: create.events.clone(), routine })
+    let transition_tables = create.referencing.iter().filter_map(|referencing| match referencing.refer_type {
+        TriggerReferencingType::OldTable | TriggerReferencingType::NewTable => {
+            last_name(&referencing.transition_relation_name)
+        }
+    });
+    Some(Trigger {
+        name: last_name(&create.name)?,
+        events: create.events.clone(),
+        routine,
+        transition_tables: transition_tables.collect(),
+        condition: create.condition.clone(),
+    })
 }
 
 impl Walk<'_> {
     /// What calling a routine reads and writes, where its body is known.
-    pub(super) fn call(&mut self, name: &ObjectName) {
-        let routine = last_name(name).and_then(|name| self.schema.routine(&name).cloned());
-        match routine {
-            Some(routine) => self.routine(&routine),
-            None => self.note(SqlError::Unsupported(format!("what {name} does: its definition is not known"))),
+    pub(super) fn call(&mut self, name: &ObjectName, arguments: &[Argument]) {
+        if self.called(name, arguments).is_none() {
+            self.note(SqlError::Unsupported(format!("what {name} does: its definition is not known")));
         }
     }
 
-    /// What the body of a routine reads and writes.
-    pub(super) fn routine(&mut self, routine: &Routine) {
-        if self.calls >= CALL_DEPTH {
-            self.note(SqlError::Unsupported(format!("routines that call one another more than {CALL_DEPTH} deep")));
-            return;
+    /// What a call of this name returns; `None` where no routine of the name takes so many arguments.
+    pub(super) fn called(&mut self, name: &ObjectName, arguments: &[Argument]) -> Option<Output> {
+        let name = last_name(name)?;
+        let all = self.schema.routines(&name);
+        let fitting: Vec<Arc<Routine>> = all.iter().filter(|routine| routine.takes(arguments.len())).cloned().collect();
+        let mut output: Option<Output> = None;
+        for routine in &fitting {
+            let more = self.routine(&name, routine, arguments);
+            match &mut output {
+                // Which of several is meant depends on types: it may be each.
+                Some(output) => self.lay_on(output, more),
+                None => output = Some(more),
+            }
+        }
+        output
+    }
+
+    /// What a routine reads and writes when it is called with values of these dependencies, and what it returns.
+    pub(super) fn routine(&mut self, name: &ColumnName, routine: &Routine, arguments: &[Argument]) -> Output {
+        let mut given = Dependencies::default();
+        arguments.iter().for_each(|argument| given.absorb(&argument.value, Role::Value(Via::Transform)));
+        given.settle();
+        let unknown = |given: Dependencies| match routine.returns {
+            Returns::Value => Output {
+                columns: vec![OutputColumn::Named { name: Arc::clone(name), dependencies: given }],
+                rows: Vec::new(),
+            },
+            Returns::Nothing | Returns::Trigger => Output::default(),
+        };
+        if routine.language == Language::Other {
+            self.note(SqlError::Unsupported(format!("what {name} does: its language is not SQL nor PL/pgSQL")));
+            return unknown(given);
+        }
+        if self.active.contains(name) {
+            // What it reads and writes is known from the call around this one.
+            return unknown(given);
         }
         self.calls += 1;
-        let outside = std::mem::take(&mut self.variables);
-        for parameter in &routine.parameters {
-            self.variables.insert(Arc::clone(parameter), Rc::default());
+        if self.active.len() >= CALL_DEPTH || self.calls > CALLS {
+            self.note(SqlError::Unsupported(format!(
+                "routines that call one another more than {CALL_DEPTH} deep, or more than {CALLS} times"
+            )));
+            return unknown(given);
         }
-        self.body(&routine.body);
-        self.variables = outside;
-        self.calls -= 1;
+        let returned = self.inside(name, routine, arguments);
+        if returned.columns.is_empty() { unknown(given) } else { returned }
     }
 
-    /// Takes in what the triggers of a table do when it is written.
-    pub(super) fn fire(&mut self, target: &Target, event: Event) {
+    /// Reads the body where only its parameters are in reach.
+    fn inside(&mut self, name: &ColumnName, routine: &Routine, arguments: &[Argument]) -> Output {
+        self.active.push(Arc::clone(name));
+        let called = self.control.of_call();
+        let control = std::mem::replace(&mut self.control, called);
+        let variables = std::mem::take(&mut self.variables);
+        let windows = std::mem::take(&mut self.windows);
+        let scopes = match routine.returns {
+            // NEW and OLD are in reach, put there by who fires it.
+            Returns::Trigger => None,
+            Returns::Value | Returns::Nothing => Some(std::mem::take(&mut self.scopes)),
+        };
+        let common_tables = match routine.returns {
+            Returns::Trigger => None,
+            Returns::Value | Returns::Nothing => Some(std::mem::take(&mut self.common_tables)),
+        };
+        for (place, parameter) in routine.parameters.iter().enumerate() {
+            let dependencies = parameter.given(place, arguments);
+            let name: ColumnName = parameter.name.clone().unwrap_or_else(|| RETURNED.into());
+            let columns = vec![OutputColumn::Named { name: Arc::clone(&name), dependencies }];
+            let held = Rc::new(Output { columns, rows: Vec::new() });
+            if parameter.name.is_some() {
+                self.variables.insert(name, Rc::clone(&held));
+            }
+            self.variables.insert(format!("${}", place + 1).into(), held);
+        }
+        for column in &routine.columns {
+            self.variables.entry(Arc::clone(column)).or_default();
+        }
+        self.body(&routine.body, routine.language);
+        let returned = self.value_of(routine);
+        self.variables = variables;
+        self.windows = windows;
+        self.control = control;
+        if let Some(scopes) = scopes {
+            self.scopes = scopes;
+        }
+        if let Some(common_tables) = common_tables {
+            self.common_tables = common_tables;
+        }
+        self.active.pop();
+        returned
+    }
+
+    /// What a body has returned, under the names that its definition gives it.
+    fn value_of(&mut self, routine: &Routine) -> Output {
+        if routine.returns != Returns::Value {
+            return Output::default();
+        }
+        let returned = self.variables.remove(RETURNED).unwrap_or_default();
+        if returned.columns.is_empty() {
+            // OUT parameters hold it.
+            let held = |name: &ColumnName| {
+                let mut dependencies = Dependencies::default();
+                for column in self.variables.get(name).into_iter().flat_map(|held| &held.columns) {
+                    if let OutputColumn::Named { dependencies: own, .. } = column {
+                        dependencies.absorb(own, Role::Value(Via::Copy));
+                    }
+                }
+                dependencies.settle();
+                OutputColumn::Named { name: Arc::clone(name), dependencies }
+            };
+            return Output { columns: routine.columns.iter().map(held).collect(), rows: Vec::new() };
+        }
+        super::query::with_names(&returned, &routine.columns)
+    }
+
+    /// What a definition reads and writes once it is called, its parameters not known yet.
+    pub(super) fn definition(&mut self, name: &ColumnName, routine: &Routine) {
+        // What a trigger's function does depends on the rows and tables it is fired for.
+        if routine.language == Language::Other || routine.returns == Returns::Trigger {
+            return;
+        }
+        self.routine(name, routine, &[]);
+    }
+
+    /// Takes in what the triggers of a table do when the rows that these decide on are written.
+    pub(super) fn fire(&mut self, target: &Target, event: Event<'_>, rows: &Rows) {
         let triggers: Vec<Trigger> = self.schema.triggers(&target.name).to_vec();
         for trigger in triggers.iter().filter(|trigger| trigger.events.iter().any(|of| fits(of, event))) {
-            let Some(routine) = self.schema.routine(&trigger.routine).cloned() else {
+            let Some(routine) = self.schema.routines(&trigger.routine).first().cloned() else {
                 self.note(SqlError::Unsupported(format!(
                     "what trigger {} does: the definition of {} is not known",
                     trigger.name, trigger.routine
@@ -109,253 +356,42 @@ impl Walk<'_> {
                 continue;
             };
             let relations = ["new", "old"].map(|alias| Relation { alias: alias.into(), ..target.relation() });
-            let scopes = std::mem::replace(&mut self.scopes, vec![Scope { rows_of_trigger: true, ..Scope::default() }]);
-            if let Some(scope) = self.scopes.last_mut() {
-                scope.relations.extend(relations);
+            let row_scope = Scope { relations: relations.to_vec(), rows_of_trigger: true, ..Scope::default() };
+            let scopes = std::mem::replace(&mut self.scopes, vec![row_scope]);
+            let common_tables = std::mem::take(&mut self.common_tables);
+            for name in &trigger.transition_tables {
+                let output = Output { columns: self.listed(&target.body(), &[]), rows: Vec::new() };
+                self.common_tables.push(CommonTable {
+                    name: Arc::clone(name),
+                    output: Rc::new(output),
+                    reads: Vec::new(),
+                });
+            }
+            let control = self.control.clone();
+            self.control.add(Dependencies { sources: Vec::new(), influences: rows.as_ref().clone() });
+            if let Some(condition) = &trigger.condition {
+                let mut decides = Dependencies::default();
+                self.condition(condition, InfluenceKind::Conditional, &mut decides);
+                self.control.add(decides);
             }
             let row = self.trigger_row.replace(target.id);
-            self.routine(&routine);
+            self.routine(&trigger.routine, &routine, &[]);
             self.trigger_row = row;
+            self.control = control;
+            self.common_tables = common_tables;
             self.scopes = scopes;
         }
     }
-
-    /// The statements of a body, twice: what a loop sets late it may use early.
-    pub(super) fn body(&mut self, text: &str) {
-        let mut tokens = Vec::new();
-        if let Err(error) = Tokenizer::new(self.dialect.parser(), text).tokenize_with_location_into_buf(&mut tokens) {
-            self.note(SqlError::Parse(error.to_string()));
-            return;
-        }
-        tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-        for _ in 0..2 {
-            let mut declaring = false;
-            for piece in tokens.split(|token| token.token == Token::SemiColon) {
-                self.piece(piece, &mut declaring);
-            }
-        }
-    }
-
-    fn piece(&mut self, piece: &[TokenWithSpan], declaring: &mut bool) {
-        let mut piece = piece;
-        while let Some((first, rest)) = piece.split_first() {
-            match keyword(first) {
-                Some(Keyword::DECLARE) => *declaring = true,
-                Some(Keyword::BEGIN) => *declaring = false,
-                _ => break,
-            }
-            piece = rest;
-        }
-        if *declaring && let Some(Token::Word(word)) = piece.first().map(|token| &token.token) {
-            self.variables.entry(word.value.to_lowercase().into()).or_default();
-        }
-        if let Some(place) = piece.iter().position(|token| token.token == Token::Assignment) {
-            let (Some(to), Some(value)) = (piece.get(..place), piece.get(place + 1..)) else { return };
-            return self.set_variable(to, value);
-        }
-        match sql_within(piece) {
-            Some(place) => self.statement_within(piece, place),
-            None => self.scan(piece),
-        }
-    }
-
-    /// A statement that stands in a control structure, or by itself.
-    fn statement_within(&mut self, piece: &[TokenWithSpan], place: usize) {
-        let (Some(before), Some(rest)) = (piece.get(..place), piece.get(place..)) else { return };
-        self.scan(before);
-        let end = rest.iter().position(|token| is_word(token, "loop")).unwrap_or(rest.len());
-        let (sql, mut into) = without_into(rest.get(..end).unwrap_or_default());
-        // FOR r IN SELECT …: r is each row in turn.
-        if let [.., variable, within] = before
-            && keyword(within) == Some(Keyword::IN)
-            && let Token::Word(word) = &variable.token
-        {
-            into = vec![word.value.to_lowercase().into()];
-        }
-        let parsed = Parser::new(self.dialect.parser()).with_tokens_with_locations(sql.clone()).parse_statement();
-        match parsed {
-            Ok(Statement::Query(query)) => {
-                let output = self.query(&query);
-                self.receive(&into, &output);
-            }
-            Ok(statement) => {
-                if into.is_empty() {
-                    self.top(&statement);
-                } else {
-                    let output = Rc::new(self.write(&statement));
-                    self.receive(&into, &output);
-                }
-            }
-            Err(error) => {
-                self.scan(&sql);
-                self.note(SqlError::Parse(error.to_string()));
-            }
-        }
-        if let Some(body) = rest.get(end + 1..).filter(|body| !body.is_empty()) {
-            self.piece(body, &mut false);
-        }
-    }
-
-    /// One variable takes the whole row; several take a column each.
-    fn receive(&mut self, into: &[ColumnName], output: &Rc<Output>) {
-        match into {
-            [] => {}
-            [row] => self.add_to_variable(row, output),
-            variables => {
-                for (variable, column) in variables.iter().zip(&output.columns) {
-                    self.add_to_variable(
-                        variable,
-                        &Output { columns: vec![column.clone()], rows: output.rows.clone() },
-                    );
-                }
-            }
-        }
-    }
-
-    fn add_to_variable(&mut self, variable: &ColumnName, output: &Output) {
-        let mut output = Output { columns: output.columns.clone(), rows: output.rows.clone() };
-        for column in &mut output.columns {
-            if let OutputColumn::Named { dependencies, .. } = column {
-                dependencies.influences.extend_from_slice(&output.rows);
-                dependencies.settle();
-            }
-        }
-        let held = self.variables.entry(Arc::clone(variable)).or_default();
-        let mut columns = held.columns.clone();
-        for column in output.columns {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
-        *held = Rc::new(Output { columns, rows: Vec::new() });
-    }
-
-    /// `v := value`, `NEW.column := value`.
-    fn set_variable(&mut self, to: &[TokenWithSpan], value: &[TokenWithSpan]) {
-        let parsed = Parser::new(self.dialect.parser()).with_tokens_with_locations(value.to_vec()).parse_expr();
-        let expression = match parsed {
-            Ok(expression) => expression,
-            Err(error) => return self.note(SqlError::Parse(error.to_string())),
-        };
-        let mut dependencies = Dependencies::default();
-        self.expression(&expression, Role::Value(Via::Copy), &mut dependencies);
-        let words: Vec<ColumnName> = to
-            .iter()
-            .filter_map(|token| match &token.token {
-                Token::Word(word) => Some(word.value.to_lowercase().into()),
-                _ => None,
-            })
-            .collect();
-        match (words.as_slice(), self.trigger_row) {
-            ([.., row, column], Some(table)) if **row == *"new" => {
-                self.assign(Some(table), column, dependencies, &shared(Dependencies::default()));
-            }
-            ([.., variable], _) => {
-                let name = Arc::clone(variable);
-                let column = OutputColumn::Named { name: Arc::clone(variable), dependencies };
-                self.add_to_variable(&name, &Output { columns: vec![column], rows: Vec::new() });
-            }
-            _ => {}
-        }
-    }
-
-    /// The tables that a scan sees in tokens which are not analysed themselves.
-    fn scan(&mut self, tokens: &[TokenWithSpan]) {
-        let words: Vec<Token> = tokens.iter().map(|token| token.token.clone()).collect();
-        if words.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::EXECUTE)) {
-            self.note(SqlError::Unsupported("an EXECUTE of a text made at run time".to_owned()));
-        }
-        let tables = scanned_tables(&words);
-        for (name, written) in tables {
-            let table: TableName = self.schema.resolve(&name, self.dialect);
-            let id = self.arena.table(&table);
-            if written { self.writes(id) } else { self.reads(id) }
-        }
-    }
 }
 
-fn fits(trigger: &TriggerEvent, event: Event) -> bool {
-    matches!(
-        (trigger, event),
+fn fits(trigger: &TriggerEvent, event: Event<'_>) -> bool {
+    match (trigger, event) {
         (TriggerEvent::Insert, Event::Insert)
-            | (TriggerEvent::Update(_), Event::Update)
-            | (TriggerEvent::Delete, Event::Delete)
-    )
-}
-
-fn keyword(token: &TokenWithSpan) -> Option<Keyword> {
-    match &token.token {
-        Token::Word(word) if word.quote_style.is_none() => Some(word.keyword),
-        _ => None,
+        | (TriggerEvent::Delete, Event::Delete)
+        | (TriggerEvent::Truncate, Event::Truncate) => true,
+        (TriggerEvent::Update(of), Event::Update(set)) => {
+            of.is_empty() || of.iter().any(|column| set.iter().any(|name| **name == *spelled(column)))
+        }
+        _ => false,
     }
-}
-
-/// Where a statement begins in a piece of PL/pgSQL: outside parentheses.
-fn sql_within(piece: &[TokenWithSpan]) -> Option<usize> {
-    let mut depth = 0_usize;
-    piece.iter().position(|token| {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let begins = matches!(
-            keyword(token),
-            Some(
-                Keyword::SELECT
-                    | Keyword::INSERT
-                    | Keyword::UPDATE
-                    | Keyword::DELETE
-                    | Keyword::MERGE
-                    | Keyword::WITH
-                    | Keyword::TRUNCATE
-                    | Keyword::CALL
-            )
-        );
-        depth == 0 && (begins || is_perform(token))
-    })
-}
-
-fn is_perform(token: &TokenWithSpan) -> bool {
-    is_word(token, "perform")
-}
-
-fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
-    matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(wanted))
-}
-
-/// The statement without the INTO of its variables, which are returned beside it.
-fn without_into(tokens: &[TokenWithSpan]) -> (Vec<TokenWithSpan>, Vec<ColumnName>) {
-    let (mut kept, mut into): (Vec<TokenWithSpan>, Vec<ColumnName>) = (Vec::new(), Vec::new());
-    let mut rest = tokens.iter().peekable();
-    let mut depth = 0_usize;
-    while let Some(token) = rest.next() {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let after_verb = kept.last().and_then(keyword);
-        let of_verb = matches!(after_verb, Some(Keyword::INSERT | Keyword::MERGE | Keyword::OVERWRITE));
-        if depth == 0 && keyword(token) == Some(Keyword::INTO) && !of_verb {
-            loop {
-                match rest.next_if(|next| matches!(&next.token, Token::Word(_))).map(|next| &next.token) {
-                    Some(Token::Word(word)) if word.value.eq_ignore_ascii_case("strict") => continue,
-                    Some(Token::Word(word)) => into.push(word.value.to_lowercase().into()),
-                    _ => break,
-                }
-                while rest.next_if(|next| next.token == Token::Period).is_some() {
-                    rest.next();
-                }
-                if rest.next_if(|next| next.token == Token::Comma).is_none() {
-                    break;
-                }
-            }
-        } else if is_perform(token) && kept.is_empty() {
-            kept.push(TokenWithSpan { token: Token::make_keyword("SELECT"), span: token.span });
-        } else {
-            kept.push(token.clone());
-        }
-    }
-    (kept, into)
 }

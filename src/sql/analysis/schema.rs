@@ -16,7 +16,7 @@ use crate::sql::Schemas;
 pub struct Schema {
     relations: Arc<BTreeMap<TableName, Arc<Shape>>>,
     search_path: Arc<[Arc<str>]>,
-    routines: Arc<BTreeMap<ColumnName, Routine>>,
+    routines: Arc<BTreeMap<ColumnName, Vec<Arc<Routine>>>>,
     triggers: Arc<BTreeMap<TableName, Vec<Trigger>>>,
     prepared: Arc<BTreeMap<ColumnName, Arc<Statement>>>,
     cursors: Arc<BTreeMap<ColumnName, Arc<Query>>>,
@@ -146,12 +146,23 @@ impl Schema {
         }
     }
 
-    pub(super) fn routine(&self, name: &str) -> Option<&Routine> {
-        self.routines.get(name)
+    pub(super) fn has_routines(&self) -> bool {
+        !self.routines.is_empty()
+    }
+
+    /// The routines of this name, which take other arguments each.
+    pub(super) fn routines(&self, name: &str) -> &[Arc<Routine>] {
+        self.routines.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     pub(super) fn define_routine(&mut self, name: ColumnName, routine: Routine) {
-        Arc::make_mut(&mut self.routines).insert(name, routine);
+        let routines = Arc::make_mut(&mut self.routines).entry(name).or_default();
+        routines.retain(|known| !known.is_of_types_of(&routine));
+        routines.push(Arc::new(routine));
+    }
+
+    pub(super) fn forget_routines(&mut self, name: &str) {
+        Arc::make_mut(&mut self.routines).remove(name);
     }
 
     pub(super) fn triggers(&self, table: &TableName) -> &[Trigger] {

@@ -53,6 +53,8 @@ pub(super) enum Body {
     /// A function in FROM: any column of it comes from its arguments.
     Function {
         names: Vec<ColumnName>,
+        /// How many of the names a `*` lists; none are known of what returns rows of a type of its own.
+        listed: usize,
         dependencies: Rc<Dependencies>,
     },
 }
@@ -276,6 +278,14 @@ impl Walk<'_> {
         Meaning::Nothing
     }
 
+    /// Whether a relation of the innermost query surely has the column.
+    pub(super) fn surely_has(&self, name: &str) -> bool {
+        self.scopes.last().is_some_and(|scope| {
+            scope.merged.iter().any(|(merged, _)| **merged == *name)
+                || scope.relations.iter().any(|relation| matches!(relation.has(name), Has::Yes))
+        })
+    }
+
     fn has_output(&self, scope: usize, name: &str) -> bool {
         self.scopes.get(scope).is_some_and(|scope| scope.outputs.iter().any(|(known, _)| known.as_ref() == name))
     }
@@ -349,9 +359,12 @@ impl Walk<'_> {
                 .filter(|column| !matches!(column, OutputColumn::Named { name, .. } if left_out(name)))
                 .cloned()
                 .collect(),
-            Body::Function { names, dependencies } => {
-                let name = names.first().cloned().unwrap_or_else(|| "?column?".into());
-                vec![OutputColumn::Named { name, dependencies: dependencies.as_ref().clone() }]
+            Body::Function { names, listed, dependencies } => {
+                let column = |name| OutputColumn::Named { name, dependencies: Dependencies::clone(dependencies) };
+                match names.get(..*listed) {
+                    None | Some([]) => vec![column("?column?".into())],
+                    Some(names) => names.iter().cloned().map(column).collect(),
+                }
             }
         }
     }
@@ -373,6 +386,13 @@ impl Walk<'_> {
             let role = if length + 1 < parts.len() { role.at_least(Via::Transform) } else { role };
             self.column_of(scope, relation, &spelled(column), role, into);
             return;
+        }
+        // A parameter by its routine's name.
+        if let [routine, variable] = parts
+            && self.active.last().is_some_and(|active| **active == *spelled(routine))
+            && self.variables.contains_key(spelled(variable).as_ref())
+        {
+            return self.bare_column(variable, role, into);
         }
         // A field of a row that a variable of a routine holds.
         if let [row, .., field] = parts

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    ConnectByKind, Distinct, ExcludeSelectItem, Expr, Function, GroupByExpr, GroupByWithModifier, Ident,
-    NamedWindowExpr, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, Value,
-    WildcardAdditionalOptions,
+    AccessExpr, ConnectByKind, DataType, Distinct, ExcludeSelectItem, Expr, Function, GroupByExpr, GroupByWithModifier,
+    Ident, NamedWindowExpr, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, TrimWhereField,
+    Value, WildcardAdditionalOptions,
 };
 
 use super::Dialect;
@@ -134,9 +134,14 @@ impl Walk<'_> {
         let body = found
             .and_then(|(scope, place)| self.scopes.get(scope)?.relations.get(place))
             .map(|relation| relation.body.clone());
-        match body {
-            Some(body) => self.listed(&body, &[]),
-            None => {
+        let held = match qualifier {
+            [row] if body.is_none() => self.variables.get(spelled(row).as_ref()),
+            _ => None,
+        };
+        match (body, held) {
+            (Some(body), _) => self.listed(&body, &[]),
+            (None, Some(held)) => held.columns.clone(),
+            (None, None) => {
                 let shown: Vec<_> = qualifier.iter().map(|part| spelled(part).into_owned()).collect();
                 let mut dependencies = Dependencies::default();
                 let star = self.arena.column(None, "*");
@@ -207,7 +212,9 @@ impl Walk<'_> {
             Expr::Tuple(elements) => elements.iter().for_each(|element| self.group(element, columns, rows)),
             Expr::Nested(inner) => self.group(inner, columns, rows),
             _ => {
-                if !self.names_output(expression, columns, InfluenceKind::GroupBy, rows) {
+                // A name that the tables surely have is theirs in GROUP BY, and the result's in ORDER BY.
+                let of_tables = matches!(expression, Expr::Identifier(ident) if self.surely_has(&spelled(ident)));
+                if of_tables || !self.names_output(expression, columns, InfluenceKind::GroupBy, rows) {
                     self.condition(expression, InfluenceKind::GroupBy, rows);
                 }
             }
@@ -215,7 +222,6 @@ impl Walk<'_> {
     }
 
     /// Whether an item of GROUP BY or ORDER BY is a column of the result, by name or by number; if so, adds it.
-    /// A name that the tables surely have is theirs.
     pub(super) fn names_output(
         &mut self,
         expression: &Expr,
@@ -245,18 +251,23 @@ impl Walk<'_> {
 
     /// HAVING and QUALIFY, which some dialects let name columns of the result.
     fn condition_over(&mut self, condition: &Expr, columns: &[OutputColumn], rows: &mut Dependencies) {
-        if self.dialect != Dialect::Postgres
-            && let Some(scope) = self.scopes.last_mut()
-        {
-            scope.outputs = columns
-                .iter()
-                .filter_map(|column| match column {
-                    OutputColumn::Named { name, dependencies } => Some((Arc::clone(name), dependencies.clone())),
-                    OutputColumn::AllOf(_) => None,
-                })
-                .collect();
+        if self.dialect == Dialect::Postgres {
+            self.condition(condition, InfluenceKind::Filter, rows);
+        } else {
+            self.over_output(columns, |walk| walk.condition(condition, InfluenceKind::Filter, rows));
         }
-        self.condition(condition, InfluenceKind::Filter, rows);
+    }
+
+    /// Runs `within` where columns of the result are in reach too, behind those of the tables.
+    fn over_output(&mut self, columns: &[OutputColumn], within: impl FnOnce(&mut Self)) {
+        if let Some(scope) = self.scopes.last_mut() {
+            let named = columns.iter().filter_map(|column| match column {
+                OutputColumn::Named { name, dependencies } => Some((Arc::clone(name), dependencies.clone())),
+                OutputColumn::AllOf(_) => None,
+            });
+            scope.outputs = named.collect();
+        }
+        within(self);
     }
 
     fn distinct(&mut self, select: &Select, around: Around<'_>, columns: &[OutputColumn], rows: &mut Dependencies) {
@@ -275,12 +286,28 @@ impl Walk<'_> {
                 }
             }
         }
+        self.order_of_select(select, around, columns, rows);
+    }
+
+    /// ORDER BY decides where only some rows are taken; what its expressions read is read in any case.
+    fn order_of_select(
+        &mut self,
+        select: &Select,
+        around: Around<'_>,
+        columns: &[OutputColumn],
+        rows: &mut Dependencies,
+    ) {
         if around.limited || select.top.is_some() || matches!(select.distinct, Some(Distinct::On(_))) {
             for order in around.order.iter().chain(&select.sort_by) {
                 if !self.names_output(&order.expr, columns, InfluenceKind::Sort, rows) {
-                    self.condition(&order.expr, InfluenceKind::Sort, rows);
+                    self.over_output(columns, |walk| walk.condition(&order.expr, InfluenceKind::Sort, rows));
                 }
             }
+            return;
+        }
+        for order in around.order.iter().filter(|order| reads_itself(&order.expr)) {
+            let mut no_matter = Dependencies::default();
+            self.over_output(columns, |walk| walk.condition(&order.expr, InfluenceKind::Sort, &mut no_matter));
         }
     }
 
@@ -298,6 +325,29 @@ impl Walk<'_> {
     }
 }
 
+/// The name of a column that nothing names.
+const UNNAMED: &str = "?column?";
+
+/// A type by the name that the catalog has for it.
+fn type_name(data_type: &DataType) -> ColumnName {
+    let spelled = data_type.to_string().to_ascii_lowercase();
+    let base = spelled.split(['(', '[']).next().unwrap_or_default().trim();
+    match base {
+        "int" | "integer" => "int4",
+        "bigint" => "int8",
+        "smallint" => "int2",
+        "boolean" => "bool",
+        "real" => "float4",
+        "double precision" | "float" => "float8",
+        "decimal" => "numeric",
+        "character varying" => "varchar",
+        "timestamp with time zone" => "timestamptz",
+        "timestamp without time zone" => "timestamp",
+        other => other,
+    }
+    .into()
+}
+
 fn postgres_name(expression: &Expr) -> ColumnName {
     match expression {
         Expr::Identifier(ident) => spelled(ident).into(),
@@ -305,7 +355,31 @@ fn postgres_name(expression: &Expr) -> ColumnName {
         Expr::Function(Function { name, .. }) => {
             name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default().into()
         }
-        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => postgres_name(expr),
+        Expr::Cast { expr, data_type, .. } => match postgres_name(expr) {
+            name if *name == *UNNAMED => type_name(data_type),
+            name => name,
+        },
+        Expr::Nested(expr) | Expr::Collate { expr, .. } => postgres_name(expr),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let fields = access_chain.iter().rev().filter_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(ColumnName::from(spelled(field))),
+                _ => None,
+            });
+            fields.take(1).next().unwrap_or_else(|| postgres_name(root))
+        }
+        Expr::TypedString(typed) => type_name(&typed.data_type),
+        Expr::Interval(_) => "interval".into(),
+        Expr::Position { .. } => "position".into(),
+        Expr::Overlay { .. } => "overlay".into(),
+        Expr::Ceil { .. } => "ceil".into(),
+        Expr::Floor { .. } => "floor".into(),
+        Expr::AtTimeZone { .. } => "timezone".into(),
+        Expr::Tuple(_) => "row".into(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim".into(),
+            Some(TrimWhereField::Trailing) => "rtrim".into(),
+            _ => "btrim".into(),
+        },
         Expr::Case { .. } => "case".into(),
         Expr::Array(_) => "array".into(),
         Expr::Exists { .. } => "exists".into(),
@@ -315,12 +389,17 @@ fn postgres_name(expression: &Expr) -> ColumnName {
             sqlparser::ast::SetExpr::Select(select) => match select.projection.first() {
                 Some(SelectItem::UnnamedExpr(expression)) => postgres_name(expression),
                 Some(SelectItem::ExprWithAlias { alias, .. }) => spelled(alias).into(),
-                _ => "?column?".into(),
+                _ => UNNAMED.into(),
             },
-            _ => "?column?".into(),
+            _ => UNNAMED.into(),
         },
-        _ => "?column?".into(),
+        _ => UNNAMED.into(),
     }
+}
+
+/// Whether an expression may read tables by itself.
+fn reads_itself(expression: &Expr) -> bool {
+    !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_))
 }
 
 fn excluded(options: &WildcardAdditionalOptions) -> Vec<ColumnName> {

@@ -1,18 +1,18 @@
 //! A text, statement by statement.
 
-use std::cell::Cell;
-
 use sqlparser::ast::{CopyIntoSnowflakeKind, CopySource, ObjectType, Query, SetExpr, Statement};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::dependencies::{Dependencies, Role};
 use super::outcome::Via;
-use super::routines::routine_of;
+use super::rewrite::{understood, without_copied_data};
+use super::routines::{Event, Language, routine_of};
 use super::scan::scanned_tables;
 use super::scope::OutputColumn;
-use super::walk::Walk;
+use super::text::Text;
+use super::walk::{Rows, Walk};
 use super::writes::shared;
 use super::{Dialect, Schema, StatementAnalysis, StatementKind};
 use crate::sql::SqlError;
@@ -74,12 +74,15 @@ impl Analyzer {
     }
 
     fn analyze_here(&mut self, sql: &str) -> Vec<StatementAnalysis> {
+        let blanked = without_copied_data(sql);
+        let sql = blanked.as_deref().unwrap_or(sql);
         let mut analyses = Vec::new();
         let mut tokens = Vec::new();
         let tokenized = Tokenizer::new(self.dialect.parser(), sql).tokenize_with_location_into_buf(&mut tokens);
         if let Err(error) = tokenized {
             return vec![self.unparsed(&tokens, sql, SqlError::Parse(error.to_string()))];
         }
+        let tokens = if self.dialect == Dialect::Postgres { understood(tokens) } else { tokens };
         let text = Text::new(sql);
         let mut parser = Parser::new(self.dialect.parser()).with_tokens_with_locations(tokens.clone());
         loop {
@@ -198,7 +201,8 @@ impl Walk<'_> {
             }
             Statement::Truncate(truncate) => {
                 for table in &truncate.table_names {
-                    self.target(&table.name, None);
+                    let target = self.target(&table.name, None);
+                    self.fire(&target, Event::Truncate, &Rows::default());
                 }
                 StatementKind::Truncate
             }
@@ -222,8 +226,8 @@ impl Walk<'_> {
     fn top_other(&mut self, statement: &Statement) -> StatementKind {
         match statement {
             Statement::CreateFunction(create) => {
-                if let Some(routine) = routine_of(create) {
-                    self.routine(&routine);
+                if let (Some(name), Some(routine)) = (super::writes::last_name(&create.name), routine_of(create)) {
+                    self.definition(&name, &routine);
                 }
                 StatementKind::CreateRoutine
             }
@@ -243,7 +247,7 @@ impl Walk<'_> {
                 StatementKind::Copy
             }
             Statement::Unload { query_text: Some(text), .. } => {
-                self.body(text);
+                self.body(text, Language::Sql);
                 StatementKind::Copy
             }
             Statement::CopyIntoSnowflake { kind, into, from_query, .. } => {
@@ -256,7 +260,8 @@ impl Walk<'_> {
                 StatementKind::Copy
             }
             Statement::Call(function) => {
-                self.call(&function.name);
+                let arguments = self.arguments(&function.args);
+                self.call(&function.name, &arguments);
                 StatementKind::Call
             }
             Statement::Prepare { .. } => StatementKind::Prepare,
@@ -296,7 +301,7 @@ impl Walk<'_> {
                 Token::SingleQuotedString(text) => Some(text.as_str()),
                 _ => None,
             })?;
-            self.body(body);
+            self.body(body, Language::PlPgSql);
             return Some(StatementKind::Do);
         }
         let [materialized, view, rest @ ..] = rest else { return None };
@@ -420,46 +425,6 @@ fn end_of_statement(tokens: &[TokenWithSpan], from: usize) -> usize {
     rest.into_iter().find(|(_, token)| token.token == Token::SemiColon).map_or(tokens.len(), |(place, _)| place)
 }
 
-/// The text behind the tokens.
-struct Text<'t> {
-    sql: &'t str,
-    lines: Vec<usize>,
-    /// A place that is known: line and column, from 0, and the byte. Statements follow one another: the next is not far.
-    known: Cell<(usize, usize, usize)>,
-}
-
-impl<'t> Text<'t> {
-    fn new(sql: &'t str) -> Self {
-        let breaks = sql.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(place, _)| place + 1);
-        Text { sql, lines: std::iter::once(0).chain(breaks).collect(), known: Cell::new((0, 0, 0)) }
-    }
-
-    fn offset(&self, location: Location) -> usize {
-        let line = usize::try_from(location.line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let column = usize::try_from(location.column.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(begin) = self.lines.get(line) else { return self.sql.len() };
-        let (known_line, known_column, known_place) = self.known.get();
-        let near = known_line == line && known_column <= column;
-        let (from, skipped) = if near { (known_place, known_column) } else { (*begin, 0) };
-        let rest = self.sql.get(from..).unwrap_or_default();
-        let place = from + rest.char_indices().nth(column - skipped).map_or(rest.len(), |(place, _)| place);
-        self.known.set((line, column, place));
-        place
-    }
-
-    /// What is written from one token up to another, without white space around it.
-    fn between(&self, tokens: &[TokenWithSpan], start: usize, end: usize) -> &'t str {
-        let spelled = |token: &&TokenWithSpan| {
-            !matches!(token.token, Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab))
-        };
-        let range = tokens.get(start..end.min(tokens.len())).unwrap_or_default();
-        let (Some(first), Some(last)) = (range.iter().find(spelled), range.iter().rev().find(spelled)) else {
-            return "";
-        };
-        self.sql.get(self.offset(first.span.start)..self.offset(last.span.end)).unwrap_or_default().trim()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -519,8 +484,8 @@ mod tests {
             (
                 "merge into t using s on t.x = s.a when matched and s.c > 0 then delete \
                  when matched then update set y = s.b when not matched then insert (x, y) values (s.a, s.b)",
-                "merge t <- s; t.* <- transform  | s.a,s.c,t.x; t.y <- copy s.b | s.a,t.x; \
-                 t.z <- transform s.a,s.b,t.x | s.a,t.x; t.x <- copy s.a | s.a,t.x",
+                "merge t <- s; t.* <- transform  | s.a,s.c,t.x; t.y <- copy s.b | s.a,s.c,t.x; \
+                 t.z <- transform s.a,s.b,t.x | s.a,s.c,t.x; t.x <- copy s.a | s.a,t.x",
             ),
         ] {
             let all = shown(&format!("{definitions}{sql}"));
@@ -575,7 +540,8 @@ mod tests {
         let lines: Vec<&str> = lines.lines().collect();
         assert_eq!(
             lines[4],
-            "update t,audit <- limits,t; t.total <- transform  | t.id; audit.id <- copy t.id | ; audit.was <- copy t.total | "
+            "update t,audit <- limits,t; t.total <- transform  | t.id; audit.id <- copy t.id | limits.*,limits.kind,t.id; \
+             audit.was <- copy t.total | limits.*,limits.kind,t.id"
         );
         assert_eq!(lines[5], "do s <- t; s.x <- copy t.total | s.id,t.id");
         assert_eq!(lines[7], "execute audit <- t; audit.id <- copy t.id | ; audit.was <- copy t.total | ");

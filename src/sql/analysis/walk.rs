@@ -8,6 +8,7 @@ use super::Dialect;
 use super::arena::{Arena, ColumnId, TableId};
 use super::dependencies::{Dependencies, settle_influences};
 use super::outcome::{ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn};
+use super::plpgsql::Control;
 use super::schema::Schema;
 use super::scope::{Output, Scope};
 use crate::model::{ColumnName, TableName};
@@ -47,8 +48,12 @@ pub(super) struct Walk<'s> {
     error: Option<SqlError>,
     budget: usize,
     depth: usize,
-    /// How deep in routines that call one another.
+    /// The routines that are being read, each called by the one before.
+    pub(super) active: Vec<ColumnName>,
+    /// How many calls were followed.
     pub(super) calls: usize,
+    /// What decides whether the statement of a routine is run.
+    pub(super) control: Control,
     /// What the variables of the routine hold so far.
     pub(super) variables: HashMap<ColumnName, Rc<Output>>,
     /// In a trigger: the table of the row.
@@ -89,7 +94,9 @@ impl<'s> Walk<'s> {
             error: None,
             budget: DEPENDENCY_BUDGET,
             depth: 0,
+            active: Vec::new(),
             calls: 0,
+            control: Control::default(),
             variables: HashMap::new(),
             trigger_row: None,
         }
@@ -174,6 +181,9 @@ impl<'s> Walk<'s> {
         mut dependencies: Dependencies,
         rows: &Rows,
     ) {
+        if table.is_some() {
+            dependencies.influences.extend(self.control.deciding());
+        }
         dependencies.settle();
         if !self.spend(&dependencies) {
             return;

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, Merge, MergeAction, MergeInsertExpr,
-    MergeInsertKind, ObjectName, OnConflict, OnConflictAction, OnInsert, OutputClause, SelectItem, Statement,
-    TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
+    Assignment, AssignmentTarget, ConflictTarget, Delete, Expr, FromTable, Insert, ObjectName, OnConflict,
+    OnConflictAction, OnInsert, OutputClause, SelectItem, Statement, TableFactor, TableObject, TableWithJoins, Update,
+    UpdateTableFromKind,
 };
 
 use super::arena::TableId;
@@ -66,7 +66,7 @@ impl Walk<'_> {
         let target = self.inserted_table(name, insert, alias);
         let source = match &insert.source {
             Some(source) => self.query(source),
-            None => Rc::default(),
+            None => self.defaults(&target, insert),
         };
         let listed: Vec<ColumnName> = insert.columns.iter().chain([]).filter_map(last_name).collect();
         let values = self.placed(&target, &listed, &source);
@@ -78,8 +78,18 @@ impl Walk<'_> {
         for assignment in &insert.assignments {
             self.assignment(assignment, &target, &rows);
         }
-        self.fire(&target, Event::Insert);
+        self.fire(&target, Event::Insert, &rows);
         self.returned(&target, insert.returning.as_deref(), insert.output.as_ref(), &rows)
+    }
+
+    /// `DEFAULT VALUES`: a constant, or what the database makes, for each column.
+    fn defaults(&self, target: &Target, insert: &Insert) -> Rc<Output> {
+        let shape = target.shape.as_ref().filter(|_| insert.assignments.is_empty());
+        let columns = shape
+            .iter()
+            .flat_map(|shape| &shape.columns)
+            .map(|name| OutputColumn::Named { name: Arc::clone(name), dependencies: Dependencies::default() });
+        Rc::new(Output { columns: columns.collect(), rows: Vec::new() })
     }
 
     fn inserted_table(&mut self, name: &ObjectName, insert: &Insert, alias: Option<ColumnName>) -> Target {
@@ -198,10 +208,10 @@ impl Walk<'_> {
         let decides = shared(decides);
         update.assignments.iter().for_each(|assignment| self.assignment(assignment, target, &decides));
         self.generated_of_assignments(&update.assignments, target, &decides);
-        self.fire(target, Event::Update);
+        self.fire(target, Event::Update(&assigned(&update.assignments)), &decides);
     }
 
-    fn assign_all(&mut self, target: &Target, values: &[OutputColumn], rows: &Rows) {
+    pub(super) fn assign_all(&mut self, target: &Target, values: &[OutputColumn], rows: &Rows) {
         for column in values {
             if let OutputColumn::Named { name, dependencies } = column {
                 self.assign(Some(target.id), name, dependencies.clone(), rows);
@@ -224,16 +234,20 @@ impl Walk<'_> {
     }
 
     /// The columns that the database computes anew because a column they depend on is set.
-    fn generated_of_assignments(&mut self, assignments: &[Assignment], target: &Target, rows: &Rows) {
+    pub(super) fn generated_of_assignments(&mut self, assignments: &[Assignment], target: &Target, rows: &Rows) {
         let Some(shape) = target.shape.clone().filter(|shape| !shape.generated.is_empty()) else { return };
         let mut set: Vec<(ColumnName, Dependencies)> = Vec::new();
         for assignment in assignments {
-            if let AssignmentTarget::ColumnName(name) = &assignment.target
-                && let Some(column) = last_name(name)
-            {
-                let mut dependencies = Dependencies::default();
-                self.expression(&assignment.value, Role::Value(Via::Copy), &mut dependencies);
-                set.push((column, dependencies));
+            match &assignment.target {
+                AssignmentTarget::ColumnName(name) => {
+                    let mut dependencies = Dependencies::default();
+                    self.expression(&assignment.value, Role::Value(Via::Copy), &mut dependencies);
+                    set.extend(last_name(name).map(|column| (column, dependencies)));
+                }
+                AssignmentTarget::Tuple(names) => {
+                    let values = self.tuple_values(&assignment.value, names.len());
+                    set.extend(names.iter().filter_map(last_name).zip(values));
+                }
             }
         }
         let body = target.body();
@@ -365,7 +379,7 @@ impl Walk<'_> {
         let rows = shared(rows);
         update.assignments.iter().for_each(|assignment| self.assignment(assignment, &target, &rows));
         self.generated_of_assignments(&update.assignments, &target, &rows);
-        self.fire(&target, Event::Update);
+        self.fire(&target, Event::Update(&assigned(&update.assignments)), &rows);
         let output = self.returned_in_scope(&target, update.returning.as_deref(), update.output.as_ref(), &rows);
         self.scopes.pop();
         output
@@ -373,7 +387,7 @@ impl Walk<'_> {
 
     /// The table that an UPDATE or DELETE writes, in reach with what it is joined to. In some dialects the target is
     /// named by its alias in FROM.
-    fn written_item(
+    pub(super) fn written_item(
         &mut self,
         item: &TableWithJoins,
         from: &[TableWithJoins],
@@ -458,72 +472,11 @@ impl Walk<'_> {
         let mut output = Output::default();
         for target in &targets {
             self.assign(Some(target.id), &"*".into(), Dependencies::default(), &rows);
-            self.fire(target, Event::Delete);
+            self.fire(target, Event::Delete, &rows);
             output = self.returned_in_scope(target, delete.returning.as_deref(), delete.output.as_ref(), &rows);
         }
         self.scopes.pop();
         output
-    }
-
-    fn merge_into(&mut self, merge: &Merge) -> Output {
-        let mut rows = Dependencies::default();
-        self.scopes.push(Scope::default());
-        let item = TableWithJoins { relation: merge.table.clone(), joins: Vec::new() };
-        let Some(target) = self.written_item(&item, &[], &mut rows) else {
-            self.factor(&merge.source, &mut rows);
-            self.scopes.pop();
-            return Output::default();
-        };
-        self.factor(&merge.source, &mut rows);
-        self.condition(&merge.on, InfluenceKind::Join, &mut rows);
-        for clause in &merge.clauses {
-            let mut decides = rows.clone();
-            if let Some(predicate) = &clause.predicate {
-                self.condition(predicate, InfluenceKind::Filter, &mut decides);
-            }
-            match &clause.action {
-                MergeAction::Insert(insert) => {
-                    self.merge_insert(insert, &target, decides);
-                    self.fire(&target, Event::Insert);
-                }
-                MergeAction::Update(update) => {
-                    if let Some(predicate) = &update.update_predicate {
-                        self.condition(predicate, InfluenceKind::Filter, &mut decides);
-                    }
-                    let decides = shared(decides);
-                    update.assignments.iter().for_each(|assignment| self.assignment(assignment, &target, &decides));
-                    self.generated_of_assignments(&update.assignments, &target, &decides);
-                }
-                MergeAction::Delete { .. } => {
-                    let decides = shared(decides);
-                    self.assign(Some(target.id), &"*".into(), Dependencies::default(), &decides);
-                }
-            }
-        }
-        let output = match &merge.output {
-            Some(clause) => self.returned_in_scope(&target, None, Some(clause), &shared(rows)),
-            None => Output::default(),
-        };
-        self.scopes.pop();
-        output
-    }
-
-    fn merge_insert(&mut self, insert: &MergeInsertExpr, target: &Target, mut decides: Dependencies) {
-        if let Some(predicate) = &insert.insert_predicate {
-            self.condition(predicate, InfluenceKind::Filter, &mut decides);
-        }
-        let listed: Vec<ColumnName> = insert.columns.iter().filter_map(last_name).collect();
-        let source = match &insert.kind {
-            MergeInsertKind::Values(values) => self.values(values),
-            MergeInsertKind::Row => {
-                let body =
-                    self.scopes.last().and_then(|scope| scope.relations.get(1)).map(|relation| relation.body.clone());
-                Output { columns: body.map(|body| self.listed(&body, &[])).unwrap_or_default(), rows: Vec::new() }
-            }
-        };
-        let rows = shared(decides);
-        let values = self.placed(target, &listed, &source);
-        self.assign_all(target, &values, &rows);
     }
 
     fn returned(
@@ -539,7 +492,7 @@ impl Walk<'_> {
         output
     }
 
-    fn returned_in_scope(
+    pub(super) fn returned_in_scope(
         &mut self,
         target: &Target,
         returning: Option<&[SelectItem]>,
@@ -585,6 +538,15 @@ impl OutputColumn {
             OutputColumn::AllOf(_) => None,
         }
     }
+}
+
+/// The columns that assignments set.
+pub(super) fn assigned(assignments: &[Assignment]) -> Vec<ColumnName> {
+    let names = assignments.iter().flat_map(|assignment| match &assignment.target {
+        AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+        AssignmentTarget::Tuple(names) => names.as_slice(),
+    });
+    names.filter_map(last_name).collect()
 }
 
 /// What decides on rows, each once, to be shared by the columns of a write.
