@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blast_radius::catalog::RollingTables;
 use blast_radius::model::{
-    Attribution, Column, ColumnType, CommitSeq, Derive, Evidence, GeneratedColumn, History, Operation, Release,
+    Attribution, Column, ColumnType, CommitSeq, Declarations, Derive, Evidence, History, Operation, Release,
     ReleaseName, Row, ServiceName, Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction,
     Value, Write, WriteSeq,
 };
@@ -14,6 +14,8 @@ use blast_radius::trace::{
     Violating, trace,
 };
 
+#[path = "trace/again.rs"]
+mod again;
 #[path = "trace/by_database.rs"]
 mod by_database;
 #[path = "trace/derived.rs"]
@@ -71,7 +73,7 @@ struct Story {
     tables: RollingTables,
     history: History,
     derives: Vec<Derive>,
-    generated: Vec<GeneratedColumn>,
+    declarations: Declarations,
     seq: u64,
 }
 
@@ -81,7 +83,14 @@ impl Story {
         for schema in schemas.values() {
             tables.load(schema.clone(), vec![]).expect("an empty table");
         }
-        Story { schemas, tables, history: History::default(), derives: vec![], generated: vec![], seq: 0 }
+        Story {
+            schemas,
+            tables,
+            history: History::default(),
+            derives: vec![],
+            declarations: Declarations::default(),
+            seq: 0,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -163,7 +172,7 @@ impl Story {
             suspicion: &suspicion,
             rules: &[],
             derives: &self.derives,
-            generated: &self.generated,
+            declarations: &self.declarations,
             list_suspects: false,
             settings: &settings,
         };

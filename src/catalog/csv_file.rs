@@ -53,7 +53,7 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
     });
     let schema = TableSchema { name, columns: columns.collect(), key: Vec::new(), foreign_keys: Vec::new() };
     let rows = CsvFile { path: path.to_owned(), schema: Arc::new(schema.clone()) };
-    Ok(OpenedTable { schema, unique_key: Vec::new(), generated: Vec::new(), rows: Arc::new(rows) })
+    Ok(OpenedTable { schema, unique_key: Vec::new(), rows: Arc::new(rows) })
 }
 
 impl RowSource for CsvFile {

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 
 use super::lazy_table::{LazyTable, RowSource, unwrap_engine_error};
 use super::{CatalogError, arrow_schema, folder, postgres};
-use crate::model::{ColumnName, DatabaseSource, GeneratedColumn, TableName, TableSchema, TableSettingsByName};
+use crate::model::{ColumnName, DatabaseSource, Declarations, TableName, TableSchema, TableSettingsByName};
 
 /// The tables of a database (live, or a folder of files) as they stand now.
 ///
@@ -23,7 +23,7 @@ pub struct Catalog {
     schemas: BTreeMap<TableName, Arc<TableSchema>>,
     rows: BTreeMap<TableName, Arc<dyn RowSource>>,
     settings: TableSettingsByName,
-    generated: Vec<GeneratedColumn>,
+    declarations: Declarations,
     database_name: Option<String>,
     /// Keeps a live database's snapshot until the catalog is dropped.
     _snapshot: Option<postgres::Snapshot>,
@@ -35,8 +35,6 @@ pub(super) struct OpenedTable {
     pub(super) schema: TableSchema,
     /// A unique key over columns that are never NULL: the key where neither the source nor a setting names one.
     pub(super) unique_key: Vec<ColumnName>,
-    /// Those of its columns that are computed from its rows.
-    pub(super) generated: Vec<GeneratedColumn>,
     /// Where its rows come from.
     pub(super) rows: Arc<dyn RowSource>,
 }
@@ -48,11 +46,11 @@ impl Catalog {
     /// # Errors
     /// A database or folder that cannot be read; a setting that names a column its table does not have.
     pub async fn open(source: &DatabaseSource, settings: &TableSettingsByName) -> Result<Catalog, CatalogError> {
-        let (tables, snapshot) = match source {
-            DatabaseSource::Folder(path) => (folder::open(path)?, None),
+        let (tables, declarations, snapshot) = match source {
+            DatabaseSource::Folder(path) => (folder::open(path)?, Declarations::default(), None),
             DatabaseSource::Postgres { url, schemas } => {
-                let (tables, snapshot) = postgres::open(url, schemas).await?;
-                (tables, Some(snapshot))
+                let (tables, declarations, snapshot) = postgres::open(url, schemas).await?;
+                (tables, declarations, Some(snapshot))
             }
         };
         let database_name = snapshot.as_ref().map(|snapshot| snapshot.database.clone());
@@ -60,12 +58,11 @@ impl Catalog {
             schemas: BTreeMap::new(),
             rows: BTreeMap::new(),
             settings: settings.clone(),
-            generated: Vec::new(),
+            declarations,
             database_name,
             _snapshot: snapshot,
         };
-        for OpenedTable { mut schema, unique_key, generated, rows } in tables {
-            catalog.generated.extend(generated);
+        for OpenedTable { mut schema, unique_key, rows } in tables {
             apply_settings(&mut schema, settings)?;
             if schema.key.is_empty() {
                 schema.key = unique_key;
@@ -86,9 +83,9 @@ impl Catalog {
         &self.schemas
     }
 
-    /// The columns that the database computes from their rows.
-    pub fn generated_columns(&self) -> &[GeneratedColumn] {
-        &self.generated
+    /// What the database declares beside the shapes of its tables; nothing, of a folder.
+    pub fn declarations(&self) -> &Declarations {
+        &self.declarations
     }
 
     /// The schema of one table.

@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
         return Err(unknown_column(&schema, missing));
     }
     let rows = ParquetFile { path: path.to_owned(), table: name, metadata };
-    Ok(OpenedTable { schema, unique_key: Vec::new(), generated: Vec::new(), rows: Arc::new(rows) })
+    Ok(OpenedTable { schema, unique_key: Vec::new(), rows: Arc::new(rows) })
 }
 
 fn declared_key(metadata: &ArrowReaderMetadata) -> Vec<ColumnName> {

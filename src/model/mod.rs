@@ -29,7 +29,7 @@ pub use row::{ColumnName, RecordKey, Row};
 pub use settings::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettings, TableSettingsByName};
 pub use stated_lineage::{FeedKind, StatedFeed, StatedLineage, TableColumn};
 pub use statement::{Statement, StatementLink};
-pub use table::{Column, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema};
+pub use table::{Column, Declarations, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema, View};
 pub use timestamp::Timestamp;
 pub use value::Value;
 pub use write::{CommitSeq, Operation, RecordRead, SessionId, TraceId, TransactionId, Write, WriteSeq};

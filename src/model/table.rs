@@ -65,6 +65,24 @@ pub struct GeneratedColumn {
     pub expression: Arc<str>,
 }
 
+/// A view: a query that goes by a table's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its name.
+    pub name: TableName,
+    /// Its query, in PostgreSQL's SQL, with every table's full name.
+    pub sql: Arc<str>,
+}
+
+/// What a database declares beside the shapes of its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declarations {
+    /// The columns that it computes from their rows.
+    pub generated: Vec<GeneratedColumn>,
+    /// Its views.
+    pub views: Vec<View>,
+}
+
 /// What the database does to the rows that refer to a row, when that is deleted or its key changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReferentialAction {

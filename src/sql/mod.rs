@@ -12,6 +12,7 @@ mod references;
 mod role;
 mod targets;
 mod template;
+mod views;
 mod write_form;
 
 pub use crate::model::comment_tags;
@@ -26,6 +27,7 @@ pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, parse, role_of};
 pub use targets::{WriteTarget, tables_named, write_targets};
 pub use template::template;
+pub use views::{Views, expand_views, view_query};
 pub use write_form::{Assigned, ConflictAction, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call};
 
 use std::collections::BTreeMap;

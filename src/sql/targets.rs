@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, Statement,
-    TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, Query, SetExpr,
+    Statement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
 };
 
 use super::bounds::{self, Operand};
@@ -189,18 +189,43 @@ pub fn inserted_columns(named: &[ObjectName], schema: &crate::model::TableSchema
     named.iter().filter_map(|name| name.0.last()?.as_ident()).map(folded).collect()
 }
 
-/// The tables that a statement names anywhere, written or read.
+/// The tables that a statement names anywhere, written or read; not its common table expressions, nor a table that it
+/// creates.
 pub fn tables_named(statement: &Statement) -> BTreeSet<TableName> {
-    struct Collect(BTreeSet<TableName>);
+    #[derive(Default)]
+    struct Collect {
+        tables: BTreeSet<TableName>,
+        common: BTreeSet<String>,
+    }
     impl Visitor for Collect {
         type Break = ();
 
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let common = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.common.extend(common.map(|table| folded(&table.alias.name)));
+            ControlFlow::Continue(())
+        }
+
         fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-            self.0.extend(table_name(relation));
+            let table = table_name(relation);
+            let is_common =
+                relation.0.len() == 1 && table.as_ref().is_some_and(|table| self.common.contains(table.table.as_ref()));
+            self.tables.extend(table.filter(|_| !is_common));
             ControlFlow::Continue(())
         }
     }
-    let mut collect = Collect(BTreeSet::new());
+    let mut collect = Collect::default();
     let _ = statement.visit(&mut collect);
-    collect.0
+    if let Some(created) = created_table(statement) {
+        collect.tables.remove(&created);
+    }
+    collect.tables
+}
+
+/// The table that the statement creates.
+pub fn created_table(statement: &Statement) -> Option<TableName> {
+    match statement {
+        Statement::CreateTable(create) => table_name(&create.name),
+        _ => None,
+    }
 }

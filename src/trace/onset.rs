@@ -106,7 +106,7 @@ async fn violating_of(
     tables: &mut RollingTables,
 ) -> Result<BTreeSet<RecordKey>, TraceError> {
     let keys: Vec<RecordKey> = keys.iter().cloned().collect();
-    let rows = rule.keys.is_tied().then(|| rows_of(tables, &rule.rule.table, &keys));
+    let rows = rule.keys.is_tied().then(|| rows_of(tables, &rule.rule.table, &keys, World::Actual));
     let violating = rule.keys.run(tables, World::Actual, rows, transaction.committed).await;
     let violating = violating.map_err(|refusal| TraceError::Evaluate {
         what: format!("the rule {}", rule.rule.id),

@@ -7,7 +7,7 @@ use super::error::TraceError;
 use super::outcome;
 use super::sweep::{SuspectingRule, Suspicion, Sweep, Target};
 use crate::catalog::RollingTables;
-use crate::model::{Derive, GeneratedColumn, History, Release, TableSettingsByName, Transaction};
+use crate::model::{Declarations, Derive, History, Release, TableSettingsByName, Transaction};
 use crate::sql::Schemas;
 
 /// What is asked.
@@ -21,8 +21,8 @@ pub struct Question<'a> {
     pub rules: &'a [SuspectingRule],
     /// Tables computed by something that logs no SQL.
     pub derives: &'a [Derive],
-    /// Columns that the database computes from their rows.
-    pub generated: &'a [GeneratedColumn],
+    /// What the database declares beside the shapes of its tables.
+    pub declarations: &'a Declarations,
     /// Whether records with nothing known against them are listed too.
     pub list_suspects: bool,
     /// What the project file says of the tables.
@@ -52,7 +52,7 @@ pub async fn trace(
         writes.into_iter().rev().for_each(|write| tables.undo(write));
     }
     let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
-    sweep.generate(question.generated).await;
+    sweep.declare(question.declarations).await;
     sweep.derive(question.derives, history).await?;
     sweep.foresee(&history.transactions[first..]).await?;
     for transaction in &history.transactions[first..] {

@@ -2,6 +2,7 @@
 //! been. What differs at the end is the truth that a trace and a repair are held against. `make incidents` prints the
 //! figures.
 
+mod answers;
 mod cells;
 mod figures;
 #[path = "../postgres/mod.rs"]
@@ -13,8 +14,13 @@ mod shop;
 mod stage;
 
 mod deletes;
+mod in_between;
 mod ledger;
+mod omission;
+mod pipeline;
 mod rankings;
+mod releases;
+mod slow_burner;
 mod three_transactions;
 mod tpc_b;
 

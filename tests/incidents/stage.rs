@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
+use crate::answers::{Answer, Row};
+
 use crate::figures::{Figures, HEADING};
 use crate::postgres::Database;
 use crate::proof::{Histories, Incident};
@@ -72,17 +74,51 @@ impl Stage<'_> {
     /// # Panics
     /// Where the database refuses it.
     pub async fn execute(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> u64 {
-        if self.telling == Telling::Events {
-            return self.simple(session, sql, parameters).await;
-        }
-        let one = self.session(session).await;
-        if !one.prepared.contains_key(sql) {
-            let prepared = one.client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-            one.prepared.insert(sql.to_owned(), prepared);
+        if self.telling != Telling::Log {
+            let counts = self.simple(session, sql, parameters).await.into_iter().filter_map(|message| match message {
+                SimpleQueryMessage::CommandComplete(count) => Some(count),
+                _ => None,
+            });
+            return counts.sum();
         }
         let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as &(dyn ToSql + Sync)).collect();
+        let one = self.prepared(session, sql).await;
         let done = one.client.execute(&one.prepared[sql], &values).await;
         done.unwrap_or_else(|error| panic!("{sql} with {parameters:?}: {error:?}"))
+    }
+
+    /// Runs a query, or a write that returns rows, as [`Stage::execute`] runs a statement; its rows as text.
+    ///
+    /// # Panics
+    /// Where the database refuses it.
+    pub async fn query(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> Vec<Row> {
+        if self.telling != Telling::Log {
+            let rows = self.simple(session, sql, parameters).await.into_iter().filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+                }
+                _ => None,
+            });
+            return rows.collect();
+        }
+        let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as &(dyn ToSql + Sync)).collect();
+        let one = self.prepared(session, sql).await;
+        let rows = one.client.query(&one.prepared[sql], &values).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql} with {parameters:?}: {error:?}"));
+        let cells = |row: &tokio_postgres::Row| (0..row.len()).map(|column| row.get::<_, Answer>(column).0).collect();
+        rows.iter().map(cells).collect()
+    }
+
+    /// The only value that a query returns, as a number of its smallest units: `12.34` is 1234.
+    ///
+    /// # Panics
+    /// Where it returns anything else.
+    pub async fn number(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> i64 {
+        let rows = self.query(session, sql, parameters).await;
+        let [row] = rows.as_slice() else { panic!("{sql} with {parameters:?} returns {rows:?}") };
+        let text =
+            row.first().cloned().flatten().unwrap_or_else(|| panic!("{sql} with {parameters:?} returns {row:?}"));
+        text.replace('.', "").parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     /// A transaction of these statements.
@@ -94,15 +130,19 @@ impl Stage<'_> {
         self.execute(session, "COMMIT", &[]).await;
     }
 
-    async fn simple(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> u64 {
+    async fn simple(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> Vec<SimpleQueryMessage> {
         let text = with_literals(sql, parameters);
         let client = &self.session(session).await.client;
-        let messages = client.simple_query(&text).await.unwrap_or_else(|error| panic!("{text}: {error:?}"));
-        let counts = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::CommandComplete(count) => Some(*count),
-            _ => None,
-        });
-        counts.sum()
+        client.simple_query(&text).await.unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    }
+
+    async fn prepared(&mut self, session: &str, sql: &str) -> &mut Session {
+        let one = self.session(session).await;
+        if !one.prepared.contains_key(sql) {
+            let prepared = one.client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            one.prepared.insert(sql.to_owned(), prepared);
+        }
+        one
     }
 
     async fn session(&mut self, name: &str) -> &mut Session {
@@ -113,6 +153,12 @@ impl Stage<'_> {
         }
         self.sessions.get_mut(name).expect("it has just been opened")
     }
+}
+
+/// So many hundredths, as PostgreSQL prints a `numeric` with two digits after the point.
+pub fn decimal(hundredths: i64) -> String {
+    let sign = if hundredths < 0 { "-" } else { "" };
+    format!("{sign}{}.{:02}", hundredths.abs() / 100, hundredths.abs() % 100)
 }
 
 /// The statement with its `$n` as quoted literals, as drivers do that have no parameters.
@@ -182,6 +228,7 @@ pub async fn figures_of<S: Scenario>(scenario: &S, telling: Telling, seed: u64) 
     let mut figures = Vec::new();
     let told = |way: &str| match telling {
         Telling::Log => way.to_owned(),
+        Telling::Literals => format!("{way}, literals"),
         Telling::Events => format!("{way}, no log"),
     };
     if !scenario.rules().is_empty() {

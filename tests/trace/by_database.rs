@@ -1,6 +1,6 @@
 //! What the database does by itself: foreign keys that cascade, columns that it computes.
 
-use blast_radius::model::{ForeignKey, ReferentialAction};
+use blast_radius::model::{ForeignKey, GeneratedColumn, ReferentialAction, View};
 
 use super::*;
 
@@ -107,7 +107,7 @@ async fn a_column_that_the_database_computes_follows_its_row() {
     story.one("v42", insert, &["a", "100"], &[("articles", &[], &["a", "100.00", "119.0000"])]);
     let sell = "INSERT INTO sales SELECT 1, gross FROM articles WHERE sku = 'a'";
     story.one("v43", sell, &[], &[("sales", &[], &["1", "119.00"])]);
-    story.generated.push(GeneratedColumn {
+    story.declarations.generated.push(GeneratedColumn {
         table: "articles".parse().expect("a table name"),
         column: "gross".into(),
         expression: "(net * ((1)::numeric + 0.19))".into(),
@@ -133,7 +133,7 @@ async fn a_column_that_cannot_be_computed_again_is_not_known() {
     let mut story = Story::new(schemas);
     let insert = "INSERT INTO articles (sku, net) VALUES ($1, $2)";
     story.one("v42", insert, &["a", "100"], &[("articles", &[], &["a", "100.00", "f899"])]);
-    story.generated.push(GeneratedColumn {
+    story.declarations.generated.push(GeneratedColumn {
         table: "articles".parse().expect("a table name"),
         column: "hash".into(),
         expression: "public.own_hash(net)".into(),
@@ -142,4 +142,58 @@ async fn a_column_that_cannot_be_computed_again_is_not_known() {
     let found = story.trace(Suspicion::Faults(&[fault("articles", "net = 100", "net", "10")])).await;
     assert_eq!(cell(record(&found, "articles", "a"), "hash"), ("f899".to_owned(), None, false));
     assert!(found.limits.iter().any(|limit| limit.contains("own_hash")), "{:?}", found.limits);
+}
+
+#[tokio::test]
+async fn a_view_is_read_as_what_it_is_a_view_of() {
+    let mut story = Story::new(shop());
+    let view = |name: &str, sql: &str| View { name: name.parse().expect("a name"), sql: sql.into() };
+    story.declarations.views = vec![
+        view("dear", "SELECT o.id, o.day, o.total FROM public.orders o WHERE (o.total > (10)::numeric);"),
+        view(
+            "dear_days",
+            "SELECT dear.day, count(*) AS orders, sum(dear.total) AS total FROM public.dear GROUP BY dear.day;",
+        ),
+    ];
+    let insert = "INSERT INTO orders (id, day, total, status) VALUES ($1, $2, $3, $4)";
+    story.one(
+        "v42",
+        insert,
+        &["1", "2026-03-02", "200", "new"],
+        &[("orders", &[], &["1", "2026-03-02", "200.00", "new"])],
+    );
+    let daily: WrittenRow<'_> = ("daily", &[], &["2026-03-02", "1", "200.00"]);
+    story.one("v43", "INSERT INTO daily SELECT day, orders, total FROM dear_days d", &[], &[daily]);
+
+    let found = story.trace(Suspicion::Faults(&[fault("orders", "total = 200", "total", "20")])).await;
+    assert_eq!(cell(record(&found, "daily", "2026-03-02"), "total"), exactly("200.00", "20.00"));
+    assert_eq!((found.records.len(), found.limits.len()), (2, 0), "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_is_read_from_a_table_that_nobody_knows_is_possible() {
+    let mut story = Story::new(shop());
+    let insert = "INSERT INTO orders (id, day, total, status) VALUES ($1, $2, $3, $4)";
+    story.one(
+        "v42",
+        insert,
+        &["1", "2026-03-02", "200", "new"],
+        &[("orders", &[], &["1", "2026-03-02", "200.00", "new"])],
+    );
+    let daily: WrittenRow<'_> = ("daily", &[], &["2026-03-02", "1", "200.00"]);
+    story.one("v43", "INSERT INTO daily SELECT day, orders, total FROM sums_of_yesterday", &[], &[daily]);
+    story.one("v43", "INSERT INTO audit_without_key SELECT now()", &[], &[]);
+    let read = story.step("v43", Some("SELECT typname FROM pg_catalog.pg_type WHERE oid = ANY ($1)"), &["{23}"], &[]);
+    let written = story.step(
+        "v43",
+        Some("INSERT INTO accounts VALUES ($1, $2)"),
+        &["1", "5"],
+        &[("accounts", &[], &["1", "5.00"])],
+    );
+    story.commit(vec![read, written]);
+
+    let found = story.trace(Suspicion::Faults(&[fault("orders", "total = 200", "total", "20")])).await;
+    let day = record(&found, "daily", "2026-03-02");
+    assert_eq!((day.role, cell(day, "total")), (Role::Possible, ("200.00".to_owned(), None, false)));
+    assert_eq!((found.records.len(), found.limits.len()), (2, 1), "{found:#?}");
 }

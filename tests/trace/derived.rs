@@ -238,7 +238,7 @@ async fn what_is_no_query_is_refused() {
             suspicion: &suspicion,
             rules: &[],
             derives: &story.derives,
-            generated: &[],
+            declarations: &story.declarations,
             list_suspects: false,
             settings: &settings,
         };

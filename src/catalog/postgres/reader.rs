@@ -20,7 +20,7 @@ use super::schema;
 use crate::catalog::lazy_table::{RowSource, wrap_error};
 use crate::catalog::now::OpenedTable;
 use crate::catalog::{CatalogError, array_from_values};
-use crate::model::{TableName, TableSchema};
+use crate::model::{Declarations, TableName, TableSchema};
 
 const ROWS_PER_BATCH: usize = 8192;
 
@@ -56,7 +56,7 @@ pub async fn connect_to(url: &str) -> Result<Client, CatalogError> {
 pub(in crate::catalog) async fn open(
     url: &str,
     schemas: &[String],
-) -> Result<(Vec<OpenedTable>, Snapshot), CatalogError> {
+) -> Result<(Vec<OpenedTable>, Declarations, Snapshot), CatalogError> {
     let settings = ConnectionSettings::read(url, |name| std::env::var(name).ok()).map_err(CatalogError::Database)?;
     let client = connect(&settings).await?;
     client.batch_execute(BEGIN).await.map_err(refused)?;
@@ -78,10 +78,9 @@ pub(in crate::catalog) async fn open(
             snapshot: Arc::clone(&snapshot),
             schema: Arc::new(table.clone()),
         };
-        let generated = found.generated.iter().filter(|column| column.table == table.name).cloned().collect();
-        tables.push(OpenedTable { schema: table, unique_key, generated, rows: Arc::new(rows) });
+        tables.push(OpenedTable { schema: table, unique_key, rows: Arc::new(rows) });
     }
-    Ok((tables, Snapshot { database, _transaction: client }))
+    Ok((tables, found.declarations, Snapshot { database, _transaction: client }))
 }
 
 /// What the database declares of the rows of every table of `schemas`, beside keys and types.

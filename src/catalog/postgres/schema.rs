@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Client, Error};
 
 use crate::model::{
-    Column, ColumnName, ColumnType, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema,
+    Column, ColumnName, ColumnType, Declarations, ForeignKey, GeneratedColumn, ReferentialAction, TableName,
+    TableSchema, View,
 };
 
 /// Tables are ordinary, partitioned and foreign tables and materialised views; a partition is read with its parent.
@@ -15,7 +16,7 @@ pub(super) const TABLES: &str = "c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.rel
 pub(super) struct DatabaseSchema {
     pub(super) tables: Vec<TableSchema>,
     pub(super) unique_keys: BTreeMap<TableName, Vec<ColumnName>>,
-    pub(super) generated: Vec<GeneratedColumn>,
+    pub(super) declarations: Declarations,
 }
 
 /// Reads the tables of the schemas.
@@ -38,8 +39,11 @@ pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<Database
             table.foreign_keys.push(foreign_key);
         }
     }
-    let generated = read_generated_columns(client, schemas).await?;
-    Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, generated })
+    let declarations = Declarations {
+        generated: read_generated_columns(client, schemas).await?,
+        views: read_views(client, schemas).await?,
+    };
+    Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, declarations })
 }
 
 /// The schemas among `wanted` that the database does not have.
@@ -140,6 +144,22 @@ async fn read_generated_columns(client: &Client, schemas: &[String]) -> Result<V
         })
     });
     columns.collect()
+}
+
+/// Views, as they are now. What they read has its full name: the session's search path is empty.
+async fn read_views(client: &Client, schemas: &[String]) -> Result<Vec<View>, Error> {
+    let sql = "SELECT n.nspname::text, c.relname::text, pg_get_viewdef(c.oid)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'v' AND n.nspname = ANY($1)
+               ORDER BY n.nspname, c.relname";
+    let rows = client.query(sql, &[&schemas]).await?;
+    let views = rows.iter().map(|row| {
+        Ok(View {
+            name: TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?),
+            sql: row.try_get::<_, String>(2)?.into(),
+        })
+    });
+    views.collect()
 }
 
 /// Foreign keys as they were declared: those that partitions inherit are left out.

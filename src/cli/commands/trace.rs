@@ -79,7 +79,7 @@ pub(super) async fn trace_in(
         suspicion: &suspicion,
         rules: &rules,
         derives: &investigation.project.derives,
-        generated: investigation.catalog.generated_columns(),
+        declarations: investigation.catalog.declarations(),
         list_suspects: scope == ScopeArgument::All,
         settings: &investigation.project.tables,
     };

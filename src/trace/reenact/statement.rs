@@ -10,9 +10,9 @@ use super::display_scale::DisplayScales;
 use super::translate::Language;
 use super::write::{CompiledArm, CompiledWrite, TableWrite};
 use super::{CompiledQuery, Refusal};
-use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value};
+use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value, View};
 use crate::sql::{
-    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, WriteArm, WriteForms, WriteKind,
+    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, Views, WriteArm, WriteForms, WriteKind,
     WriteTarget,
 };
 
@@ -39,6 +39,7 @@ pub enum Compiled {
 pub struct Statements {
     context: SessionContext,
     schemas: Schemas,
+    views: Views,
     compiled: HashMap<StatementIdentity, Arc<Compiled>>,
     next: usize,
 }
@@ -61,12 +62,28 @@ enum ParameterShape {
 impl Statements {
     /// Statements over tables of these shapes.
     pub fn new(schemas: Schemas) -> Self {
-        Statements { context: crate::engine::session_context(), schemas, compiled: HashMap::new(), next: 0 }
+        Statements {
+            context: crate::engine::session_context(),
+            schemas,
+            views: Views::new(),
+            compiled: HashMap::new(),
+            next: 0,
+        }
     }
 
     /// The shapes of the tables.
     pub fn schemas(&self) -> &Schemas {
         &self.schemas
+    }
+
+    /// From now on, the view's name stands for its query.
+    ///
+    /// # Errors
+    /// SQL that is not understood, or no query.
+    pub fn declare(&mut self, view: &View) -> Result<(), sql::SqlError> {
+        let query = sql::view_query(&view.sql)?;
+        self.views.insert(view.name.clone(), Arc::new(query));
+        Ok(())
     }
 
     /// The statement, compiled now or earlier.
@@ -135,7 +152,10 @@ impl Statements {
 
     fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
         let statements = match sql::parse(sql) {
-            Ok(statements) => statements,
+            Ok(mut statements) => {
+                statements.iter_mut().for_each(|statement| sql::expand_views(statement, &self.views));
+                statements
+            }
             Err(error) => return Compiled::Refused { reason: error.into(), tables: Vec::new(), targets: Vec::new() },
         };
         let [statement] = statements.as_slice() else {

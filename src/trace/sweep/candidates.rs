@@ -24,28 +24,28 @@ pub enum Candidates {
 
 impl Candidates {
     /// The rows to look at once the transaction is applied; `None` for a whole query.
-    pub(super) fn after(&self, rule: &PlannedRule, tables: &mut RollingTables) -> Option<Vec<Arc<Row>>> {
+    pub(super) fn after(&self, rule: &PlannedRule, tables: &mut RollingTables, world: World) -> Option<Vec<Arc<Row>>> {
         let table = &rule.rule.table;
         match self {
             Candidates::Query => None,
             Candidates::EveryRow => {
-                Some(tables.table(table).map(|table| table.rows(World::Actual).cloned().collect()).unwrap_or_default())
+                Some(tables.table(table).map(|table| table.rows(world).cloned().collect()).unwrap_or_default())
             }
             Candidates::Rows { keys, values } => {
                 let mut keys = keys.clone();
                 for (column, values) in values {
                     let Some(table) = tables.table_mut(table) else { continue };
                     let key = table.schema().key.clone();
-                    keys.extend(table.rows_where(World::Actual, column, values).iter().filter_map(|row| row.key(&key)));
+                    keys.extend(table.rows_where(world, column, values).iter().filter_map(|row| row.key(&key)));
                 }
-                Some(rows_of(tables, table, &keys.into_iter().collect::<Vec<_>>()))
+                Some(rows_of(tables, table, &keys.into_iter().collect::<Vec<_>>(), world))
             }
         }
     }
 }
 
-/// The rows of these keys as they stand.
-pub fn rows_of(tables: &RollingTables, table: &TableName, keys: &[RecordKey]) -> Vec<Arc<Row>> {
+/// The rows of these keys as they stand in one world.
+pub fn rows_of(tables: &RollingTables, table: &TableName, keys: &[RecordKey], world: World) -> Vec<Arc<Row>> {
     let Some(table) = tables.table(table) else { return Vec::new() };
-    keys.iter().filter_map(|key| table.row(World::Actual, key).cloned()).collect()
+    keys.iter().filter_map(|key| table.row(world, key).cloned()).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Sweep;
 use crate::catalog::World;
-use crate::model::{ColumnName, GeneratedColumn, Row, TableName, Timestamp, Value};
+use crate::model::{ColumnName, Declarations, GeneratedColumn, Row, TableName, Timestamp, Value};
 use crate::trace::reenact::Refusal;
 use crate::trace::roots::RowProgram;
 use crate::trace::worlds::RecordName;
@@ -31,8 +31,18 @@ impl Generated {
 }
 
 impl Sweep {
+    /// Takes in what the database declares beside the shapes of its tables.
+    pub async fn declare(&mut self, declarations: &Declarations) {
+        for view in &declarations.views {
+            if let Err(reason) = self.statements.declare(view) {
+                self.notes.limit(format!("the view {} was not understood: failed to {reason}", view.name));
+            }
+        }
+        self.generate(&declarations.generated).await;
+    }
+
     /// Plans what computes these columns; one that cannot be computed again is unknown wherever its row is wrong.
-    pub async fn generate(&mut self, columns: &[GeneratedColumn]) {
+    async fn generate(&mut self, columns: &[GeneratedColumn]) {
         let mut by_table: BTreeMap<TableName, Vec<Generated>> = BTreeMap::new();
         for GeneratedColumn { table, column, expression } in columns {
             let Some(schema) = self.worlds.schema(table) else { continue };

@@ -107,7 +107,7 @@ impl Sweep {
         let mut after: Vec<(usize, Vec<RecordKey>)> = Vec::new();
         for place in &concerned {
             let rule = &rules[*place];
-            let rows = before[place].after(rule, &mut self.worlds.tables);
+            let rows = before[place].after(rule, &mut self.worlds.tables, World::Actual);
             if rows.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }
@@ -129,7 +129,8 @@ impl Sweep {
                 continue;
             }
             let rule = &rules[place];
-            let rows = rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, &rule.rule.table, &keys));
+            let rows =
+                rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, &rule.rule.table, &keys, World::Actual));
             let already = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
@@ -151,7 +152,7 @@ impl Sweep {
 
     /// Of the records of groups in breach, those that the release wrote; where it wrote none of a group, what it took
     /// out of it.
-    fn blamed_of_group(
+    pub(super) fn blamed_of_group(
         &self,
         transaction: &Transaction,
         broken: &[RecordName],
@@ -511,14 +512,14 @@ fn without_the_write(write: &Write, before: Before) -> Verdict {
 }
 
 /// A write's step in its transaction, and its place in the step.
-type WritePlace = (usize, usize);
+pub(super) type WritePlace = (usize, usize);
 
 fn write_at(transaction: &Transaction, (step, number): WritePlace) -> Option<&Write> {
     transaction.steps.get(step)?.writes.get(number)
 }
 
 /// The release's last write of a record in a transaction.
-fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<WritePlace> {
+pub(super) fn last_write(transaction: &Transaction, record: &RecordName, target: &Target) -> Option<WritePlace> {
     let steps = transaction.steps.iter().enumerate().rev();
     steps
         .flat_map(|(place, step)| {

@@ -4,6 +4,7 @@
 //! run again, and what it would have written against what it wrote is the new difference; it cannot, and what it set
 //! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
 
+mod breach;
 mod candidates;
 mod carry;
 mod cascade;
@@ -36,9 +37,9 @@ use super::reenact::{Compiled, Statements};
 use super::worlds::{Difference, RecordName, Worlds};
 use crate::catalog::{RollingTables, World};
 use crate::model::{
-    ColumnName, Operation, Release, ReleaseName, ServiceName, Step, Timestamp, TraceId, Transaction, Write,
+    ColumnName, Operation, Release, ReleaseName, ServiceName, Step, TableName, Timestamp, TraceId, Transaction, Write,
 };
-use crate::sql::Schemas;
+use crate::sql::{Schemas, WriteTarget};
 use unrecorded::UnrecordedWrite;
 
 /// Which release is traced.
@@ -184,6 +185,7 @@ impl Sweep {
             return Ok(());
         }
         let mut pins = self.broken_rules(transaction).await?;
+        let mut looked_at = breach::Breaches::new();
         // A right value may depend on what the transaction writes later: run it again until nothing moves.
         const ATTEMPTS: usize = 4;
         for attempt in 1..=ATTEMPTS {
@@ -193,11 +195,16 @@ impl Sweep {
             self.steps(transaction, &mut progress, Some(&mut pins)).await?;
             self.judge_unrecorded_at_commit(transaction, &mut progress).await?;
             let moved = self.settle(transaction, &mut pins).await?;
-            if moved && attempt < ATTEMPTS {
+            let breaches = self.broken_in_right_world(transaction, &pins, &looked_at).await?;
+            if (moved || !breaches.is_empty()) && attempt < ATTEMPTS {
                 self.worlds.roll_back();
                 self.forget_derivations();
                 self.doubtful.clear();
                 self.notes = kept_notes;
+                self.pin_new_breaches(transaction, &breaches, &mut pins).await?;
+                for (place, keys) in breaches {
+                    looked_at.entry(place).or_default().extend(keys);
+                }
                 continue;
             }
             self.worlds.keep();
@@ -293,7 +300,10 @@ impl Sweep {
             Compiled::Read(query) => self.rerun_read(transaction, statement, query, progress).await,
             Compiled::Nothing => self.carry_all(&step.writes, None),
             Compiled::Refused { reason, tables, targets } => {
-                let concerned = tables.is_empty() || tables.iter().any(|table| self.worlds.is_affected(table));
+                let unknown = self.reads_unknown_table(tables, targets);
+                let concerned =
+                    tables.is_empty() || unknown || tables.iter().any(|table| self.worlds.is_affected(table));
+                let tables: &[TableName] = if unknown { &[] } else { tables };
                 if !concerned {
                     self.carry_all(&step.writes, None);
                 } else if step.writes.is_empty() && targets.is_empty() {
@@ -305,6 +315,16 @@ impl Sweep {
                 }
             }
         }
+    }
+
+    /// Whether a statement reads something of which nobody knows what it holds: a temporary table, a table without a key,
+    /// one of a schema that is left out.
+    fn reads_unknown_table(&self, tables: &[TableName], targets: &[WriteTarget]) -> bool {
+        let is_system = |table: &TableName| {
+            matches!(table.schema.as_ref(), "pg_catalog" | "information_schema") || table.table.starts_with("pg_")
+        };
+        let is_known = |table: &TableName| self.worlds.tables.table(table).is_some() || is_system(table);
+        tables.iter().any(|table| !is_known(table) && !targets.iter().any(|target| target.table == *table))
     }
 
     /// Records that an event says its write was computed from.

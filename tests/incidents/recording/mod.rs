@@ -39,15 +39,17 @@ pub async fn begin(database: &Database<'_>) {
 /// Where a recording tells the SQL of its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// In PostgreSQL's log, which tells what was read, too.
+    /// In PostgreSQL's log, which tells what was read, too: prepared statements with parameters.
     Log,
+    /// In PostgreSQL's log, the values as literals in their text.
+    Literals,
     /// In the events; there is no log.
     Events,
 }
 
 /// The example takes the recording in and uses a part of it: this names the rest, so that nothing is unused.
 const _: () = {
-    let _ = Telling::Events;
+    let _ = (Telling::Events, Telling::Literals);
 };
 
 /// Ends the recording, once every session but ours has ended, and removes all that it needed from the database.
@@ -58,7 +60,7 @@ pub async fn end(database: &Database<'_>, telling: Telling) -> Recording {
     outbox::remove(&client).await;
     drop(client);
     let log = match telling {
-        Telling::Log => without_recorder(database.jsonlog().await),
+        Telling::Log | Telling::Literals => without_recorder(database.jsonlog().await),
         Telling::Events => Vec::new(),
     };
     Recording { events, log }
