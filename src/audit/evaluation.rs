@@ -1,4 +1,5 @@
-//! Rules over the tables as they stand: one scan for all row checks of a table, one query for each other check.
+//! Rules over the tables as they stand: one scan for all row checks of a table that need no subquery, one query for each
+//! other check.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,8 +17,10 @@ use super::AuditError;
 use super::checks::Violating;
 use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, Violation, WrittenBy};
 use super::planning::{engine_message, key_as_positions, select_violating};
+use super::row_scan::RowScan;
 use super::rule::{Rule, key_columns};
 use super::rule_set::RuleSet;
+use super::server_scan::ServerScan;
 use super::sql_text::{SqlExpression, asks_for_existence, quoted_table};
 use crate::catalog::{Catalog, register_history, value_from_array};
 use crate::engine;
@@ -32,6 +35,8 @@ use crate::model::{ColumnName, History, RecordKey, Release, TableName, TableSche
 pub async fn run(rules: &RuleSet, catalog: &Catalog, history: &History) -> Result<AuditOutcome, AuditError> {
     let session = engine::session_context();
     catalog.register(&session)?;
+    let parallel = engine::parallel_session_context();
+    catalog.register(&parallel)?;
     for table in rules.rules().iter().flat_map(Rule::histories_read) {
         register_history(&session, catalog.schema(&table)?, &history.transactions)?;
     }
@@ -43,7 +48,7 @@ pub async fn run(rules: &RuleSet, catalog: &Catalog, history: &History) -> Resul
     for (table, positions) in by_table {
         let audited = AuditedTable::new(catalog.schema(table)?, catalog, history);
         let of_table: Vec<&Rule> = positions.iter().map(|position| &rules.rules()[*position]).collect();
-        for (position, tally) in positions.iter().zip(audited.check(&session, &of_table).await) {
+        for (position, tally) in positions.iter().zip(audited.check(&session, &parallel, &of_table).await) {
             tallies[*position] = tally;
         }
     }
@@ -77,7 +82,7 @@ pub(super) struct Breach {
 }
 
 impl Breach {
-    fn of_row(key: RecordKey) -> Breach {
+    pub(super) fn of_row(key: RecordKey) -> Breach {
         Breach { key, release: None, written: None }
     }
 }
@@ -139,7 +144,7 @@ pub(super) fn count(rows: usize) -> u64 {
 pub(super) struct AuditedTable<'a> {
     pub(super) schema: &'a TableSchema,
     /// What names a row.
-    key: Vec<ColumnName>,
+    pub(super) key: Vec<ColumnName>,
     pub(super) catalog: &'a Catalog,
     pub(super) history: &'a History,
 }
@@ -176,20 +181,60 @@ impl<'a> AuditedTable<'a> {
         AuditedTable { schema, key, catalog, history }
     }
 
-    async fn check(&self, session: &SessionContext, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
-        let of_rows: Vec<&Rule> = rules.iter().copied().filter(|rule| self.is_about_rows(rule)).collect();
-        let mut of_rows = self.check_rows(session, &of_rows).await.into_iter();
+    async fn check(
+        &self,
+        session: &SessionContext,
+        parallel: &SessionContext,
+        rules: &[&Rule],
+    ) -> Vec<Result<Tally, String>> {
+        let scanned = self.scan_rows(parallel, rules).await;
+        let beside: Vec<&Rule> = rules
+            .iter()
+            .zip(&scanned)
+            .filter(|(rule, scanned)| scanned.is_none() && self.is_about_rows(rule))
+            .map(|(rule, _)| *rule)
+            .collect();
+        let mut beside = self.check_rows(session, &beside).await.into_iter();
         let mut tallies = Vec::with_capacity(rules.len());
-        for rule in rules {
-            let tally = match rule.violating(self.schema) {
-                Violating::Row(_) | Violating::Query(_) => of_rows.next().unwrap_or_else(|| Ok(Tally::default())),
-                Violating::Write { .. } => self.check_writes(session, rule).await,
-                Violating::Table(question) => self.check_table(session, rule, &question).await,
-                Violating::Release(question) => self.check_releases(session, rule, &question).await,
+        for (rule, scanned) in rules.iter().zip(scanned) {
+            let tally = match (scanned, rule.violating(self.schema)) {
+                (Some(tally), _) => Ok(tally),
+                (None, Violating::Row(_) | Violating::Query(_)) => {
+                    beside.next().unwrap_or_else(|| Ok(Tally::default()))
+                }
+                (None, Violating::Write { .. }) => self.check_writes(session, rule).await,
+                (None, Violating::Table(question)) => self.check_table(session, rule, &question).await,
+                (None, Violating::Release(question)) => self.check_releases(session, rule, &question).await,
             };
             tallies.push(self.refuse_without_history(rule).and(tally));
         }
         tallies
+    }
+
+    /// The rules that one scan answers together: on the server where it reads them as we do, else here. `None` for every
+    /// other rule, and for all of them where one spoils it for the others: then each is asked for itself.
+    async fn scan_rows(&self, parallel: &SessionContext, rules: &[&Rule]) -> Vec<Option<Tally>> {
+        let mut found: Vec<Option<Tally>> = rules.iter().map(|_| None).collect();
+        if self.catalog.has_server() {
+            let mut scan = ServerScan::default();
+            let taken: Vec<bool> = rules.iter().map(|rule| scan.take(rule, self.schema, self.catalog)).collect();
+            if taken.contains(&true)
+                && let Ok(Some(tallies)) = scan.run(self).await
+            {
+                place_tallies(&mut found, &taken, tallies);
+            }
+        }
+        let mut scan = RowScan::new(&self.key);
+        let mut taken = Vec::with_capacity(rules.len());
+        for (rule, found) in rules.iter().zip(&found) {
+            taken.push(found.is_none() && scan.take(rule, self.schema, self.catalog));
+        }
+        if taken.contains(&true)
+            && let Ok(tallies) = scan.run(self, parallel).await
+        {
+            place_tallies(&mut found, &taken, tallies);
+        }
+        found
     }
 
     fn is_about_rows(&self, rule: &Rule) -> bool {
@@ -337,9 +382,21 @@ impl<'a> AuditedTable<'a> {
         batch: &RecordBatch,
         row: usize,
     ) -> Result<RecordKey, String> {
+        let names: Vec<String> = (0..columns.len()).map(|position| format!("key_{position}")).collect();
+        self.named_cells_at(columns, &names, batch, row)
+    }
+
+    /// The columns that the query selects under these names.
+    pub(super) fn named_cells_at(
+        &self,
+        columns: &[ColumnName],
+        names: &[String],
+        batch: &RecordBatch,
+        row: usize,
+    ) -> Result<RecordKey, String> {
         let mut cells = Vec::with_capacity(columns.len());
-        for (position, column) in columns.iter().enumerate() {
-            let array = batch.column_by_name(&format!("key_{position}"));
+        for (column, name) in columns.iter().zip(names) {
+            let array = batch.column_by_name(name);
             let (Some(array), Some(declared)) = (array, self.schema.column(column)) else {
                 return Err(format!("the engine left out key column {column}"));
             };
@@ -361,6 +418,12 @@ impl<'a> AuditedTable<'a> {
             _ => engine_message(error),
         }
     }
+}
+
+/// Gives each rule that was taken the next tally.
+fn place_tallies(found: &mut [Option<Tally>], taken: &[bool], tallies: Vec<Tally>) {
+    let taken = found.iter_mut().zip(taken).filter(|(_, taken)| **taken);
+    taken.zip(tallies).for_each(|((place, _), tally)| *place = Some(tally));
 }
 
 /// The rows of a boolean column that are true.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::checks::{Check, Target, Violating};
+use super::checks::{AcrossRows, Check, Target, Violating};
 use super::mistake::Location;
 use super::sql_text::{SqlExpression, histories_read, tables_read};
 use crate::model::{ColumnName, TableName, TableSchema};
@@ -122,6 +122,11 @@ impl Rule {
             }
             (violating, _) => violating,
         }
+    }
+
+    /// What it demands of rows together, where one scan can answer that; its `where` comes on top.
+    pub(super) fn across_rows(&self) -> Option<AcrossRows> {
+        self.check.across_rows()
     }
 
     /// What cells of a row in breach should hold, as SQL over the row: the rule's `expect`, and what the check itself

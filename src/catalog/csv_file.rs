@@ -15,7 +15,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 
 use super::column_guess::ColumnGuess;
-use super::lazy_table::{RowSource, wrap_error};
+use super::lazy_table::{Part, RowSource, wrap_error};
 use super::now::OpenedTable;
 use super::{CatalogError, array_from_values};
 use crate::model::{Column, ColumnType, TableName, TableSchema, Value};
@@ -57,7 +57,7 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
 }
 
 impl RowSource for CsvFile {
-    fn read(&self, projection: SchemaRef) -> SendableRecordBatchStream {
+    fn read(&self, projection: SchemaRef, _part: Part) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
         let batches = stream.tx();
         let (path, schema) = (self.path.clone(), Arc::clone(&self.schema));
@@ -259,7 +259,7 @@ mod tests {
         std::fs::write(&path, text).expect("a file");
         let OpenedTable { schema, rows: source, .. } = open(&path, TableName::new("public", "t"))?;
         let batches: Vec<RecordBatch> = source
-            .read(arrow_schema(&schema))
+            .read(arrow_schema(&schema), Part::WHOLE)
             .try_collect()
             .await
             .map_err(super::super::lazy_table::unwrap_engine_error)?;

@@ -16,8 +16,38 @@ use super::CatalogError;
 
 /// Where a table's rows come from.
 pub(super) trait RowSource: Debug + Send + Sync {
-    /// Every row, with the columns of `projection` (whose fields name columns of the table) in its order.
-    fn read(&self, projection: SchemaRef) -> SendableRecordBatchStream;
+    /// The rows of one part, with the columns of `projection` (whose fields name columns of the table) in its order.
+    fn read(&self, projection: SchemaRef, part: Part) -> SendableRecordBatchStream;
+
+    /// How many parts can be read beside each other.
+    fn parts(&self) -> usize {
+        1
+    }
+
+    /// How many rows there are, where that is known without reading them.
+    fn row_count(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// One of the parts that a table is read in; together they hold every row once, in the order of the source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Counted from 0.
+    pub(super) index: usize,
+    /// How many there are, no more than [`RowSource::parts`].
+    pub(super) of: usize,
+}
+
+impl Part {
+    /// Every row.
+    pub(super) const WHOLE: Part = Part { index: 0, of: 1 };
+
+    /// Which of `pieces` (such as row groups) belong to the part.
+    pub(super) fn range(self, pieces: usize) -> std::ops::Range<usize> {
+        let bound = |index: usize| index * pieces / self.of.max(1);
+        bound(self.index)..bound(self.index + 1)
+    }
 }
 
 /// The engine's view of a [`RowSource`].
@@ -41,7 +71,7 @@ impl TableProvider for LazyTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         limit: Option<usize>,
@@ -50,8 +80,13 @@ impl TableProvider for LazyTable {
             Some(positions) => Arc::new(self.schema.project(positions)?),
             None => Arc::clone(&self.schema),
         };
-        let rows = ProjectedRows { schema: Arc::clone(&projected), source: Arc::clone(&self.source) };
-        Ok(Arc::new(StreamingTableExec::try_new(projected, vec![Arc::new(rows)], None, [], false, limit)?))
+        let of = self.source.parts().min(state.config().target_partitions()).max(1);
+        let part = |index| -> Arc<dyn PartitionStream> {
+            let (schema, source) = (Arc::clone(&projected), Arc::clone(&self.source));
+            Arc::new(ProjectedRows { schema, source, part: Part { index, of } })
+        };
+        let parts = (0..of).map(part).collect();
+        Ok(Arc::new(StreamingTableExec::try_new(projected, parts, None, [], false, limit)?))
     }
 }
 
@@ -59,6 +94,7 @@ impl TableProvider for LazyTable {
 struct ProjectedRows {
     schema: SchemaRef,
     source: Arc<dyn RowSource>,
+    part: Part,
 }
 
 impl PartitionStream for ProjectedRows {
@@ -67,7 +103,7 @@ impl PartitionStream for ProjectedRows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        self.source.read(Arc::clone(&self.schema))
+        self.source.read(Arc::clone(&self.schema), self.part)
     }
 }
 

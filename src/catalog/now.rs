@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
-use super::lazy_table::{LazyTable, RowSource, unwrap_engine_error};
+use super::lazy_table::{LazyTable, Part, RowSource, unwrap_engine_error};
 use super::{CatalogError, arrow_schema, folder, postgres};
 use crate::model::{ColumnName, DatabaseSource, Declarations, TableName, TableSchema, TableSettingsByName};
 
@@ -26,7 +26,7 @@ pub struct Catalog {
     declarations: Declarations,
     database_name: Option<String>,
     /// Keeps a live database's snapshot until the catalog is dropped.
-    _snapshot: Option<postgres::Snapshot>,
+    snapshot: Option<postgres::Snapshot>,
 }
 
 /// A table as its source declares it.
@@ -60,7 +60,7 @@ impl Catalog {
             settings: settings.clone(),
             declarations,
             database_name,
-            _snapshot: snapshot,
+            snapshot,
         };
         for OpenedTable { mut schema, unique_key, rows } in tables {
             apply_settings(&mut schema, settings)?;
@@ -106,7 +106,7 @@ impl Catalog {
     pub async fn scan(&self, table: &TableName) -> Result<Vec<RecordBatch>, CatalogError> {
         let schema = arrow_schema(self.schema(table)?);
         let Some(source) = self.rows.get(table) else { return Ok(Vec::new()) };
-        source.read(schema).try_collect().await.map_err(unwrap_engine_error)
+        source.read(schema, Part::WHOLE).try_collect().await.map_err(unwrap_engine_error)
     }
 
     /// Makes every table known to the session as `schema.table`; rows are read when a query runs, and only the
@@ -121,6 +121,30 @@ impl Catalog {
             register_table(session, name, Arc::new(table))?;
         }
         Ok(())
+    }
+
+    /// Whether the tables are on a server that can answer queries itself.
+    pub fn has_server(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// What a query of the server's own SQL selects, in the one snapshot: `result` has the columns' names and types, and
+    /// the name of the table that it is about. `None` where there is no server.
+    ///
+    /// # Errors
+    /// What the server refuses; a row that does not have these columns.
+    pub async fn select_on_server(
+        &self,
+        sql: &str,
+        result: TableSchema,
+    ) -> Result<Option<Vec<RecordBatch>>, CatalogError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(None) };
+        snapshot.select(sql, result).try_collect().await.map(Some).map_err(unwrap_engine_error)
+    }
+
+    /// How many rows a table has, where that is known without reading them.
+    pub fn row_count(&self, table: &TableName) -> Option<u64> {
+        self.rows.get(table).and_then(|rows| rows.row_count())
     }
 
     /// The columns of a table whose values are never printed.

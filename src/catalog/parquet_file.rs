@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date64Type, Field, SchemaRef, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Date64Type, Field, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use datafusion::error::DataFusionError;
@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use super::lazy_table::{RowSource, wrap_error};
+use super::lazy_table::{Part, RowSource, wrap_error};
 use super::now::{OpenedTable, unknown_column};
 use super::{CatalogError, arrow_type};
 use crate::model::{Column, ColumnName, ColumnType, TableName, TableSchema};
@@ -42,8 +42,7 @@ struct ParquetFile {
 pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogError> {
     let refuse = |reason: String| CatalogError::File { path: path.to_owned(), reason };
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
-    let metadata =
-        ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| refuse(error.to_string()))?;
+    let metadata = load(&file).map_err(|error| refuse(error.to_string()))?;
     let columns: Vec<Column> = metadata.schema().fields().iter().map(|field| column_of(field, &metadata)).collect();
     let mut schema = TableSchema { name: name.clone(), columns, key: Vec::new(), foreign_keys: Vec::new() };
     schema.key = declared_key(&metadata);
@@ -52,6 +51,19 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
     }
     let rows = ParquetFile { path: path.to_owned(), table: name, metadata };
     Ok(OpenedTable { schema, unique_key: Vec::new(), rows: Arc::new(rows) })
+}
+
+/// The file's own schema, but with each text column read as what the engine computes with, which saves a copy of it.
+fn load(file: &File) -> Result<ArrowReaderMetadata, parquet::errors::ParquetError> {
+    let own = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let as_read = own.schema().fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8View | DataType::LargeUtf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        _ => Arc::clone(field),
+    });
+    let schema = Schema::new_with_metadata(as_read.collect::<Fields>(), own.schema().metadata().clone());
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    // Where the reader does not take it, each batch is converted.
+    Ok(ArrowReaderMetadata::try_new(Arc::clone(own.metadata()), options).unwrap_or(own))
 }
 
 fn declared_key(metadata: &ArrowReaderMetadata) -> Vec<ColumnName> {
@@ -108,7 +120,15 @@ fn column_type_of(data_type: &DataType) -> ColumnType {
 }
 
 impl RowSource for ParquetFile {
-    fn read(&self, projection: SchemaRef) -> SendableRecordBatchStream {
+    fn parts(&self) -> usize {
+        self.metadata.metadata().num_row_groups().max(1)
+    }
+
+    fn row_count(&self) -> Option<u64> {
+        u64::try_from(self.metadata.metadata().file_metadata().num_rows()).ok()
+    }
+
+    fn read(&self, projection: SchemaRef, part: Part) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
         let batches = stream.tx();
         let (path, table, metadata) = (self.path.clone(), self.table.clone(), self.metadata.clone());
@@ -124,6 +144,7 @@ impl RowSource for ParquetFile {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), wanted);
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
                 .with_projection(mask)
+                .with_row_groups(part.range(metadata.metadata().num_row_groups()).collect())
                 .with_batch_size(ROWS_PER_BATCH)
                 .build()
                 .map_err(|error| refuse(error.to_string()))?;
@@ -231,7 +252,7 @@ mod tests {
         BinaryArray, Decimal128Array, DictionaryArray, StringViewArray, Time64MicrosecondArray,
         TimestampNanosecondArray, UInt32Array,
     };
-    use arrow::datatypes::{Int32Type, Schema};
+    use arrow::datatypes::Int32Type;
     use futures::TryStreamExt;
     use parquet::arrow::ArrowWriter;
     use parquet::file::metadata::KeyValue;
@@ -257,7 +278,7 @@ mod tests {
         let OpenedTable { schema, rows: source, .. } =
             open(&folder.path().join("t.parquet"), TableName::new("public", "t"))?;
         let batches: Vec<RecordBatch> = source
-            .read(arrow_schema(&schema))
+            .read(arrow_schema(&schema), Part::WHOLE)
             .try_collect()
             .await
             .map_err(super::super::lazy_table::unwrap_engine_error)?;

@@ -172,6 +172,13 @@ Exit status: 0 both files are written, 2 could not do the job.")]
 Exit status: 0 every rule holds, 1 a rule is broken, 2 could not do the job, or could not run every rule.
 Formats: text (default), json, junit, sarif, github, markdown, prometheus, openlineage.")]
     Audit(AuditArguments),
+    /// Tell what is recorded, from when and how completely, what could not be traced or repaired if it broke today, and
+    /// how the rules came out from audit to audit.
+    #[command(
+        after_help = "Exit status: 0 nothing is missing and every rule holds, 1 something is, 2 could not do the job.
+Formats: text (default), json."
+    )]
+    Status,
     /// Show which statements feed which tables and columns, from everything that is recorded; with --sql, what SQL
     /// reads and writes, column by column.
     #[command(after_help = "Examples:

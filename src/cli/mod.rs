@@ -90,6 +90,7 @@ async fn dispatch(Arguments { global, trace, command }: Arguments) -> Result<Exi
         (None, Some(Command::Lineage(lineage))) => commands::lineage::run(&global, &lineage),
         (None, Some(Command::Explain(explain))) => commands::explain::explain(&global, &explain).await,
         (None, Some(Command::Capture(capture))) => commands::capture::run(&global, &capture).await,
+        (None, Some(Command::Status)) => commands::status::status(&global).await,
         (None, Some(Command::Audit(audit))) => commands::audit::audit(&global, &audit).await,
         (None, None) => Err(Failure::new("understand the arguments: no --release and no command")
             .with_help("Ask with: blast-radius --release v42")),

@@ -13,6 +13,7 @@ mod subqueries;
 pub use live::{LiveTable, ValueCell};
 pub use precedence::bind_distinct_from;
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -22,9 +23,18 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 /// A session in which `12.30` is a decimal and not a binary float, decimals divide as PostgreSQL divides them, and
 /// names fold to lower case.
 pub fn session_context() -> SessionContext {
+    session_context_of(1)
+}
+
+/// The same for a query whose rows may come in any order: it uses every core that this process may use.
+pub fn parallel_session_context() -> SessionContext {
+    session_context_of(std::thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+fn session_context_of(partitions: usize) -> SessionContext {
     let config = SessionConfig::new()
         .with_information_schema(false)
-        .with_target_partitions(1)
+        .with_target_partitions(partitions)
         .with_default_catalog_and_schema("blast_radius", "public")
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true)
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL")

@@ -5,6 +5,7 @@
 
 mod alignment;
 mod attribution;
+mod coverage;
 mod databases;
 pub mod graph;
 mod history;
@@ -17,5 +18,6 @@ mod stamps;
 mod steps;
 mod unwritten;
 
+pub use coverage::{Coverage, TableCoverage};
 pub use history::{Sources, assemble};
 pub use links::LinkCounts;

@@ -4,6 +4,7 @@
 //! [`Release`] they belong to, the [`Transaction`]s of a [`History`] in commit order, and the text-exact
 //! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry. What an input says before it is put together is a [`Recording`].
 
+mod audited_rule;
 mod column_type;
 mod comment_tags;
 mod error;
@@ -19,6 +20,7 @@ mod timestamp;
 mod value;
 mod write;
 
+pub use audited_rule::AuditedRule;
 pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;
 pub use error::ModelError;

@@ -15,6 +15,7 @@ pub mod records;
 mod repair;
 #[cfg(test)]
 mod sample;
+pub mod status;
 mod summary;
 mod text;
 

@@ -11,11 +11,13 @@
 //! | `lineage` | what other tools state of what they read and wrote |
 //! | `rejected` | lines that could not be read, with the reason |
 //! | `sources` | which inputs were read, and how they were then |
+//! | `audits` | how each rule came out in each audit |
 //! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
 //!
 //! Readers take the tables as the last row of `commits` says, so an ingest is seen whole or not at all. What an ingest
 //! that was cut off left in the tables is taken back before the next one writes to them.
 
+mod audits_table;
 mod batch;
 mod commits;
 mod delta;

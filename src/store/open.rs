@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::StoreError;
+use super::audits_table::{self, audits_of_batch};
 use super::commits::{self, Contents};
 use super::delta::{TableFolder, scan};
 use super::durable::sync_since;
@@ -15,7 +16,9 @@ use super::rejected_table::{self, rejected_of_batch};
 use super::sources_table::{self, KnownSources, sources_of_batch};
 use super::stamps_table::{self, stamps_of_batch};
 use super::writes_table::{Texts, writes_of_batch};
-use crate::model::{LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, StatedLineage, TableName};
+use crate::model::{
+    AuditedRule, LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, StatedLineage, TableName,
+};
 
 /// A store, as of the last ingest that was finished when it was opened (or that it finished itself).
 #[derive(Debug)]
@@ -142,6 +145,31 @@ impl Store {
         let mut known = KnownSources::default();
         self.scan(sources_table::FOLDER, |batch| sources_of_batch(&batch, &mut known)).await?;
         Ok(known)
+    }
+
+    /// How every rule came out in every audit, in the order they were kept.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn audits(&self) -> Result<Vec<AuditedRule>, StoreError> {
+        let mut audits = Vec::new();
+        self.scan(audits_table::FOLDER, |batch| {
+            audits.extend(audits_of_batch(&batch)?);
+            Ok(())
+        })
+        .await?;
+        audits.sort_by_key(|(position, _)| *position);
+        Ok(audits.into_iter().map(|(_, audited)| audited).collect())
+    }
+
+    /// Keeps how the rules came out in one audit.
+    ///
+    /// # Errors
+    /// A store that cannot be written, or that somebody else writes to: nothing is kept then.
+    pub async fn keep_audit(&mut self, rules: &[AuditedRule]) -> Result<(), StoreError> {
+        let mut ingestion = self.begin();
+        ingestion.add_audit(rules).await?;
+        ingestion.finish(&[]).await.map(|_| ())
     }
 
     /// Begins an ingest. One at a time writes to a store: of two that overlap, one fails as a whole.

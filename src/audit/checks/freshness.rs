@@ -90,6 +90,7 @@ impl Check for Freshness {
         let limit = format!("now() - INTERVAL '{} seconds'", self.max_age);
         let limit = if self.is_date { format!("CAST({limit} AS date)") } else { limit };
         Violating::Table(TableQuestion {
+            is_portable: false,
             sql: target.measured(&self.by, &newest, &format!("({newest} < {limit}) IS NOT FALSE")),
             by: self.by.clone(),
             quotes: Some(Arc::clone(&self.column)),

@@ -142,6 +142,8 @@ pub struct TableQuestion {
     /// Selects, for each group: the columns of `by` as `key_0`, `key_1` and on, the number of rows as `checked`, what
     /// was measured as text `measured`, and whether the group is in `breach`.
     pub sql: String,
+    /// Whether the SQL says the same to a PostgreSQL server.
+    pub is_portable: bool,
     /// What makes a group; empty: the table is one.
     pub by: Vec<ColumnName>,
     /// The column whose value `measured` quotes.
@@ -222,11 +224,35 @@ impl Target<'_> {
     }
 }
 
+/// A demand on rows together that one scan can answer; the SQL of [`Check::violating`] means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AcrossRows {
+    /// In breach: a row that has the same values in these columns as another, none of them NULL.
+    Repeated {
+        /// The columns.
+        columns: Vec<ColumnName>,
+    },
+    /// In breach: a row whose values in these columns, none of them NULL, no row of `table` has in `key`.
+    Missing {
+        /// The columns that refer.
+        columns: Vec<ColumnName>,
+        /// The table referred to.
+        table: TableName,
+        /// Its columns, as many.
+        key: Vec<ColumnName>,
+    },
+}
+
 /// What a rule demands of the rows of its table.
 pub(super) trait Check: Debug + Send + Sync {
     /// The rows in breach. The rule adds its `where` to a [`Violating::Row`]; only a check that looks at other rows of
     /// the table, or plans a [`Violating::Query`], has to heed the target's filter itself.
     fn violating(&self, target: &Target<'_>) -> Violating;
+
+    /// The same demand as one that a scan can answer without a subquery.
+    fn across_rows(&self) -> Option<AcrossRows> {
+        None
+    }
 
     /// The columns it names: those to blame, unless the rule names others.
     fn columns(&self) -> Vec<ColumnName>;

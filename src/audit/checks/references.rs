@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, CheckContext, CheckKind, Target, Violating, columns_of, is_not_null};
+use super::{AcrossRows, Check, CheckContext, CheckKind, Target, Violating, columns_of, is_not_null};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{quoted_name, quoted_table};
@@ -67,6 +67,11 @@ impl Check for References {
             quoted_table(&self.table),
             same.join(" AND "),
         ))
+    }
+
+    fn across_rows(&self) -> Option<AcrossRows> {
+        let (columns, table, key) = (self.columns.clone(), self.table.clone(), self.key.clone());
+        Some(AcrossRows::Missing { columns, table, key })
     }
 
     fn columns(&self) -> Vec<ColumnName> {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, CheckContext, CheckKind, Target, Violating, is_not_null};
+use super::{AcrossRows, Check, CheckContext, CheckKind, Target, Violating, is_not_null};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
@@ -48,6 +48,10 @@ impl Check for Unique {
             columns.join(", "),
             same.join(" AND "),
         ))
+    }
+
+    fn across_rows(&self) -> Option<AcrossRows> {
+        Some(AcrossRows::Repeated { columns: self.columns.clone() })
     }
 
     fn columns(&self) -> Vec<ColumnName> {

@@ -73,6 +73,7 @@ impl Check for Volume {
         };
         Violating::Table(TableQuestion {
             sql: target.measured(&self.by, "count(*)", &format!("({})", outside.join(" OR "))),
+            is_portable: self.by.is_empty() && target.filter.is_none(),
             by: self.by.clone(),
             quotes: None,
             measured: "the number of rows is".to_owned(),

@@ -17,15 +17,15 @@ use super::connection::ConnectionSettings;
 use super::constraints::{self, TableConstraints};
 use super::copy_text::CopyRows;
 use super::schema;
-use crate::catalog::lazy_table::{RowSource, wrap_error};
+use crate::catalog::lazy_table::{Part, RowSource, wrap_error};
 use crate::catalog::now::OpenedTable;
-use crate::catalog::{CatalogError, array_from_values};
+use crate::catalog::{CatalogError, array_from_values, arrow_schema};
 use crate::model::{Declarations, TableName, TableSchema};
 
 const ROWS_PER_BATCH: usize = 8192;
 
 /// Values print as [`crate::catalog::array_from_values`] reads them, and type names with their schema.
-const SESSION: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
+const SESSION: &str = "SET TimeZone = 'UTC'; SET standard_conforming_strings = on; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
                        SET extra_float_digits = 1; SET bytea_output = 'hex'; SET search_path = pg_catalog; \
                        SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
                        SET row_security = off";
@@ -38,6 +38,18 @@ pub(in crate::catalog) struct Snapshot {
     /// The database's name.
     pub(in crate::catalog) database: String,
     _transaction: Client,
+    settings: Arc<ConnectionSettings>,
+    name: Arc<str>,
+}
+
+impl Snapshot {
+    /// Runs a query in the snapshot, on the server; `result` describes what it selects, under the name of the table that
+    /// a message would tell of.
+    pub(in crate::catalog) fn select(&self, sql: &str, result: TableSchema) -> SendableRecordBatchStream {
+        let projection = arrow_schema(&result);
+        let statement = format!("COPY ({sql}) TO STDOUT");
+        stream(&self.settings, &self.name, Arc::new(result), projection, statement)
+    }
 }
 
 /// A session of its own on the database at `url`, whose values print as every scan's do.
@@ -80,7 +92,7 @@ pub(in crate::catalog) async fn open(
         };
         tables.push(OpenedTable { schema: table, unique_key, rows: Arc::new(rows) });
     }
-    Ok((tables, found.declarations, Snapshot { database, _transaction: client }))
+    Ok((tables, found.declarations, Snapshot { database, _transaction: client, settings, name: snapshot }))
 }
 
 /// What the database declares of the rows of every table of `schemas`, beside keys and types.
@@ -142,18 +154,38 @@ struct PostgresTable {
 }
 
 impl RowSource for PostgresTable {
-    fn read(&self, projection: SchemaRef) -> SendableRecordBatchStream {
-        let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
-        let scan = Scan {
-            settings: Arc::clone(&self.settings),
-            snapshot: Arc::clone(&self.snapshot),
-            schema: Arc::clone(&self.schema),
-            projection,
-            batches: stream.tx(),
-        };
-        stream.spawn(async move { scan.run().await.map_err(wrap_error) });
-        stream.build()
+    fn read(&self, projection: SchemaRef, _part: Part) -> SendableRecordBatchStream {
+        let statement = copy_statement(&self.schema.name, &projection);
+        stream(&self.settings, &self.snapshot, Arc::clone(&self.schema), projection, statement)
     }
+}
+
+/// What a statement sends, on a connection of its own.
+fn stream(
+    settings: &Arc<ConnectionSettings>,
+    snapshot: &Arc<str>,
+    schema: Arc<TableSchema>,
+    projection: SchemaRef,
+    statement: String,
+) -> SendableRecordBatchStream {
+    let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
+    let scan = Scan {
+        settings: Arc::clone(settings),
+        snapshot: Arc::clone(snapshot),
+        schema,
+        projection,
+        statement,
+        batches: stream.tx(),
+    };
+    stream.spawn(async move { scan.run().await.map_err(wrap_error) });
+    stream.build()
+}
+
+fn copy_statement(table: &TableName, projection: &SchemaRef) -> String {
+    let names: Vec<String> = projection.fields().iter().map(|field| quoted(field.name(), '"')).collect();
+    // COPY has no row without a field: where no column is asked for, a NULL stands for each row.
+    let columns = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
+    format!("COPY (SELECT {columns} FROM {}.{}) TO STDOUT", quoted(&table.schema, '"'), quoted(&table.table, '"'))
 }
 
 struct Scan {
@@ -161,6 +193,8 @@ struct Scan {
     snapshot: Arc<str>,
     schema: Arc<TableSchema>,
     projection: SchemaRef,
+    /// A `COPY … TO STDOUT`.
+    statement: String,
     batches: Sender<Result<RecordBatch, DataFusionError>>,
 }
 
@@ -170,7 +204,7 @@ impl Scan {
         client.batch_execute(BEGIN).await.map_err(refused)?;
         let snapshot = quoted(&self.snapshot, '\'');
         client.batch_execute(&format!("SET TRANSACTION SNAPSHOT {snapshot}")).await.map_err(refused)?;
-        let pieces = client.copy_out(&self.copy_statement()).await.map_err(|error| self.refused_rows(&error))?;
+        let pieces = client.copy_out(&self.statement).await.map_err(|error| self.refused_rows(&error))?;
         pin_mut!(pieces);
         let mut copy = CopyRows::default();
         let mut rows = Rows::new(self.projection.fields().len());
@@ -186,14 +220,6 @@ impl Scan {
         }
         self.send(&mut rows).await?;
         Ok(())
-    }
-
-    fn copy_statement(&self) -> String {
-        let names: Vec<String> = self.projection.fields().iter().map(|field| quoted(field.name(), '"')).collect();
-        // COPY has no row without a field: where no column is asked for, a NULL stands for each row.
-        let columns = if names.is_empty() { "NULL".to_owned() } else { names.join(", ") };
-        let TableName { schema, table } = &self.schema.name;
-        format!("COPY (SELECT {columns} FROM {}.{}) TO STDOUT", quoted(schema, '"'), quoted(table, '"'))
     }
 
     /// Sends the rows gathered; false where nobody listens any more, because the query has what it needs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::audit::{
     Acceptance, Accepted, AuditOutcome, AuditVerdict, RuleSet, RuleStatus, Severity, Violation, WrittenBy,
-    compare_releases, run,
+    compare_releases, kept_results, run,
 };
 use crate::catalog::{Catalog, DatabaseAddress, nearest_name};
 use crate::cli::ExitStatus;
@@ -18,6 +18,7 @@ use crate::cli::output::{write_file, write_result};
 use crate::model::{RecordKey, Timestamp};
 use crate::project::FailOn;
 use crate::report::audit::{AuditFormat, AuditReport, write_violations};
+use crate::store::Store;
 use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 
 /// Audits the project that the current folder belongs to, and prints what was found.
@@ -36,6 +37,8 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
     let mut outcome = run(&rules, catalog, &investigation.history).await?;
     accept(&mut outcome, &rules, project.audit.accepted.as_deref(), arguments, global)?;
     attribute(&mut outcome, &rules, &investigation).await?;
+    let finished = Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
+    keep(&outcome, &project.store, finished).await;
     let fail_on = match project.audit.fail_on {
         FailOn::Error => Severity::Error,
         FailOn::Warn => Severity::Warn,
@@ -50,7 +53,7 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
         places: &rules.rules().iter().map(|rule| (Arc::clone(&rule.id), rule.location.clone())).collect(),
         folder: repository_of(&project.folder),
         address: &DatabaseAddress::of(&investigation.database),
-        finished: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()),
+        finished,
         verbose: global.verbose,
     };
     write_result(global, |out| Ok(format.write(&report, out)?))?;
@@ -133,6 +136,15 @@ async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &
     outcome.history_begins = history.transactions.first().map(|transaction| transaction.started);
     outcome.releases = compare_releases(outcome, rules, history);
     Ok(())
+}
+
+/// Keeps how the rules came out, for `status`. What was found is told all the same where that cannot be.
+async fn keep(outcome: &AuditOutcome, store: &str, at: Timestamp) {
+    let kept = async { Store::open(store).await?.keep_audit(&kept_results(outcome, at)).await };
+    if let Err(error) = kept.await {
+        // Where standard error is closed, nobody can be told.
+        let _ = writeln!(anstream::stderr(), "warning: failed to keep the results for status: {error}");
+    }
 }
 
 fn conclude(outcome: &AuditOutcome, fail_on: Severity) -> Result<ExitStatus, Failure> {

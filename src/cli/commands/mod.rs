@@ -8,4 +8,5 @@ pub mod init;
 pub mod lineage;
 pub mod lineage_graph;
 pub mod repair;
+pub mod status;
 pub mod trace;
