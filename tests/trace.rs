@@ -16,6 +16,8 @@ use blast_radius::trace::{
 
 #[path = "trace/again.rs"]
 mod again;
+#[path = "trace/applications.rs"]
+mod applications;
 #[path = "trace/by_database.rs"]
 mod by_database;
 #[path = "trace/derived.rs"]

@@ -28,7 +28,9 @@ pub use role::{Role, parse, role_of};
 pub use targets::{WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use views::{Views, expand_views, view_query};
-pub use write_form::{Assigned, ConflictAction, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call};
+pub use write_form::{
+    Assigned, ConflictAction, Constant, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call, literals,
+};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -108,7 +108,8 @@ fn affected(
         Some(earlier) if difference.role == Role::Possible && !state.is_wrong_now() => earlier,
         _ => difference,
     };
-    let columns = columns(state, difference, differing.as_deref().unwrap_or_default(), actual, right);
+    let key: BTreeSet<&ColumnName> = name.1.iter().map(|(column, _)| column).collect();
+    let columns = columns(state, difference, &key, differing.as_deref().unwrap_or_default(), actual, right);
     // Suspected once, and overwritten since: nothing was ever found against it.
     if columns.is_empty() && difference.role == Role::Possible {
         return None;
@@ -140,6 +141,7 @@ fn subject(settings: Option<&TableSettings>, row: Option<&Arc<Row>>) -> Option<V
 fn columns(
     state: RecordState,
     difference: &Difference,
+    key: &BTreeSet<&ColumnName>,
     differing: &[ColumnName],
     actual: Option<&Arc<Row>>,
     right: Option<&Arc<Row>>,
@@ -153,10 +155,13 @@ fn columns(
     };
     match state {
         RecordState::Live => {
-            let wrong: BTreeSet<&ColumnName> =
-                differing.iter().chain(&difference.unknown).chain(&difference.suspected).collect();
+            // What is proved wrong exists.
+            let is_possible = difference.role == Role::Possible;
+            let doubtful = difference.unknown.iter().chain(&difference.suspected);
+            let doubtful = doubtful.filter(|column| is_possible || !key.contains(*column));
+            let wrong: BTreeSet<&ColumnName> = differing.iter().chain(doubtful).collect();
             let known = |column: &ColumnName| !difference.unknown.contains(column) && differing.contains(column);
-            let is_known_wrong = !differing.is_empty() || !difference.unknown.is_empty();
+            let is_known_wrong = !is_possible && (!differing.is_empty() || !difference.unknown.is_empty());
             wrong
                 .into_iter()
                 .filter(|column| {

@@ -87,6 +87,8 @@ pub struct Worlds {
     watched_tables: BTreeSet<TableName>,
     /// … and their records that have been set.
     watched: BTreeSet<RecordName>,
+    /// Records that were wrong, or may have been, and came right.
+    healed: BTreeSet<RecordName>,
 }
 
 impl Worlds {
@@ -144,9 +146,22 @@ impl Worlds {
         if self.watched_tables.contains(&record.0) {
             self.watched.insert(record.clone());
         }
+        let was_wrong = self.differences.contains_key(record) && self.is_wrong(record);
         if let Some(table) = self.tables.table_mut(&record.0) {
             table.set_both(&record.1, actual, right);
         }
+        self.note_healed(record, was_wrong);
+    }
+
+    fn note_healed(&mut self, record: &RecordName, was_wrong: bool) {
+        if was_wrong && !self.is_wrong(record) {
+            self.healed.insert(record.clone());
+        }
+    }
+
+    /// The records that came right since this was last asked.
+    pub fn take_healed(&mut self) -> BTreeSet<RecordName> {
+        std::mem::take(&mut self.healed)
     }
 
     /// Does a write in the actual world alone, to be rolled back: the right world has not followed.
@@ -174,10 +189,18 @@ impl Worlds {
             || self.differences.get(record).is_some_and(|difference| !difference.unknown.is_empty())
     }
 
+    /// Whether it is in doubt that the record exists: a column of its key is among these.
+    pub fn doubts_existence(&self, record: &RecordName, columns: &BTreeSet<ColumnName>) -> bool {
+        let table = self.tables.table(&record.0).filter(|_| !columns.is_empty());
+        table.is_some_and(|table| table.schema().key.iter().any(|column| columns.contains(column)))
+    }
+
     /// Whether the record is wrong, or suspected, in one of the columns that a reference reads.
     pub fn touches(&self, record: &RecordName, reads: impl Fn(&str) -> bool) -> bool {
         let in_difference = self.differences.get(record).is_some_and(|difference| {
             difference.unknown.iter().chain(&difference.suspected).any(|column| reads(column))
+                || self.doubts_existence(record, &difference.unknown)
+                || self.doubts_existence(record, &difference.suspected)
         });
         in_difference
             || self.tables.table(&record.0).is_some_and(|table| table.differs(&record.1))
@@ -203,10 +226,12 @@ impl Worlds {
     /// Says which columns of a record have no known right value from now on.
     pub fn set_unknown(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>) {
         self.remember(record);
+        let was_wrong = self.is_wrong(record);
         if let Some(difference) = self.differences.get_mut(record) {
             difference.unknown = columns;
         }
         self.index(record);
+        self.note_healed(record, was_wrong);
     }
 
     /// Says which columns of a record are suspected from now on.

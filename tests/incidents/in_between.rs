@@ -18,6 +18,7 @@ impl Scenario for InBetween {
              CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, sku int NOT NULL, quantity int NOT NULL,
                  total numeric(10,2) NOT NULL, status text NOT NULL);
              CREATE TABLE customers (id int PRIMARY KEY, spent numeric(12,2) NOT NULL, tier text NOT NULL, orders int NOT NULL);
+             CREATE TABLE letters (id int PRIMARY KEY, customer int, text text);
              INSERT INTO prices SELECT n, n * 3.5 FROM generate_series(1, 10) n;
              INSERT INTO customers SELECT n, 0, 'plain', 0 FROM generate_series(1, {CUSTOMERS}) n;"
         )
@@ -79,6 +80,19 @@ faults:
             stage.execute(session, update, &[decimal(spent).into(), tier.into(), customer.into()]).await;
             stage.execute(session, "COMMIT", &[]).await;
         }
+        let gold =
+            stage.query("letters@1", "SELECT id, spent FROM customers WHERE tier = 'gold' ORDER BY id", &[]).await;
+        stage.execute("letters@1", "BEGIN", &[]).await;
+        let again =
+            stage.query("letters@1", "SELECT id, spent FROM customers WHERE tier = 'gold' ORDER BY id", &[]).await;
+        assert_eq!(gold, again);
+        for row in again {
+            let id: i64 = row[0].as_deref().and_then(|id| id.parse().ok()).expect("a number");
+            let text = format!("Dear {}, you spent {}", id, row[1].as_deref().unwrap_or_default());
+            let insert = "INSERT INTO letters VALUES ($1, $2, $3)";
+            stage.execute("letters@1", insert, &[(1000 + id).into(), id.into(), text.into()]).await;
+        }
+        stage.execute("letters@1", "COMMIT", &[]).await;
     }
 }
 

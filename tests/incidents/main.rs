@@ -20,9 +20,13 @@ mod omission;
 mod pipeline;
 mod rankings;
 mod releases;
+mod reload;
+mod sessions;
 mod slow_burner;
 mod three_transactions;
 mod tpc_b;
+mod tpc_c;
+mod upserts;
 
 use std::collections::BTreeSet;
 

@@ -39,3 +39,30 @@ async fn an_upsert_touches_the_row_that_it_names_and_no_other() {
     assert_eq!(cell(record(&found, "accounts", "1"), "balance"), exactly("1004.00", "105.00"));
     assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
 }
+
+#[tokio::test]
+async fn what_an_upsert_leaves_alone_keeps_its_difference() {
+    let schemas = Schemas::from([table(
+        "articles",
+        &[
+            ("sku", ColumnType::Text),
+            ("net", money()),
+            ("rate", money()),
+            ("version", ColumnType::Integer),
+            ("deleted_at", ColumnType::TimestampTz),
+        ],
+        &["sku"],
+    )]);
+    let mut story = Story::new(schemas);
+    let upsert = "INSERT INTO articles (sku, net, rate) VALUES ($1, $2, $3) ON CONFLICT (sku) DO UPDATE
+        SET net = excluded.net, version = articles.version + 1, deleted_at = NULL";
+    story.one("v42", upsert, &["a", "10", "0.20"], &[("articles", &[], &["a", "10.00", "0.20", "1", "NULL"])]);
+    let updated: WrittenRow<'_> =
+        ("articles", &["a", "10.00", "0.20", "1", "NULL"], &["a", "11.00", "0.20", "2", "NULL"]);
+    story.one("v41", upsert, &["a", "11", "0.07"], &[updated]);
+
+    let found = story.trace(Suspicion::Faults(&[fault("articles", "rate = 0.20", "rate", "0.07")])).await;
+    let article = record(&found, "articles", "a");
+    assert_eq!(cell(article, "rate"), exactly("0.20", "0.07"));
+    assert_eq!((article.role, article.columns.len(), found.limits.len()), (Role::Root, 1, 0), "{found:#?}");
+}

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Function, Value as SqlValue, Visit, Visitor};
+use sqlparser::ast::{BinaryOperator, Expr, Function, Value as SqlValue, Visit, Visitor};
 
-use crate::sql::folded;
+use super::Constant;
+use crate::sql::{folded, parse};
 
 /// Functions whose value nobody can compute again.
 const VOLATILE: [&str; 14] = [
@@ -44,15 +45,53 @@ pub(super) fn is_given(value: &Expr) -> bool {
         || value.visit(&mut FindVolatile).is_break()
 }
 
-/// Whether a literal or a parameter stands anywhere in it.
-pub(super) fn holds_constant<T: Visit>(node: &T) -> bool {
-    struct FindConstant;
-    impl Visitor for FindConstant {
+/// Every number and text that stands in the SQL; none, where it is not understood.
+pub fn literals(sql: &str) -> Vec<String> {
+    let literal = |constant| match constant {
+        Constant::Literal(text) => Some(text),
+        Constant::Parameter(_) => None,
+    };
+    parse(sql).map(|statements| constants(&statements).into_iter().filter_map(literal).collect()).unwrap_or_default()
+}
+
+/// The literals and parameters anywhere in it.
+pub(super) fn constants<T: Visit>(node: &T) -> Vec<Constant> {
+    struct FindConstants(Vec<Constant>);
+    impl Visitor for FindConstants {
         type Break = ();
 
         fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
-            if matches!(value.value, SqlValue::Null) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let constant = match &value.value {
+                SqlValue::Null => return ControlFlow::Continue(()),
+                SqlValue::Placeholder(name) => {
+                    let number = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
+                    number.map_or_else(|| Constant::Literal(name.clone()), Constant::Parameter)
+                }
+                SqlValue::Number(text, _) | SqlValue::SingleQuotedString(text) => Constant::Literal(text.clone()),
+                other => Constant::Literal(other.to_string()),
+            };
+            self.0.push(constant);
+            ControlFlow::Continue(())
         }
     }
-    node.visit(&mut FindConstant).is_break()
+    let mut find = FindConstants(Vec::new());
+    let _ = node.visit(&mut find);
+    find.0
+}
+
+/// Whether the value is `column + 1` or `column - 1`.
+pub(super) fn counts(column: &str, value: &Expr) -> bool {
+    match value {
+        Expr::Nested(inner) => counts(column, inner),
+        Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } => {
+            let is_column = match left.as_ref() {
+                Expr::Identifier(name) => folded(name) == column,
+                Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|name| folded(name) == column),
+                _ => false,
+            };
+            let is_one = |value: &Expr| matches!(value, Expr::Value(one) if matches!(&one.value, SqlValue::Number(text, _) if text == "1"));
+            is_column && is_one(right)
+        }
+        _ => false,
+    }
 }

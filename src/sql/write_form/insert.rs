@@ -5,7 +5,7 @@ use sqlparser::ast::{
     SetExpr, SetOperator, SetQuantifier, TableObject,
 };
 
-use super::given::{holds_constant, is_given};
+use super::given::{constants, is_given};
 use super::queries::{named_table, null, query_of, query_of_body, select, value_items};
 use super::update::assignments;
 use super::{Assigned, ConflictAction, OnConflict, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
@@ -42,7 +42,7 @@ pub(super) fn proposed_rows(insert: &Insert, schema: &TableSchema) -> Result<(Qu
         return values_query(vec![defaults], &columns, schema);
     };
     let mut query = source.as_ref().clone();
-    let from_application = holds_constant(&query);
+    let from_application = constants(&query);
     match query.body.as_mut() {
         SetExpr::Values(values) => {
             let rows: Vec<Vec<Expr>> = values.rows.iter().map(|row| row.content.clone()).collect();
@@ -63,13 +63,24 @@ pub(super) fn proposed_rows(insert: &Insert, schema: &TableSchema) -> Result<(Qu
                 if let Some(value) = value.filter(|_| given) {
                     *value = null();
                 }
-                assigned.push(Assigned { column: known(schema, column)?, given, from_application });
+                assigned.push(Assigned {
+                    column: known(schema, column)?,
+                    given,
+                    from_application: from_application.clone(),
+                    counts: false,
+                });
             }
             Ok((query, assigned))
         }
         _ => {
-            let assigned =
-                |column: &String| Ok(Assigned { column: known(schema, column)?, given: false, from_application });
+            let assigned = |column: &String| {
+                Ok(Assigned {
+                    column: known(schema, column)?,
+                    given: false,
+                    from_application: from_application.clone(),
+                    counts: false,
+                })
+            };
             let assigned = columns.iter().map(assigned).collect::<Result<Vec<_>, SqlError>>()?;
             Ok((query, assigned))
         }
@@ -136,8 +147,8 @@ pub(super) fn values_query(
         if given && !values().all(is_given) {
             return Err(SqlError::Unsupported(format!("a default for column {column} in only some of the rows")));
         }
-        let from_application = values().any(holds_constant);
-        assigned.push(Assigned { column: known(schema, column)?, given, from_application });
+        let from_application = values().flat_map(constants).collect();
+        assigned.push(Assigned { column: known(schema, column)?, given, from_application, counts: false });
     }
     let mut selects = Vec::with_capacity(rows.len());
     for row in rows {

@@ -5,7 +5,7 @@ use sqlparser::ast::{
     SelectItem, TableFactor, TableWithJoins,
 };
 
-use super::given::{holds_constant, is_given};
+use super::given::{constants, is_given};
 use super::queries::{key_items, null, query_of, select, target, value_items};
 use super::update::assignments;
 use super::{Assigned, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
@@ -84,8 +84,8 @@ impl Merging<'_> {
         let mut proposed = Vec::new();
         for (column, value) in columns.iter().zip(&row.content) {
             let given = is_given(value);
-            let from_application = holds_constant(value);
-            assigned.push(Assigned { column: known(self.schema, column)?, given, from_application });
+            let from_application = constants(value);
+            assigned.push(Assigned { column: known(self.schema, column)?, given, from_application, counts: false });
             proposed.push(if given { null() } else { value.clone() });
         }
         Ok((assigned, proposed))

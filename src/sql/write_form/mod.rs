@@ -15,6 +15,7 @@ mod with;
 
 use sqlparser::ast::{Query, Statement};
 
+pub use given::literals;
 pub use queries::function_call;
 
 use super::{Schemas, SqlError};
@@ -28,8 +29,19 @@ pub struct Assigned {
     /// Whether the value is one that only the database could give (a sequence, a default, a random value): the query
     /// yields NULL for it, and the value really written stands in both worlds.
     pub given: bool,
-    /// Whether the value holds a literal or a parameter: the application may have computed it from what it read.
-    pub from_application: bool,
+    /// The literals and parameters in the value: the application may have computed them from what it read.
+    pub from_application: Vec<Constant>,
+    /// Whether the value is the column's own, one more or one less: nothing that an application computes.
+    pub counts: bool,
+}
+
+/// A value in a statement that came from the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Constant {
+    /// `$n`, by number from 1.
+    Parameter(usize),
+    /// A number or a text.
+    Literal(String),
 }
 
 /// What kind of write.

@@ -4,7 +4,7 @@ use sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Query, SetExpr, Update, UpdateTableFromKind,
 };
 
-use super::given::{holds_constant, is_given};
+use super::given::{constants, counts, is_given};
 use super::queries::{key_items, null, query_of, select, target, value_items};
 use super::{Assigned, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
 use crate::model::TableSchema;
@@ -55,7 +55,9 @@ pub(super) fn assignments(
     let mut values = Vec::new();
     let mut assign = |column: &str, value: Expr| -> Result<(), SqlError> {
         let given = is_given(&value);
-        assigned.push(Assigned { column: known(schema, column)?, given, from_application: holds_constant(&value) });
+        let from_application = constants(&value);
+        let counts = counts(column, &value);
+        assigned.push(Assigned { column: known(schema, column)?, given, from_application, counts });
         values.push(if given { null() } else { value });
         Ok(())
     };

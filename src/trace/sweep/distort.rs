@@ -36,6 +36,8 @@ pub(super) enum Distortion {
     Shift,
     /// NULL.
     Null,
+    /// No row at all, where it is in doubt that there is one; else what stands.
+    Absent,
 }
 
 impl Sweep {
@@ -72,7 +74,12 @@ impl Sweep {
     ) -> BTreeMap<RecordKey, BTreeSet<ColumnName>> {
         let records: BTreeSet<&RecordName> = touched.records.iter().collect();
         let mut depending: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
-        for distortion in distortions {
+        let is_doubtful = |record: &&RecordName| {
+            let known = self.worlds.difference(record);
+            known.is_some_and(|known| self.worlds.doubts_existence(record, cells(known)))
+        };
+        let absent = records.iter().copied().any(|record| is_doubtful(&record)).then_some(&Distortion::Absent);
+        for distortion in distortions.iter().chain(absent) {
             let restore = self.distort(records.iter().copied(), *distortion, &cells);
             let run = write.run(&mut self.worlds.tables, World::Right, execution).await;
             self.restore(restore);
@@ -103,8 +110,14 @@ impl Sweep {
             };
             let Some(schema) = self.worlds.schema(&record.0) else { continue };
             let right = self.worlds.row(World::Right, record).cloned();
-            if let (Some(row), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
-                table.set_right(&record.1, Some(Arc::new(distorted(row, &columns, &schema, distortion))));
+            let is_doubtful = self.worlds.doubts_existence(record, &columns);
+            let distorted = match (distortion, &right) {
+                (Distortion::Absent, _) if !is_doubtful => continue,
+                (Distortion::Absent, _) | (_, None) => None,
+                (_, Some(row)) => Some(Arc::new(distorted(row, &columns, &schema, distortion))),
+            };
+            if let (Some(_), Some(table)) = (&right, self.worlds.tables.table_mut(&record.0)) {
+                table.set_right(&record.1, distorted);
                 restore.push((record.clone(), right));
             }
         }
@@ -158,7 +171,7 @@ fn distorted(row: &Row, columns: &BTreeSet<ColumnName>, schema: &TableSchema, di
             continue;
         }
         let value = match distortion {
-            Distortion::Null => Value::NULL,
+            Distortion::Null | Distortion::Absent => Value::NULL,
             Distortion::Shift => row.get(column).map_or(Value::NULL, |value| shifted(value, &known.column_type)),
         };
         distorted.set(column.clone(), value);

@@ -59,7 +59,7 @@ impl Sweep {
         }
         let Some(row) = self.worlds.row(World::Right, record).cloned() else { return Ok(false) };
         let Some(program) = filler.rule.expected() else { return Ok(false) };
-        let mut others = unknown.clone();
+        let mut others = self.not_key(&record.0, unknown.clone());
         others.remove(column);
         let reads_unknown_of_row = program
             .references()
@@ -90,8 +90,12 @@ impl Sweep {
         let without = |columns: &BTreeSet<ColumnName>| -> BTreeSet<ColumnName> {
             columns.iter().filter(|other| *other != column).cloned().collect()
         };
-        let (unknown, suspected) = (without(&difference.unknown), without(&difference.suspected));
+        let (mut unknown, suspected) = (without(&difference.unknown), without(&difference.suspected));
         let role = difference.role;
+        // Where every value is what a rule says, the row is as it should be, or wrong in what is known.
+        if self.not_key(&record.0, unknown.clone()).is_empty() {
+            unknown.clear();
+        }
         self.worlds.set_unknown(record, unknown);
         self.worlds.set_suspected(record, suspected);
         let proved = self.worlds.tables.table(&record.0).is_some_and(|table| table.differs(&record.1));

@@ -4,6 +4,7 @@
 //! run again, and what it would have written against what it wrote is the new difference; it cannot, and what it set
 //! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
 
+mod application;
 mod breach;
 mod candidates;
 mod carry;
@@ -18,12 +19,13 @@ mod notes;
 mod repaired;
 mod reread;
 mod rerun;
+mod snapshot;
 mod suspicion;
 mod touch;
 mod unrecorded;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 pub use candidates::{Candidates, rows_of};
@@ -82,6 +84,8 @@ pub(super) struct Origin {
 struct Progress {
     /// It read something that the right world would not have shown it.
     diverged: Option<Origin>,
+    /// The steps before it did, whose values it cannot have computed from that.
+    known_until: Option<usize>,
     /// The records that a root write of this transaction made wrong.
     roots: Vec<RecordName>,
     /// Every write with the columns whose values may come from the application.
@@ -110,6 +114,8 @@ pub struct Sweep {
     generated: generated::GeneratedColumns,
     /// Foreign keys that do something by themselves.
     cascades: cascade::Cascades,
+    /// What transactions healed, with their commits, the latest last.
+    healed: VecDeque<(Timestamp, BTreeSet<RecordName>)>,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -157,6 +163,7 @@ impl Sweep {
             derivations: derivation::Derivations::default(),
             generated: generated::GeneratedColumns::default(),
             cascades: cascade::Cascades::of(schemas),
+            healed: VecDeque::new(),
             diverged_traces: HashMap::new(),
         })
     }
@@ -171,6 +178,12 @@ impl Sweep {
     /// # Errors
     /// A rule or fault that cannot be evaluated for one of its rows.
     pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
+        self.one_transaction(transaction).await?;
+        self.remember_healed(transaction.committed);
+        Ok(())
+    }
+
+    async fn one_transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
         self.begin_derivations();
         let is_release = self.is_of_release(transaction);
         if !is_release && Self::is_own_repair(transaction) {
@@ -225,6 +238,9 @@ impl Sweep {
     ) -> Result<(), TraceError> {
         for (place, step) in transaction.steps.iter().enumerate() {
             self.notice_stated_reads(step, progress);
+            if progress.diverged.is_some() {
+                progress.known_until.get_or_insert(place);
+            }
             self.derive_before(transaction, step).await;
             let before: BTreeMap<RecordName, judge::Before> = if pins.is_some() {
                 step.writes.iter().map(|write| self.right_before(write)).collect()
@@ -234,6 +250,9 @@ impl Sweep {
             progress.unrecorded.clear();
             let before_cascade = self.before_cascade(step);
             self.step(transaction, step, progress).await;
+            if progress.diverged.is_some() {
+                progress.known_until.get_or_insert(place + 1);
+            }
             let alone = progress.unrecorded.clone();
             if let Some(pins) = pins.as_deref_mut() {
                 let known_roots = progress.roots.len();
@@ -245,7 +264,7 @@ impl Sweep {
             }
             self.follow_cascades(transaction, step, &before_cascade, &alone);
             self.regenerate(transaction.started).await;
-            self.mark_diverged(step, progress);
+            self.mark_diverged(transaction, step, progress);
             self.derive_after(transaction, step, progress).await;
         }
         Ok(())
@@ -273,9 +292,10 @@ impl Sweep {
         (record_of(write), judge::Before { row, unknown })
     }
 
-    /// The columns of a record whose right value is not known.
+    /// The columns of a record, but for its key, whose right value is not known.
     fn unknown_of(&self, record: &RecordName) -> BTreeSet<ColumnName> {
-        self.worlds.difference(record).map(|difference| difference.unknown.clone()).unwrap_or_default()
+        let unknown = self.worlds.difference(record).map(|difference| difference.unknown.clone()).unwrap_or_default();
+        self.not_key(&record.0, unknown)
     }
 
     /// The record's name before the write: an update may change the key.
@@ -285,6 +305,11 @@ impl Sweep {
     }
 
     async fn step(&mut self, transaction: &Transaction, step: &Step, progress: &mut Progress) {
+        if let (Some(statement), false) = (&step.statement, self.healed.is_empty())
+            && self.saw_what_is_healed(transaction, step, statement, progress).await
+        {
+            return;
+        }
         if !self.worlds.any_affected() {
             self.carry_all(&step.writes, None);
             return;
@@ -351,54 +376,6 @@ impl Sweep {
             cause: Cause { table: record.0.clone(), key: record.1.clone(), statement },
             hops: hops.saturating_add(1),
         }
-    }
-
-    /// After a transaction read something affected, what the application then writes may be computed from it.
-    fn mark_diverged(&mut self, step: &Step, progress: &mut Progress) {
-        let columns = self.application_columns(step);
-        for (write, columns) in step.writes.iter().zip(columns) {
-            let record = record_of(write);
-            let written = written_by(write);
-            if let Some(origin) = &progress.diverged {
-                if let Some(trace) = &write.trace {
-                    self.diverged_traces.entry(trace.clone()).or_insert_with(|| origin.clone());
-                }
-                if !progress.roots.contains(&record) && !columns.is_empty() {
-                    self.possible(
-                        &record,
-                        columns.clone(),
-                        origin,
-                        written.clone(),
-                        "the transaction read an affected record before",
-                    );
-                }
-            }
-            progress.from_application.push((record, columns, written));
-        }
-    }
-
-    /// For each write of a step: the columns (not of the key) whose values the statement got from the application; for
-    /// an unknown statement every column that it changed.
-    fn application_columns(&mut self, step: &Step) -> Vec<BTreeSet<ColumnName>> {
-        let compiled = match &step.statement {
-            Some(statement) => Some(self.statements.statement(&statement.sql, &statement.parameters)),
-            None => None,
-        };
-        let of_write = |write: &Write| -> BTreeSet<ColumnName> {
-            let schema = self.worlds.schema(&write.table);
-            let not_key = |column: &ColumnName| schema.as_ref().is_none_or(|schema| !schema.key.contains(column));
-            match compiled.as_deref() {
-                Some(Compiled::Write(statement)) => match statement.of_table(&write.table) {
-                    Some(table) => {
-                        let assigned = table.assigned_by(write.operation).filter(|assigned| assigned.from_application);
-                        assigned.map(|assigned| assigned.column.clone()).filter(not_key).collect()
-                    }
-                    None => BTreeSet::new(),
-                },
-                _ => carry::changed_columns(write).into_iter().filter(not_key).collect(),
-            }
-        };
-        step.writes.iter().map(of_write).collect()
     }
 
     /// The record may be wrong in these columns, with no known right value.

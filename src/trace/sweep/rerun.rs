@@ -70,7 +70,7 @@ impl Sweep {
     }
 
     /// What becomes of each table that the statement writes: all of them from the state before it.
-    async fn outcomes(
+    pub(super) async fn outcomes(
         &mut self,
         step: &Step,
         write: &CompiledWrite,
@@ -406,7 +406,7 @@ fn writes_of<'a>(step: &'a Step, write: &TableWrite) -> Vec<&'a Write> {
 }
 
 /// What came of running a write over both worlds.
-struct Outcome {
+pub(super) struct Outcome {
     actual: Effects,
     right: Effects,
     sensitivity: Sensitivity,

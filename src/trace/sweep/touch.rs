@@ -44,8 +44,10 @@ impl Sweep {
                 let differing = self.worlds.differing_columns(&record);
                 touched.differs |= differing.is_none_or(|columns| columns.iter().any(|column| reads(column)));
                 if let Some(difference) = self.worlds.difference(&record) {
-                    touched.unknown |= difference.unknown.iter().any(|column| reads(column));
-                    touched.suspected |= difference.suspected.iter().any(|column| reads(column));
+                    touched.unknown |= difference.unknown.iter().any(|column| reads(column))
+                        || self.worlds.doubts_existence(&record, &difference.unknown);
+                    touched.suspected |= difference.suspected.iter().any(|column| reads(column))
+                        || self.worlds.doubts_existence(&record, &difference.suspected);
                 }
                 touched.records.push(record);
             }
