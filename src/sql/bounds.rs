@@ -155,7 +155,7 @@ pub fn constant(expression: &Expr, column_type: &ColumnType) -> Option<Operand> 
 }
 
 /// The number of the parameter that is the array.
-fn elements(array: &Expr, column_type: &ColumnType) -> Option<usize> {
+pub fn elements(array: &Expr, column_type: &ColumnType) -> Option<usize> {
     match array {
         Expr::Nested(inner) => elements(inner, column_type),
         Expr::Cast { expr: inner, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }

@@ -9,6 +9,12 @@ pub enum SqlError {
     /// A column that no table in reach has.
     #[error("find column {0}: no table in reach has it")]
     UnknownColumn(String),
+    /// Operators nest in operators deeper than a stack is sure to hold.
+    #[error("understand SQL that nests more than {most} operators deep")]
+    TooDeep {
+        /// The deepest that is read.
+        most: usize,
+    },
     /// A construct whose reads and writes are not understood.
     #[error("understand {0}")]
     Unsupported(String),

@@ -8,10 +8,12 @@ mod analysis;
 mod array_text;
 mod bounds;
 mod error;
+mod nesting;
 mod references;
 mod role;
 mod targets;
 mod template;
+mod templates;
 mod views;
 mod write_form;
 
@@ -27,6 +29,7 @@ pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, parse, role_of};
 pub use targets::{WriteTarget, tables_named, write_targets};
 pub use template::template;
+pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
 pub use views::{Views, expand_views, view_query};
 pub use write_form::{
     Assigned, ConflictAction, Constant, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call, literals,

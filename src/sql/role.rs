@@ -5,8 +5,11 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Query, SetExpr, Statement, Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Tokenizer;
 
 use super::SqlError;
+use super::analysis::without_only;
+use super::nesting::{MOST_NESTED, nesting_bound};
 use crate::engine::bind_distinct_from;
 
 /// A statement's part in its session.
@@ -45,7 +48,14 @@ const DISTINCT: &[u8] = b"distinct";
 /// # Errors
 /// Where the parser does not know the text; SQL nested too deeply is an error too.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
-    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql);
+    let dialect = PostgreSqlDialect {};
+    let mut tokens = Vec::new();
+    let tokenized = Tokenizer::new(&dialect, sql).tokenize_with_location_into_buf(&mut tokens);
+    tokenized.map_err(|error| SqlError::Parse(error.to_string()))?;
+    if nesting_bound(&tokens) > MOST_NESTED {
+        return Err(SqlError::TooDeep { most: MOST_NESTED });
+    }
+    let parsed = Parser::new(&dialect).with_tokens_with_locations(without_only(tokens)).parse_statements();
     let mut statements = parsed.map_err(|error| SqlError::Parse(error.to_string()))?;
     // A walk over the whole statement, for the few that need it.
     if sql.as_bytes().windows(DISTINCT.len()).any(|word| word.eq_ignore_ascii_case(DISTINCT)) {
@@ -100,6 +110,28 @@ fn writes_inside(query: &Query) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nests_too_deeply_is_an_error() {
+        let chain = |count: usize| format!("SELECT {} FROM t", vec!["a"; count].join(" + "));
+        assert!(parse(&chain(300)).is_ok());
+        assert_eq!(parse(&chain(10_000)), Err(SqlError::TooDeep { most: MOST_NESTED }));
+        assert_eq!(parse(&"SELECT 1 UNION ".repeat(10_000)), Err(SqlError::TooDeep { most: MOST_NESTED }));
+        assert!(parse(&format!("SELECT * FROM t WHERE id IN ({})", vec!["1"; 100_000].join(", "))).is_ok());
+        assert!(parse(&format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000))).is_err());
+    }
+
+    #[test]
+    fn only_is_no_name() {
+        for (sql, expected) in [
+            ("UPDATE ONLY t SET a = 1", "UPDATE t SET a = 1"),
+            ("DELETE FROM ONLY public.t WHERE a = 1", "DELETE FROM public.t WHERE a = 1"),
+            ("SELECT a FROM ONLY t FETCH FIRST 3 ROWS ONLY", "SELECT a FROM t FETCH FIRST 3 ROWS ONLY"),
+        ] {
+            let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert_eq!(statements[0].to_string(), expected);
+        }
+    }
 
     #[test]
     fn every_statement_has_its_part() {

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, Query, SetExpr,
-    Statement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+    Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Visit, Visitor,
 };
 
 use super::bounds::{self, Operand};
 use super::{Schemas, folded, table_name};
-use crate::model::{ColumnName, Operation, TableName};
+use crate::model::{ColumnName, ColumnType, Operation, TableName};
 
 /// One table that a statement writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,13 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
         Statement::Update(update) => {
             let table = joined_table(&update.table);
             let fixed = match (&table, &update.selection) {
-                (Some((table, alias)), Some(selection)) => fixed_columns(selection, table, alias, schemas),
+                (Some((table, alias)), Some(selection)) => {
+                    let from = match &update.from {
+                        Some(UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from)) => from,
+                        None => &Vec::new(),
+                    };
+                    fixed_columns(selection, table, alias, &given_columns(from), schemas)
+                }
                 _ => Vec::new(),
             };
             let mut targets = target(table.map(|(table, _)| table), &[Operation::Update], fixed);
@@ -85,7 +91,10 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
             let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
             let table = from.first().and_then(joined_table);
             let fixed = match (&table, &delete.selection) {
-                (Some((table, alias)), Some(selection)) => fixed_columns(selection, table, alias, schemas),
+                (Some((table, alias)), Some(selection)) => {
+                    let given = given_columns(delete.using.as_deref().unwrap_or_default());
+                    fixed_columns(selection, table, alias, &given, schemas)
+                }
                 _ => Vec::new(),
             };
             target(table.map(|(table, _)| table), &[Operation::Delete], fixed)
@@ -140,6 +149,7 @@ fn fixed_columns(
     selection: &Expr,
     table: &TableName,
     alias: &str,
+    given: &[GivenColumn<'_>],
     schemas: &Schemas,
 ) -> Vec<(ColumnName, Vec<Operand>)> {
     let Some(schema) = schemas.get(table) else { return Vec::new() };
@@ -151,13 +161,87 @@ fn fixed_columns(
             _ => continue,
         };
         let Some(known) = schema.column(&column) else { continue };
-        let constants: Option<Vec<Operand>> =
-            operands.iter().map(|operand| bounds::constant(operand, &known.column_type)).collect();
+        let constants: Option<Vec<Vec<Operand>>> = operands
+            .iter()
+            .map(|operand| match bounds::constant(operand, &known.column_type) {
+                Some(constant) => Some(vec![constant]),
+                None => given.iter().find(|column| column.is_meant_by(operand))?.operands(&known.column_type),
+            })
+            .collect();
         if let Some(constants) = constants {
-            fixed.push((known.name.clone(), constants));
+            fixed.push((known.name.clone(), constants.into_iter().flatten().collect()));
         }
     }
     fixed
+}
+
+/// A column of a list that the statement is given: `(VALUES …) AS v(id)`, `unnest($1) AS v(id)`.
+struct GivenColumn<'s> {
+    relation: String,
+    name: String,
+    values: GivenValues<'s>,
+}
+
+enum GivenValues<'s> {
+    Rows(Vec<&'s Expr>),
+    Array(&'s Expr),
+}
+
+impl GivenColumn<'_> {
+    fn is_meant_by(&self, expression: &Expr) -> bool {
+        match expression {
+            // A bare name may be a column of another table too.
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [relation, name] => folded(relation) == self.relation && folded(name) == self.name,
+                _ => false,
+            },
+            Expr::Nested(inner) => self.is_meant_by(inner),
+            _ => false,
+        }
+    }
+
+    fn operands(&self, column_type: &ColumnType) -> Option<Vec<Operand>> {
+        match &self.values {
+            GivenValues::Rows(rows) => rows.iter().map(|value| bounds::constant(value, column_type)).collect(),
+            GivenValues::Array(array) => Some(vec![Operand::Elements(bounds::elements(array, column_type)?)]),
+        }
+    }
+}
+
+fn given_columns(from: &[TableWithJoins]) -> Vec<GivenColumn<'_>> {
+    from.iter().flat_map(|item| given_by(&item.relation)).collect()
+}
+
+fn given_by(factor: &TableFactor) -> Vec<GivenColumn<'_>> {
+    match factor {
+        TableFactor::Derived { subquery, alias: Some(alias), .. } => {
+            let SetExpr::Values(values) = subquery.body.as_ref() else { return Vec::new() };
+            // Of rows that a LIMIT leaves out nothing is lost: they are fewer.
+            let column = |(place, column): (usize, &TableAliasColumnDef)| {
+                let rows: Option<Vec<&Expr>> = values.rows.iter().map(|row| row.content.get(place)).collect();
+                Some(GivenColumn {
+                    relation: folded(&alias.name),
+                    name: folded(&column.name),
+                    values: GivenValues::Rows(rows?),
+                })
+            };
+            alias.columns.iter().enumerate().filter_map(column).collect()
+        }
+        TableFactor::UNNEST { alias: Some(alias), array_exprs, .. } => {
+            let relation = folded(&alias.name);
+            let name = |place: usize| match alias.columns.get(place) {
+                Some(column) => folded(&column.name),
+                None => relation.clone(),
+            };
+            let column = |(place, array)| GivenColumn {
+                relation: relation.clone(),
+                name: name(place),
+                values: GivenValues::Array(array),
+            };
+            array_exprs.iter().enumerate().map(column).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn inserted_constants(insert: &Insert, table: &TableName, schemas: &Schemas) -> Vec<(ColumnName, Vec<Operand>)> {

@@ -8,7 +8,7 @@ use petgraph::stable_graph::NodeIndex;
 use super::computation::{computation_of_query, computation_of_sql};
 use super::{Computation, LineageGraph, Origin, StatementName};
 use crate::model::{Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction};
-use crate::sql::{Schema, Schemas, template};
+use crate::sql::{Scanner, Schema, Schemas, template};
 
 /// Everything a graph is built from.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,7 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
         graph: LineageGraph::default(),
         schema: Schema::from(sources.schemas),
         known: HashMap::new(),
+        scanner: Scanner::default(),
         touch_nothing: HashSet::new(),
         written: HashSet::new(),
     };
@@ -45,8 +46,9 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
 struct Building {
     graph: LineageGraph,
     schema: Schema,
-    /// The nodes of texts met before; `None` for those that touch no table.
-    known: HashMap<Arc<str>, Option<NodeIndex>>,
+    /// The nodes of the templates met before; `None` for those that touch no table.
+    known: HashMap<Box<[u8]>, Option<NodeIndex>>,
+    scanner: Scanner,
     /// The templates that touch no table.
     touch_nothing: HashSet<Arc<str>>,
     /// Which statement is known to write which table.
@@ -66,11 +68,14 @@ impl Building {
     }
 
     fn statement(&mut self, statement: &Statement, step: &Step, release: Option<&Release>) {
-        let node = match self.known.get(&statement.sql) {
-            Some(node) => *node,
-            None => {
-                let node = self.node_of_sql(&statement.sql, !step.writes.is_empty());
-                self.known.insert(Arc::clone(&statement.sql), node);
+        self.scanner.scan(&statement.sql);
+        let wrote = !step.writes.is_empty();
+        let node = match self.known.get(self.scanner.key()) {
+            // What reads and writes nothing by its text may have written by a trigger or function all the same.
+            Some(node) if node.is_some() || !wrote => *node,
+            _ => {
+                let node = self.node_of_sql(&statement.sql, wrote);
+                self.known.insert(self.scanner.key().into(), node);
                 node
             }
         };

@@ -147,13 +147,14 @@ pub(super) fn mentions(expression: &Expr, columns: &[ColumnName]) -> bool {
 
 impl Schema {
     /// Changes as the statement changes what is defined. Its analysis names the columns of a table made by a query.
-    pub(super) fn apply(&mut self, statement: &Statement, analysis: &StatementAnalysis, dialect: Dialect) {
+    /// What is `deep` is not kept as a tree.
+    pub(super) fn apply(&mut self, statement: &Statement, analysis: &StatementAnalysis, dialect: Dialect, deep: bool) {
         match statement {
-            Statement::CreateTable(create) => self.apply_create_table(create, analysis, dialect),
+            Statement::CreateTable(create) => self.apply_create_table(create, analysis, dialect, deep),
             Statement::CreateView(create) => {
                 let table = self.created(create.to.as_ref().unwrap_or(&create.name), create.temporary, dialect);
                 let mut shape = columns_filled(analysis, &table);
-                if create.materialized {
+                if create.materialized && !deep {
                     shape.get_or_insert_default().query = Some(Arc::new(create.query.as_ref().clone()));
                 }
                 self.redefine(table, shape);
@@ -191,7 +192,7 @@ impl Schema {
                     self.forget_routines(&name);
                 }
             }
-            Statement::CreateTrigger(create) => {
+            Statement::CreateTrigger(create) if !deep => {
                 if let Some(trigger) = trigger_of(create) {
                     let table = self.resolve(&create.table_name, dialect);
                     self.define_trigger(table, trigger);
@@ -202,10 +203,10 @@ impl Schema {
                     self.forget_trigger(&name);
                 }
             }
-            Statement::Prepare { name, statement, .. } => {
+            Statement::Prepare { name, statement, .. } if !deep => {
                 self.prepare(spelled(name).into(), statement.as_ref().clone());
             }
-            Statement::Declare { stmts } => {
+            Statement::Declare { stmts } if !deep => {
                 for declare in stmts {
                     if let (Some(name), Some(query)) = (declare.names.first(), &declare.for_query) {
                         self.declare_cursor(spelled(name).into(), query.as_ref().clone());
@@ -231,7 +232,7 @@ impl Schema {
         }
     }
 
-    fn apply_create_table(&mut self, create: &CreateTable, analysis: &StatementAnalysis, dialect: Dialect) {
+    fn apply_create_table(&mut self, create: &CreateTable, analysis: &StatementAnalysis, dialect: Dialect, deep: bool) {
         let table = self.created(&create.name, create.temporary, dialect);
         if create.if_not_exists && self.shape(&table).is_some() {
             return;
@@ -258,7 +259,9 @@ impl Schema {
         let mut shape = Shape::new(columns);
         for column in &create.columns {
             for option in &column.options {
-                if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option {
+                if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option
+                    && !deep
+                {
                     shape.generated.push((spelled(&column.name).into(), expression.clone()));
                 }
             }

@@ -196,6 +196,10 @@ impl Walk<'_> {
             && let Some(ident) = part.as_ident()
         {
             let bare = spelled(ident);
+            let known = self.look(self.common_tables.len());
+            if !known {
+                return Relation { alias: bare.into(), body: Body::Output(Rc::default()), merged: Vec::new() };
+            }
             if let Some(common) = self.common_tables.iter().rev().find(|common| *common.name == *bare) {
                 let (output, reads) = (Rc::clone(&common.output), common.reads.clone());
                 reads.into_iter().for_each(|table| self.reads(table));

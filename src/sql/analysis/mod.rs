@@ -31,5 +31,6 @@ pub use dialect::Dialect;
 pub use outcome::{
     ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
 };
+pub use rewrite::without_only;
 pub use schema::Schema;
 pub use statements::{Analyzer, analyze};

@@ -15,6 +15,7 @@ use super::rewrite::understood;
 use super::routines::Language;
 use super::scan::scanned_tables;
 use super::scope::{Output, OutputColumn};
+use super::statements::NESTED;
 use super::walk::Walk;
 use super::words::{
     assigned_at, end_of, is_word, keyword, range_ends, split_at_commas, without_into, word, word_at, words,
@@ -22,6 +23,7 @@ use super::words::{
 use super::writes::shared;
 use crate::model::{ColumnName, TableName};
 use crate::sql::SqlError;
+use crate::sql::nesting::nesting_bound;
 
 /// The variable that holds what a routine returns. No variable is spelled so.
 pub(super) const RETURNED: &str = "";
@@ -82,6 +84,10 @@ impl Walk<'_> {
         if let Err(error) = Tokenizer::new(self.dialect.parser(), text).tokenize_with_location_into_buf(&mut tokens) {
             self.note(SqlError::Parse(error.to_string()));
             return;
+        }
+        if nesting_bound(&tokens) > NESTED {
+            self.scan(&tokens);
+            return self.note(SqlError::TooDeep { most: NESTED });
         }
         let mut tokens = understood(tokens);
         tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
@@ -416,6 +422,11 @@ impl Walk<'_> {
         if let Err(error) = Tokenizer::new(self.dialect.parser(), written).tokenize_with_location_into_buf(&mut tokens)
         {
             self.note(SqlError::Parse(error.to_string()));
+            return Rc::default();
+        }
+        if nesting_bound(&tokens) > NESTED {
+            self.scan(&tokens);
+            self.note(SqlError::TooDeep { most: NESTED });
             return Rc::default();
         }
         let using = tail.iter().position(|token| keyword(token) == Some(Keyword::USING));

@@ -59,6 +59,8 @@ impl Walk<'_> {
             self.pipe(operator, &mut output);
         }
         self.common_tables.truncate(outside);
+        // Each once: what is named twice in each of many queries would double with each.
+        super::dependencies::settle_influences(&mut output.rows);
         output
     }
 
@@ -202,6 +204,7 @@ impl Walk<'_> {
             let other = self.deeper(|walk| walk.set_expression(branch)).unwrap_or_default();
             if by_name { self.lay_by_name(&mut output, other) } else { self.lay_on(&mut output, other) }
         }
+        output = settled(output);
         if distinct {
             let mut decides = Dependencies::default();
             for column in &output.columns {

@@ -23,8 +23,7 @@ pub(super) fn understood(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !tokens.iter().any(|token| keyword(token).is_some_and(is_of_interest)) {
         return tokens;
     }
-    let mut rewriting =
-        Rewriting { kept: Vec::with_capacity(tokens.len() + 8), tokens, first: None, view: None, unended: false };
+    let mut rewriting = Rewriting::of(tokens);
     let mut place = 0;
     while place < rewriting.tokens.len() {
         place = rewriting.step(place);
@@ -62,6 +61,10 @@ struct Rewriting {
 }
 
 impl Rewriting {
+    fn of(tokens: Vec<TokenWithSpan>) -> Self {
+        Rewriting { kept: Vec::with_capacity(tokens.len() + 8), tokens, first: None, view: None, unended: false }
+    }
+
     /// Takes over what begins here; the place after it.
     fn step(&mut self, place: usize) -> usize {
         let Some(token) = self.tokens.get(place).cloned() else { return place + 1 };
@@ -374,6 +377,26 @@ fn keyword(token: &TokenWithSpan) -> Option<Keyword> {
 
 fn quoted(name: &str) -> Token {
     Token::Word(Word { value: name.to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword })
+}
+
+/// Takes out every `ONLY` before a table: it leaves out the table's children, of which nothing is known here, and the
+/// parser takes it for the table's name.
+pub fn without_only(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    if !tokens.iter().any(|token| keyword(token) == Some(Keyword::ONLY)) {
+        return tokens;
+    }
+    let mut rewriting = Rewriting::of(tokens);
+    let mut place = 0;
+    while let Some(token) = rewriting.tokens.get(place).cloned() {
+        place = match rewriting.only(place).filter(|_| keyword(&token) == Some(Keyword::ONLY)) {
+            Some(next) => next,
+            None => {
+                rewriting.kept.push(token);
+                place + 1
+            }
+        };
+    }
+    rewriting.kept
 }
 
 /// The text with the data of every `COPY … FROM stdin` blanked out, lines kept; `None` where there is none.

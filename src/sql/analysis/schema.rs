@@ -80,6 +80,16 @@ impl Schema {
         (analyzer.into_schema(), statements)
     }
 
+    /// Whether nothing was changed since the one was cloned from the other.
+    pub fn is(&self, other: &Schema) -> bool {
+        Arc::ptr_eq(&self.relations, &other.relations)
+            && Arc::ptr_eq(&self.search_path, &other.search_path)
+            && Arc::ptr_eq(&self.routines, &other.routines)
+            && Arc::ptr_eq(&self.triggers, &other.triggers)
+            && Arc::ptr_eq(&self.prepared, &other.prepared)
+            && Arc::ptr_eq(&self.cursors, &other.cursors)
+    }
+
     /// Whether nothing is defined.
     pub fn is_empty(&self) -> bool {
         self.relations.is_empty()

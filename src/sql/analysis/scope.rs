@@ -129,6 +129,15 @@ impl Relation {
         }
     }
 
+    /// How many names are compared to tell whether it has a column.
+    fn cost(&self) -> usize {
+        match &self.body {
+            Body::Table { .. } => 1,
+            Body::Output(output) => 1 + output.columns.len(),
+            Body::Function { names, .. } => 1 + names.len(),
+        }
+    }
+
     fn is_called(&self, qualifier: &[Ident]) -> bool {
         match (qualifier, &self.body) {
             ([alias], _) => same_name(&self.alias, &spelled(alias)),
@@ -247,6 +256,9 @@ impl Walk<'_> {
                 continue;
             }
             for (place, relation) in scope.relations.iter().enumerate() {
+                if !self.look(relation.cost()) {
+                    return Meaning::Ambiguous;
+                }
                 match relation.has(name) {
                     Has::Yes => {
                         sure.get_or_insert(place);
@@ -326,7 +338,11 @@ impl Walk<'_> {
 
     pub(super) fn absorb_column(&mut self, column: &OutputColumn, role: Role, into: &mut Dependencies) {
         match column {
-            OutputColumn::Named { dependencies, .. } => into.absorb(dependencies, role),
+            OutputColumn::Named { dependencies, .. } => {
+                if self.spend(dependencies) {
+                    into.absorb(dependencies, role);
+                }
+            }
             OutputColumn::AllOf(tables) => {
                 for table in tables {
                     let star = self.arena.column(Some(*table), "*");
@@ -372,6 +388,9 @@ impl Walk<'_> {
     /// The innermost relation of this name.
     pub(super) fn relation_called(&self, qualifier: &[Ident]) -> Option<(usize, usize)> {
         self.scopes.iter().enumerate().rev().find_map(|(place, scope)| {
+            if !self.look(scope.relations.len()) {
+                return None;
+            }
             let relation = scope.relations.iter().position(|relation| relation.is_called(qualifier))?;
             Some((place, relation))
         })
@@ -466,10 +485,15 @@ impl Walk<'_> {
 
     pub(super) fn column_of_output(&mut self, output: &Output, name: &str, role: Role, into: &mut Dependencies) {
         let mut open = Vec::new();
+        if !self.look(output.columns.len()) {
+            return self.unresolved(name, role, into);
+        }
         for column in &output.columns {
             match column {
                 OutputColumn::Named { name: known, dependencies } if same_name(known, name) => {
-                    into.absorb(dependencies, role);
+                    if self.spend(dependencies) {
+                        into.absorb(dependencies, role);
+                    }
                     return;
                 }
                 OutputColumn::Named { .. } => {}

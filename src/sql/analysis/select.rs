@@ -236,7 +236,7 @@ impl Walk<'_> {
                 }
                 _ => None,
             },
-            Expr::Identifier(ident) => {
+            Expr::Identifier(ident) if self.look(columns.len()) => {
                 let name = spelled(ident);
                 columns
                     .iter()

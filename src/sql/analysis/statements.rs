@@ -16,23 +16,21 @@ use super::walk::{Rows, Walk};
 use super::writes::shared;
 use super::{Dialect, Schema, StatementAnalysis, StatementKind};
 use crate::sql::SqlError;
+use crate::sql::nesting::nesting_bound;
 
 /// What each statement of a text reads and writes. Definitions in it count for the statements after them.
 pub fn analyze(sql: &str, schema: &Schema, dialect: Dialect) -> Vec<StatementAnalysis> {
     Analyzer::new(schema.clone(), dialect).analyze(sql)
 }
 
-/// A text of so many bytes gets a stack of its own.
-const LONG: usize = 8_192;
+/// What nests deeper gets a stack of its own, and is not kept for later.
+pub(super) const NESTED: usize = 128;
 
-/// The largest stack that a text gets; of it only what is used takes memory.
-const LARGEST_STACK: usize = 4 << 30;
+/// What nests deeper is not read: its stack would be larger than can be asked for.
+const MOST_NESTED: usize = 200_000;
 
-/// How many tokens a statement may have: more could nest deeper than the largest stack holds.
-const MOST_TOKENS: usize = 1_000_000;
-
-/// How much stack a byte of SQL may need: `1+1+1…` nests once for every two bytes.
-const STACK_PER_BYTE: usize = 1_024;
+/// How much stack one level may need. Of a stack only what is used takes memory.
+const STACK_PER_LEVEL: usize = 8_192;
 
 /// Analyses statements in the order in which they ran: what one defines, the next ones know.
 #[derive(Clone, Debug)]
@@ -48,42 +46,48 @@ impl Analyzer {
     }
 
     /// What is defined by now.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What is defined by now.
     pub fn into_schema(self) -> Schema {
         self.schema
     }
 
-    /// What each statement of the text reads and writes. A long text is read on a stack of its own: what it nests by
-    /// operators is as deep as it is long.
+    /// What each statement of the text reads and writes. What nests deeply by operators, as deep as it is long, is read on
+    /// a stack of its own.
     pub fn analyze(&mut self, sql: &str) -> Vec<StatementAnalysis> {
-        if sql.len() < LONG {
-            return self.analyze_here(sql);
-        }
-        let size = STACK_PER_BYTE.saturating_mul(sql.len()).min(LARGEST_STACK);
-        let spawned = std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("sql".to_owned()).stack_size(size);
-            builder.spawn_scoped(scope, || self.analyze_here(sql)).map(|thread| thread.join())
-        });
-        match spawned {
-            Ok(Ok(analyses)) => analyses,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(error) => {
-                let error = SqlError::Unsupported(format!("so long a text: no thread for it: {error}"));
-                vec![self.unparsed(&[], "", error)]
-            }
-        }
-    }
-
-    fn analyze_here(&mut self, sql: &str) -> Vec<StatementAnalysis> {
         let blanked = without_copied_data(sql);
         let sql = blanked.as_deref().unwrap_or(sql);
-        let mut analyses = Vec::new();
         let mut tokens = Vec::new();
         let tokenized = Tokenizer::new(self.dialect.parser(), sql).tokenize_with_location_into_buf(&mut tokens);
         if let Err(error) = tokenized {
             return vec![self.unparsed(&tokens, sql, SqlError::Parse(error.to_string()))];
         }
         let tokens = if self.dialect == Dialect::Postgres { understood(tokens) } else { tokens };
+        let nested = nesting_bound(&tokens);
+        if nested <= NESTED {
+            return self.analyze_tokens(tokens, sql, nested);
+        }
+        let spawned = std::thread::scope(|scope| {
+            let size = STACK_PER_LEVEL.saturating_mul(nested.min(MOST_NESTED) + NESTED);
+            let builder = std::thread::Builder::new().name("sql".to_owned()).stack_size(size);
+            builder.spawn_scoped(scope, || self.analyze_tokens(tokens, sql, nested)).map(|thread| thread.join())
+        });
+        match spawned {
+            Ok(Ok(analyses)) => analyses,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => {
+                let error = SqlError::Unsupported(format!("so deep a text: no thread for it: {error}"));
+                vec![self.unparsed(&[], sql, error)]
+            }
+        }
+    }
+
+    fn analyze_tokens(&mut self, tokens: Vec<TokenWithSpan>, sql: &str, nested: usize) -> Vec<StatementAnalysis> {
         let text = Text::new(sql);
+        let mut analyses = Vec::new();
         let mut parser = Parser::new(self.dialect.parser()).with_tokens_with_locations(tokens.clone());
         loop {
             while parser.consume_token(&Token::SemiColon) {}
@@ -92,10 +96,12 @@ impl Analyzer {
                 return analyses;
             }
             let end = end_of_statement(&tokens, start);
-            if end - start > MOST_TOKENS {
-                let error = SqlError::Unsupported(format!("a statement of more than {MOST_TOKENS} tokens"));
+            let words = tokens.get(start..end).unwrap_or_default();
+            let deep = nested > NESTED && nesting_bound(words) > NESTED;
+            if deep && nesting_bound(words) > MOST_NESTED {
+                let error = SqlError::TooDeep { most: MOST_NESTED };
                 let shown = text.between(&tokens, start, end);
-                analyses.push(self.unparsed(tokens.get(start..end).unwrap_or_default(), shown, error));
+                analyses.push(self.unparsed(words, shown, error));
                 while parser.index() < end {
                     parser.advance_token();
                 }
@@ -106,7 +112,7 @@ impl Analyzer {
             match parsed {
                 Ok(statement) => {
                     let shown = text.between(&tokens, start, parser.index());
-                    analyses.push(self.statement(&statement, shown));
+                    analyses.push(self.statement_of(&statement, shown, deep));
                 }
                 Err(error) => {
                     let end = end_of_statement(&tokens, start.max(parser.index().saturating_sub(1)));
@@ -153,6 +159,11 @@ impl Analyzer {
 
     /// What one parsed statement reads and writes, as of what is defined by now; `sql` is its text.
     pub fn statement(&mut self, statement: &Statement, sql: &str) -> StatementAnalysis {
+        self.statement_of(statement, sql, false)
+    }
+
+    /// What is `deep` is not kept: whoever drops it has a stack like any other.
+    fn statement_of(&mut self, statement: &Statement, sql: &str, deep: bool) -> StatementAnalysis {
         let mut walk = Walk::new(&self.schema, self.dialect);
         let kind = walk.top(statement);
         let findings = walk.finish();
@@ -165,7 +176,7 @@ impl Analyzer {
             scanned: false,
             error: findings.error,
         };
-        self.schema.apply(statement, &analysis, self.dialect);
+        self.schema.apply(statement, &analysis, self.dialect, deep);
         analysis
     }
 }

@@ -1,5 +1,6 @@
 //! The state of one statement's analysis, and what it found at the end.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ pub(super) struct CommonTable {
 /// How many columns all values of one statement may depend on together; what needs more is refused, not computed.
 const DEPENDENCY_BUDGET: usize = 20_000_000;
 
+/// How many names may be compared while names of one statement are looked up; what needs more is refused.
+const LOOKUP_BUDGET: usize = 50_000_000;
+
 /// How deep queries may stand in one another.
 const QUERY_DEPTH: usize = 64;
 
@@ -47,6 +51,7 @@ pub(super) struct Walk<'s> {
     draft_places: HashMap<(Option<TableId>, ColumnName), usize>,
     error: Option<SqlError>,
     budget: usize,
+    lookups: Cell<usize>,
     depth: usize,
     /// The routines that are being read, each called by the one before.
     pub(super) active: Vec<ColumnName>,
@@ -93,6 +98,7 @@ impl<'s> Walk<'s> {
             draft_places: HashMap::new(),
             error: None,
             budget: DEPENDENCY_BUDGET,
+            lookups: Cell::new(LOOKUP_BUDGET),
             depth: 0,
             active: Vec::new(),
             calls: 0,
@@ -158,7 +164,10 @@ impl<'s> Walk<'s> {
 
     /// Takes from what the statement may still depend on; `false` where nothing is left.
     pub(super) fn spend(&mut self, dependencies: &Dependencies) -> bool {
-        let cost = dependencies.sources.len() + dependencies.influences.len();
+        self.spend_count(dependencies.sources.len() + dependencies.influences.len())
+    }
+
+    fn spend_count(&mut self, cost: usize) -> bool {
         match self.budget.checked_sub(cost) {
             Some(left) => {
                 self.budget = left;
@@ -171,6 +180,13 @@ impl<'s> Walk<'s> {
                 false
             }
         }
+    }
+
+    /// Takes from the comparisons that the statement may still need; `false` where none are left.
+    pub(super) fn look(&self, cost: usize) -> bool {
+        let left = self.lookups.get().saturating_sub(cost);
+        self.lookups.set(left);
+        left > 0
     }
 
     /// Notes that a target column (without a table: one that the query returns) gets a value.
@@ -212,9 +228,17 @@ impl<'s> Walk<'s> {
 
     pub(super) fn finish(mut self) -> Findings {
         self.read_what_flows_on();
+        if self.lookups.get() == 0 {
+            self.error = Some(SqlError::Unsupported("the statement: it names too much among too much".to_owned()));
+        }
         let mut shared: HashMap<*const Vec<(ColumnId, InfluenceKind)>, Arc<[Influence]>> = HashMap::new();
         let drafts = std::mem::take(&mut self.drafts);
-        let columns = drafts.iter().map(|draft| self.lineage(draft, &mut shared)).collect();
+        let mut columns = Vec::with_capacity(drafts.len());
+        for draft in &drafts {
+            // Columns that nothing else influences share what decides on their rows.
+            let fits = draft.dependencies.influences.is_empty() || self.spend_count(draft.rows.len());
+            columns.push(self.lineage(draft, fits, &mut shared));
+        }
         let names = |ids: &[TableId]| ids.iter().filter_map(|id| self.arena.table_name(*id).cloned()).collect();
         Findings { targets: names(&self.targets), sources: names(&self.sources), columns, error: self.error }
     }
@@ -237,13 +261,14 @@ impl<'s> Walk<'s> {
     fn lineage(
         &self,
         draft: &Draft,
+        fits: bool,
         shared: &mut HashMap<*const Vec<(ColumnId, InfluenceKind)>, Arc<[Influence]>>,
     ) -> ColumnLineage {
         let owner = match draft.table.and_then(|table| self.arena.table_name(table)) {
             Some(table) => ColumnOwner::Table(table.clone()),
             None => ColumnOwner::Output,
         };
-        let influences = if draft.dependencies.influences.is_empty() {
+        let influences = if draft.dependencies.influences.is_empty() || !fits {
             let held = shared.entry(Rc::as_ptr(&draft.rows)).or_insert_with(|| self.influences(&draft.rows));
             Arc::clone(held)
         } else {

@@ -1,0 +1,178 @@
+//! Statements by template: analysed once for all executions that differ in literals and parameters only.
+//!
+//! In: the text of one execution after the other. Out: its [`Template`], with what it reads and writes, and how the keys it
+//! touches are read off its literals and parameters.
+
+mod fingerprint;
+mod keys;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use fingerprint::{Literal, Scanner};
+pub use keys::{KeyColumn, KeysOfTable};
+
+use super::{Analyzer, Dialect, Schema, Schemas, StatementAnalysis, StatementKind};
+use crate::model::Value;
+
+/// What all executions of a template have in common.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// What its first execution's statements read and write.
+    pub analyses: Vec<StatementAnalysis>,
+    /// The tables of which the template's conditions and values fix the keys touched.
+    pub keys: Vec<KeysOfTable>,
+}
+
+/// One execution of a template.
+#[derive(Clone, Debug)]
+pub struct Execution<'t> {
+    /// Its template.
+    pub template: Arc<Template>,
+    sql: &'t str,
+    literals: &'t [Literal],
+}
+
+impl Execution<'_> {
+    /// The keys of the table that this execution can touch, with `$1` … having these values: the values of the key's columns
+    /// in order. `None` where they are not known: too many, or a value that is not there.
+    pub fn keys(&self, of: &KeysOfTable, parameters: &[Value]) -> Option<Vec<Vec<Value>>> {
+        keys::keys(of, self.sql, self.literals, parameters)
+    }
+}
+
+/// How many templates are kept: what is met after them is analysed anew each time.
+const MOST_TEMPLATES: usize = 100_000;
+
+/// The templates met so far, of PostgreSQL's SQL.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    analyzer: Analyzer,
+    schemas: Arc<Schemas>,
+    known: HashMap<Box<[u8]>, Arc<Template>>,
+    scanner: Scanner,
+}
+
+impl Templates {
+    /// Begins with what is defined before the first execution; `schemas` have the keys of the tables.
+    pub fn new(schema: Schema, schemas: Arc<Schemas>) -> Self {
+        let analyzer = Analyzer::new(schema, Dialect::Postgres);
+        Templates { analyzer, schemas, known: HashMap::new(), scanner: Scanner::default() }
+    }
+
+    /// How many templates are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether no template is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// What an execution reads and writes. A statement that defines something changes what names mean after it: what was
+    /// known of templates is forgotten.
+    pub fn execution<'t>(&'t mut self, sql: &'t str) -> Execution<'t> {
+        self.scanner.scan(sql);
+        let known = self.known.get(self.scanner.text.as_slice()).cloned();
+        let template = known.unwrap_or_else(|| self.analyzed(sql));
+        Execution { template, sql, literals: &self.scanner.literals }
+    }
+
+    fn analyzed(&mut self, sql: &str) -> Arc<Template> {
+        let before = self.analyzer.schema().clone();
+        let analyses = self.analyzer.analyze(sql);
+        if !before.is(self.analyzer.schema()) {
+            self.known.clear();
+        }
+        let shares = |one: &StatementAnalysis| {
+            matches!(
+                one.kind,
+                StatementKind::Select
+                    | StatementKind::Insert
+                    | StatementKind::Update
+                    | StatementKind::Delete
+                    | StatementKind::Merge
+            )
+        };
+        let shared = !self.scanner.several && matches!(analyses.as_slice(), [one] if shares(one));
+        let keys = if shared { keys::of_template(sql, &self.scanner.literals, &self.schemas) } else { Vec::new() };
+        let template = Arc::new(Template { analyses, keys });
+        if shared && self.known.len() < MOST_TEMPLATES {
+            self.known.insert(self.scanner.text.as_slice().into(), Arc::clone(&template));
+        }
+        template
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, ColumnType, TableName, TableSchema};
+
+    fn schemas() -> Arc<Schemas> {
+        let column =
+            |name: &str, column_type| Column { name: name.into(), column_type, not_null: true, generated: false };
+        let table = |name: &str, columns, key: &[&str]| {
+            let name = TableName::new("public", name);
+            let key = key.iter().map(|name| (*name).into()).collect();
+            let schema = TableSchema { name: name.clone(), columns, key, foreign_keys: Vec::new() };
+            (name, Arc::new(schema))
+        };
+        let one = table("t", vec![column("id", ColumnType::Integer), column("x", ColumnType::Integer)], &["id"]);
+        let two = table(
+            "p",
+            vec![column("a", ColumnType::Integer), column("b", ColumnType::Text), column("x", ColumnType::Integer)],
+            &["a", "b"],
+        );
+        Arc::new(Schemas::from([one, two]))
+    }
+
+    fn touched(sql: &str, parameters: &[Value]) -> String {
+        let schemas = schemas();
+        let mut templates = Templates::new(Schema::from(schemas.as_ref()), schemas);
+        let execution = templates.execution(sql);
+        let shown = execution.template.keys.iter().map(|of| {
+            let keys = execution.keys(of, parameters).map(|keys| {
+                let key = |key: &Vec<Value>| key.iter().map(ToString::to_string).collect::<Vec<_>>().join("/");
+                keys.iter().map(key).collect::<Vec<_>>().join(" ")
+            });
+            format!("{}: {}", of.table.table, keys.unwrap_or_else(|| "?".to_owned()))
+        });
+        shown.collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn keys_are_read_off_literals_and_parameters() {
+        let text = |text: &str| Value::text(text);
+        for (sql, parameters, expected) in [
+            ("UPDATE t SET x = 1 WHERE id = 7", vec![], "t: 7"),
+            ("UPDATE t SET x = $1 WHERE id = $2", vec![text("1"), text("8")], "t: 8"),
+            ("DELETE FROM t WHERE id IN (1, -2, '3')", vec![], "t: 1 -2 3"),
+            ("DELETE FROM t WHERE id = ANY($1)", vec![text("{4,5}")], "t: 4 5"),
+            ("SELECT x FROM t WHERE id = 1 OR id = 2", vec![], "t: 1 2"),
+            ("INSERT INTO t (x, id) VALUES (1, 2), (3, 4)", vec![], "t: 2 4"),
+            ("INSERT INTO p VALUES (1, 'it''s', 3)", vec![], "p: 1/it's"),
+            ("UPDATE p SET x = 0 WHERE (a, b) IN ((1, 'q'), (2, 'r'))", vec![], "p: 1/q 2/r"),
+            ("UPDATE p SET x = 0 WHERE a IN (1, 2) AND b IN ('q', 'r')", vec![], "p: 1/q 1/r 2/q 2/r"),
+            ("UPDATE t SET x = v.x FROM (VALUES (1, 10), (2, 20)) v(id, x) WHERE t.id = v.id", vec![], "t: 1 2"),
+            ("UPDATE t SET x = 1 FROM unnest($1::int[]) AS v(id) WHERE v.id = t.id", vec![text("{6,7}")], "t: 6 7"),
+            ("UPDATE t SET x = 1 WHERE x = 7", vec![], ""),
+            ("UPDATE t SET x = 1 WHERE id = $3", vec![], "t: ?"),
+        ] {
+            assert_eq!(touched(sql, &parameters), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_analysed_once_until_names_change() {
+        let schemas = schemas();
+        let mut templates = Templates::new(Schema::from(schemas.as_ref()), schemas);
+        let first = templates.execution("SELECT x FROM t WHERE id IN (1)").template;
+        let second = templates.execution("select X from T -- again\n where ID in (2, 3)").template;
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &templates.execution("SELECT id FROM t WHERE id IN (1)").template));
+        templates.execution("ALTER TABLE t RENAME TO tt");
+        assert!(templates.is_empty(), "t is another table from here on");
+    }
+}
