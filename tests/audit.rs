@@ -480,3 +480,114 @@ async fn a_live_database_is_audited() {
     let (_, from_files, _) = audit(project(BROKEN).path(), &["--format", "json"]);
     assert_eq!(out, from_files);
 }
+
+const NIGHTLY: &str = r#"
+rules:
+  - id: total-is-positive
+    table: orders
+    check: { range: { column: total, min: 0 } }
+  - id: customer-once
+    table: orders
+    check: { unique: [customer_id] }
+  - id: placed-in-the-past
+    table: orders
+    check: { expression: "placed_at < now()" }
+  - id: named
+    table: customers
+    check: { not_null: [email] }
+"#;
+
+#[tokio::test]
+async fn only_what_changed_since_the_last_audit_is_looked_at() {
+    let database = Database::create("since").await;
+    let client = database.client("tests").await;
+    client
+        .batch_execute(
+            "CREATE TABLE customers (id integer PRIMARY KEY, email text);
+             CREATE TABLE orders (id integer PRIMARY KEY, customer_id integer, total numeric(12,2), placed_at timestamptz);
+             INSERT INTO orders SELECT i, i, i, '2026-03-02 10:00Z' FROM generate_series(1, 100) AS i;
+             UPDATE orders SET total = -5 WHERE id = 2",
+        )
+        .await
+        .expect("the shop");
+    let live = project(NIGHTLY);
+    let toml = format!(
+        "[database]\nurl = \"{}\"\n[ingest]\nfiles = [\"*.ndjson\"]\n[audit]\nrules = [\"rules\"]\n",
+        database.socket_url()
+    );
+    std::fs::write(live.path().join("blast-radius.toml"), toml).expect("the project file");
+    let event = |seq: u32, op: &str, id: u32, total: &str| {
+        let image = json!({"id": id, "customer_id": id, "total": total, "placed_at": "2026-03-02T10:00:00Z"});
+        let event = json!({"ts": "2026-03-02T11:00:00Z", "seq": seq, "table": "public.orders", "op": op, "key": {"id": id},
+                           "after": image, "release": "v42"});
+        format!("{event}\n")
+    };
+    let record = |name: &str, events: String| std::fs::write(live.path().join(name), events).expect("events");
+    record("first.ndjson", event(1, "insert", 1, "1"));
+    let since = || {
+        let (status, out, err) = audit(live.path(), &["--since", "last", "--format", "json"]);
+        assert!(err.is_empty(), "{err}");
+        let report: Json = serde_json::from_str(&out).expect("it is JSON");
+        let keys: Vec<Json> = report["violations"]
+            .as_array()
+            .expect("violations")
+            .iter()
+            .map(|found| found["key"]["id"].clone())
+            .collect();
+        let told: Vec<(u64, String)> = report["rules"]
+            .as_array()
+            .expect("rules")
+            .iter()
+            .map(|rule| {
+                (rule["checked"].as_u64().expect("a number"), rule["message"].as_str().unwrap_or("").to_owned())
+            })
+            .collect();
+        (status, keys, told)
+    };
+    // Nothing to start from: everything is looked at.
+    let (status, keys, told) = since();
+    assert_eq!((status, keys), (Some(1), vec![json!(2)]));
+    assert!(told.iter().all(|(_, message)| message.contains("no earlier audit has it")), "{told:?}");
+    assert_eq!(told[0].0, 100);
+    // One is mended, one breaks, one comes broken.
+    client
+        .batch_execute(
+            "UPDATE orders SET total = 2 WHERE id = 2; UPDATE orders SET total = -1 WHERE id = 7;
+             INSERT INTO orders VALUES (101, 7, -3, '2026-03-02 11:00Z')",
+        )
+        .await
+        .expect("writes");
+    let events = [event(2, "update", 2, "2"), event(3, "update", 7, "-1"), event(4, "insert", 101, "-3")];
+    record("second.ndjson", events.concat());
+    let (status, keys, told) = since();
+    assert_eq!((status, keys), (Some(1), vec![json!(7), json!(101), json!(7), json!(101)]));
+    // The three, and the one whose write came while the first audit ran.
+    assert_eq!(told[0].0, 4, "{told:?}");
+    assert!(told[0].1.contains("4 rows looked at"), "{told:?}");
+    for (rule, reason) in [(1, "more than the row"), (2, "more than the row"), (3, "no write of its table")] {
+        assert!(told[rule].1.contains("checked whole") && told[rule].1.contains(reason), "{told:?}");
+    }
+    assert_eq!(told[1].0, 101);
+    // Nothing new (what came while the last audit ran counts as new): what is broken stays told, as by a whole audit.
+    let (_, keys, told) = since();
+    assert_eq!((keys.len(), told[0].0), (4, 3), "{told:?}");
+    let (_, out, _) = audit(live.path(), &["--format", "json"]);
+    let report: Json = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!(report["violations"].as_array().map(Vec::len), Some(4), "{out}");
+    // Another rule of the same name has nothing to start from.
+    let other = NIGHTLY.replace("min: 0", "min: 1");
+    std::fs::write(live.path().join("rules/shop.yaml"), other).expect("rules");
+    let (_, _, told) = since();
+    assert!(told[0].1.contains("not as it was") && told[0].0 == 101, "{told:?}");
+    let mut command = Command::cargo_bin("blast-radius").expect("the program is built");
+    let output = command.arg("-C").arg(live.path()).args(["status", "--format", "json"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let status: Json = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let rule = status["rules"].as_array().expect("rules").iter().find(|rule| rule["id"] == "total-is-positive");
+    let rule = rule.expect("the rule is kept");
+    assert_eq!([&rule["audits"], &rule["violations"], &rule["before"]], [&json!(5), &json!(2), &json!(2)]);
+    assert!(rule["broken_since"] == rule["first_seen"] && rule["last_seen"] == rule["last_audit"], "{rule}");
+    assert_eq!(status["recorded"]["writes"], 4);
+    let told = status["untraceable"].to_string();
+    assert!(told.contains("public.customers: no write is recorded"), "{told}");
+}

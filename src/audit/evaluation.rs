@@ -33,27 +33,53 @@ use crate::model::{ColumnName, History, RecordKey, Release, TableName, TableSche
 /// # Errors
 /// A rule of a table that the catalog does not have; a session that takes no tables.
 pub async fn run(rules: &RuleSet, catalog: &Catalog, history: &History) -> Result<AuditOutcome, AuditError> {
+    let rules: Vec<&Rule> = rules.rules().iter().collect();
+    let tallies = evaluate(&rules, catalog, history).await?;
+    outcome_of(&rules, tallies, catalog)
+}
+
+/// What is found of each rule, in their order.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn evaluate(
+    rules: &[&Rule],
+    catalog: &Catalog,
+    history: &History,
+) -> Result<Vec<Result<Tally, String>>, AuditError> {
     let session = engine::session_context();
     catalog.register(&session)?;
     let parallel = engine::parallel_session_context();
     catalog.register(&parallel)?;
-    for table in rules.rules().iter().flat_map(Rule::histories_read) {
+    for table in rules.iter().flat_map(|rule| rule.histories_read()) {
         register_history(&session, catalog.schema(&table)?, &history.transactions)?;
     }
     let mut by_table: BTreeMap<&TableName, Vec<usize>> = BTreeMap::new();
-    for (position, rule) in rules.rules().iter().enumerate() {
+    for (position, rule) in rules.iter().enumerate() {
         by_table.entry(&rule.table).or_default().push(position);
     }
-    let mut tallies: Vec<Result<Tally, String>> = rules.rules().iter().map(|_| Ok(Tally::default())).collect();
+    let mut tallies: Vec<Result<Tally, String>> = rules.iter().map(|_| Ok(Tally::default())).collect();
     for (table, positions) in by_table {
         let audited = AuditedTable::new(catalog.schema(table)?, catalog, history);
-        let of_table: Vec<&Rule> = positions.iter().map(|position| &rules.rules()[*position]).collect();
+        let of_table: Vec<&Rule> = positions.iter().map(|position| rules[*position]).collect();
         for (position, tally) in positions.iter().zip(audited.check(&session, &parallel, &of_table).await) {
             tallies[*position] = tally;
         }
     }
+    Ok(tallies)
+}
+
+/// The outcome of rules with what was found of each.
+///
+/// # Errors
+/// A rule of a table that the catalog does not have.
+pub(super) fn outcome_of(
+    rules: &[&Rule],
+    tallies: Vec<Result<Tally, String>>,
+    catalog: &Catalog,
+) -> Result<AuditOutcome, AuditError> {
     let mut outcome = AuditOutcome::default();
-    for (rule, tally) in rules.rules().iter().zip(tallies) {
+    for (rule, tally) in rules.iter().zip(tallies) {
         report(rule, catalog.schema(&rule.table)?, tally, &mut outcome);
     }
     Ok(outcome)
@@ -171,7 +197,7 @@ impl<'a> Question<'a> {
 }
 
 impl<'a> AuditedTable<'a> {
-    fn new(schema: &'a TableSchema, catalog: &'a Catalog, history: &'a History) -> Self {
+    pub(super) fn new(schema: &'a TableSchema, catalog: &'a Catalog, history: &'a History) -> Self {
         let mut key = key_columns(schema);
         if schema.key.is_empty() {
             // Keys are printed, personal values are not.

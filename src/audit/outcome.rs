@@ -19,6 +19,11 @@ pub enum RuleStatus {
 }
 
 impl RuleStatus {
+    /// Whether the rule could be evaluated.
+    pub fn has_run(self) -> bool {
+        self != RuleStatus::Error
+    }
+
     /// The contract's spelling.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -104,6 +104,8 @@ pub struct Rule {
     /// What columns should hold instead.
     pub(super) expect: Vec<(ColumnName, SqlExpression)>,
     pub(super) check: Arc<dyn Check>,
+    /// Whether the check looks at the recorded writes of its table.
+    pub(super) judges_writes: bool,
     /// Where its check stands: what the engine has against it is shown there.
     pub(super) check_location: Location,
 }
@@ -168,7 +170,8 @@ impl Rule {
     /// Every table whose history decides about a breach; a rule without one is about the tables as they stand.
     pub fn histories_read(&self) -> Vec<TableName> {
         let written = self.filter.iter().chain(self.expect.iter().map(|(_, value)| value));
-        let mut histories = self.check.histories_read(&self.table);
+        let mut histories = self.check.histories_read();
+        histories.extend(self.judges_writes.then(|| self.table.clone()));
         histories.extend(written.flat_map(|sql| histories_read(&sql.expression)));
         histories.sort();
         histories.dedup();

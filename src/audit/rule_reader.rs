@@ -38,6 +38,7 @@ pub(super) fn read_rule(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes)
     if mistakes.len() > before {
         return None;
     }
+    let (check, judges_writes) = check?;
     Some(Rule {
         id: id?.into(),
         table: table.name.clone(),
@@ -48,7 +49,8 @@ pub(super) fn read_rule(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes)
         location: names.document.location(node),
         columns,
         expect,
-        check: check?,
+        check,
+        judges_writes,
         check_location: names.document.location(check_node),
     })
 }
@@ -140,7 +142,13 @@ pub fn read_assignments(
     assignments
 }
 
-fn read_check(names: &Names<'_>, table: &TableSchema, node: &Node, mistakes: &mut Mistakes) -> Option<Arc<dyn Check>> {
+/// The check, and whether its kind judges writes.
+fn read_check(
+    names: &Names<'_>,
+    table: &TableSchema,
+    node: &Node,
+    mistakes: &mut Mistakes,
+) -> Option<(Arc<dyn Check>, bool)> {
     let kinds = || KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
     let Content::Mapping(entries) = &node.content else {
         let help = Some(format!("write one of: {}", kinds()));
@@ -154,7 +162,8 @@ fn read_check(names: &Names<'_>, table: &TableSchema, node: &Node, mistakes: &mu
     };
     let name = key.text().unwrap_or_default();
     if let Some(kind) = KINDS.iter().find(|kind| kind.name == name) {
-        return (kind.read)(&CheckContext { names, table }, value, mistakes);
+        let check = (kind.read)(&CheckContext { names, table }, value, mistakes)?;
+        return Some((check, kind.judges_writes));
     }
     let help = match nearest_name(name, KINDS.iter().map(|kind| kind.name)) {
         Some(nearest) => format!("did you mean {nearest}?"),

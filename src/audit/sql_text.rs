@@ -216,42 +216,45 @@ pub(super) fn folded(ident: &Ident) -> String {
 
 /// Every column of the row at hand that an expression names outside of its subqueries.
 pub(super) fn row_columns(expression: &Expr) -> BTreeSet<RowColumn> {
-    let mut columns = RowColumns { found: BTreeSet::new(), depth: 0 };
-    // The visitor never breaks off.
-    _ = expression.visit(&mut columns);
-    columns.found
-}
-
-struct RowColumns {
-    found: BTreeSet<RowColumn>,
-    depth: usize,
-}
-
-impl Visitor for RowColumns {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-        if self.depth == 0 {
-            match expression {
-                Expr::Identifier(ident) => {
-                    self.found.insert(RowColumn { place: place_of(ident), qualifier: None, name: folded(ident) });
-                }
-                Expr::CompoundIdentifier(idents) => self.found.extend(qualified(idents)),
-                _ => {}
+    let mut found = BTreeSet::new();
+    // The look never breaks off.
+    _ = outside_subqueries(expression, |expression| {
+        match expression {
+            Expr::Identifier(ident) => {
+                found.insert(RowColumn { place: place_of(ident), qualifier: None, name: folded(ident) });
             }
+            Expr::CompoundIdentifier(idents) => found.extend(qualified(idents)),
+            _ => {}
         }
         ControlFlow::Continue(())
+    });
+    found
+}
+
+/// Looks at every expression within another that is in none of its subqueries, until `look` breaks off.
+fn outside_subqueries(expression: &Expr, look: impl FnMut(&Expr) -> ControlFlow<()>) -> ControlFlow<()> {
+    struct Outside<Look> {
+        look: Look,
+        depth: usize,
     }
+    impl<Look: FnMut(&Expr) -> ControlFlow<()>> Visitor for Outside<Look> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if self.depth == 0 { (self.look)(expression) } else { ControlFlow::Continue(()) }
+        }
+    }
+    expression.visit(&mut Outside { look, depth: 0 })
 }
 
 fn qualified(idents: &[Ident]) -> Option<RowColumn> {
@@ -296,35 +299,38 @@ pub(super) fn has_subquery(expression: &Expr) -> bool {
     expression.visit(&mut Subqueries).is_break()
 }
 
+/// Whether a condition holds a subquery or calls a function that need not give the same value tomorrow; so does what does
+/// not parse.
+pub(super) fn calls_function(condition: &str) -> bool {
+    const STEADY: [&str; 12] = [
+        "abs", "coalesce", "greatest", "least", "length", "lower", "nullif", "round", "trim", "upper", "ceil", "floor",
+    ];
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
+    let Ok(parsed) = parsed else { return true };
+    has_subquery(&parsed)
+        || outside_subqueries(&parsed, |expression| match expression {
+            Expr::Function(function)
+                if !STEADY.iter().any(|name| function.name.to_string().eq_ignore_ascii_case(name)) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        })
+        .is_break()
+}
+
 /// Whether an expression holds an aggregate outside of its subqueries.
 pub(super) fn has_aggregate(expression: &Expr) -> bool {
     const AGGREGATES: [&str; 7] = ["sum", "count", "min", "max", "avg", "bool_and", "bool_or"];
-    struct Aggregates {
-        depth: usize,
-    }
-    impl Visitor for Aggregates {
-        type Break = ();
-        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
+    outside_subqueries(expression, |expression| match expression {
+        Expr::Function(function)
+            if AGGREGATES.iter().any(|name| function.name.to_string().eq_ignore_ascii_case(name)) =>
+        {
+            ControlFlow::Break(())
         }
-        fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            match expression {
-                Expr::Function(function)
-                    if self.depth == 0
-                        && AGGREGATES.iter().any(|name| function.name.to_string().eq_ignore_ascii_case(name)) =>
-                {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    expression.visit(&mut Aggregates { depth: 0 }).is_break()
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 /// An expression without subqueries, over the row that goes by `alias` instead of the row at hand.

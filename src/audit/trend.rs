@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::AuditOutcome;
-use crate::model::{AuditedRule, TableName, Timestamp};
+use crate::model::{AuditedRule, RecordKey, TableName, Timestamp};
 
 /// One rule over all audits that are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,19 @@ pub fn trends(audits: &[AuditedRule]) -> Vec<RuleTrend> {
     trends.into_values().collect()
 }
 
+/// Where the next audit can start from.
+#[derive(Clone, Copy, Debug)]
+pub struct StartingPoint<'a> {
+    /// The keys in breach of each rule that may be narrowed to what changes, the accepted ones included.
+    pub keys: &'a BTreeMap<Arc<str>, Vec<RecordKey>>,
+    /// A hash of what each rule demands.
+    pub fingerprints: &'a BTreeMap<Arc<str>, Arc<str>>,
+    /// The store's place before which every write was done when the audit began.
+    pub through: i64,
+}
+
 /// What the store keeps of an audit.
-pub fn kept_results(outcome: &AuditOutcome, at: Timestamp) -> Vec<AuditedRule> {
+pub fn kept_results(outcome: &AuditOutcome, at: Timestamp, start: StartingPoint<'_>) -> Vec<AuditedRule> {
     let kept = outcome.rules.iter().map(|rule| AuditedRule {
         at,
         rule: Arc::clone(&rule.id),
@@ -78,6 +89,9 @@ pub fn kept_results(outcome: &AuditOutcome, at: Timestamp) -> Vec<AuditedRule> {
         status: rule.status.as_str().into(),
         checked: rule.checked,
         violations: rule.violations,
+        fingerprint: start.fingerprints.get(&rule.id).cloned(),
+        keys: start.keys.get(&rule.id).cloned(),
+        through: start.through,
     });
     kept.collect()
 }
@@ -96,6 +110,9 @@ mod tests {
             status: status.into(),
             checked: 10,
             violations,
+            fingerprint: None,
+            keys: None,
+            through: 0,
         };
         let time = |at| Some(Timestamp::from_micros(at));
         let told = |audits: &[AuditedRule]| {

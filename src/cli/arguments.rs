@@ -290,9 +290,19 @@ pub enum StampArgument {
     Statement,
 }
 
+/// Since when what changed is audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SinceArgument {
+    /// Since the last audit.
+    Last,
+}
+
 /// Options of `audit`.
 #[derive(Clone, Debug, Args)]
 pub struct AuditArguments {
+    /// Look only at rows whose writes were recorded since the last audit, where a rule allows it; each rule says so.
+    #[arg(long, value_enum, value_name = "WHEN", help_heading = "Audit")]
+    pub since: Option<SinceArgument>,
     /// Write every violation to FILE (.ndjson).
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub records: Option<PathBuf>,

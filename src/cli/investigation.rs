@@ -7,7 +7,7 @@ use super::diagnostic::Failure;
 use super::recorded;
 use crate::catalog::{Catalog, RollingTables, rows_from_batch};
 use crate::lineage::{Sources, assemble};
-use crate::model::{DatabaseSource, History};
+use crate::model::{DatabaseSource, History, TableName};
 use crate::project::Project;
 use crate::sql::Schemas;
 use crate::store::Store;
@@ -22,6 +22,10 @@ pub struct Investigation {
     pub catalog: Catalog,
     /// Every committed transaction that is known.
     pub history: History,
+    /// What was recorded.
+    pub store: Store,
+    /// The store's place in its order of arrival before which every write was done when the tables were looked at.
+    pub done_before: i64,
 }
 
 impl Investigation {
@@ -37,8 +41,10 @@ impl Investigation {
                 "Name it in blast-radius.toml: [database] with url = \"env:DATABASE_URL\", or files = \"data\".",
             )
         })?;
-        let catalog = Catalog::open(&database, &project.tables).await?;
+        // The store first: what is in it before the tables are looked at was done by then.
         let mut store = Store::open(&project.store).await?;
+        let done_before = store.next_position();
+        let catalog = Catalog::open(&database, &project.tables).await?;
         recorded::read_new(&project, &mut store).await?;
         let (writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
         let history = assemble(Sources {
@@ -50,7 +56,7 @@ impl Investigation {
             deploys: &project.deploys,
             database: catalog.database_name(),
         });
-        Ok(Investigation { project, database, catalog, history })
+        Ok(Investigation { project, database, catalog, history, store, done_before })
     }
 
     /// The shapes of the tables.
@@ -64,9 +70,20 @@ impl Investigation {
     /// # Errors
     /// A table that cannot be read.
     pub async fn tables(&self) -> Result<(RollingTables, Vec<String>), Failure> {
+        self.tables_where(|_| true).await
+    }
+
+    /// The same of only some tables.
+    ///
+    /// # Errors
+    /// As [`Investigation::tables`].
+    pub async fn tables_where(
+        &self,
+        is_wanted: impl Fn(&TableName) -> bool,
+    ) -> Result<(RollingTables, Vec<String>), Failure> {
         let mut tables = RollingTables::new();
         let mut keyless = Vec::new();
-        for (name, schema) in self.schemas() {
+        for (name, schema) in self.schemas().iter().filter(|(name, _)| is_wanted(name)) {
             if schema.key.is_empty() {
                 keyless.push(format!("{name} has no key: its rows cannot be followed through time"));
                 continue;

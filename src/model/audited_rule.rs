@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{TableName, Timestamp};
+use super::{RecordKey, TableName, Timestamp};
 
 /// One rule's result in one audit. What it names is spelled as the audit's JSON spells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub struct AuditedRule {
     pub status: Arc<str>,
     /// Rows that were checked.
     pub checked: u64,
-    /// Rows in breach.
+    /// Rows in breach, those not counted that are accepted.
     pub violations: u64,
+    /// A hash of what the rule demanded of its table; `None` where nobody can start from this result.
+    pub fingerprint: Option<Arc<str>>,
+    /// The keys of the rows in breach, those that are accepted included; `None` where they are not kept.
+    pub keys: Option<Vec<RecordKey>>,
+    /// The place in the store's order of arrival up to which every recorded write was done when the audit began.
+    pub through: i64,
 }

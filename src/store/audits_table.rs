@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::StoreError;
 use super::batch::{BatchBuilder, POSITION, ReadBatch, integer_at, text_at, time_at};
-use crate::model::{AuditedRule, TableName};
+use crate::model::{AuditedRule, RecordKey, TableName, Value};
 
 /// The table's folder within the store.
 pub(super) const FOLDER: &str = "audits";
@@ -29,6 +29,10 @@ pub(super) fn batch_of_audits(rows: &[(i64, &AuditedRule)]) -> Result<RecordBatc
     batch.text("status", rules().map(|audited| Some(audited.status.as_ref())));
     batch.integer("checked", checked.into_iter().map(Some));
     batch.integer("violations", violations.into_iter().map(Some));
+    batch.text("fingerprint", rules().map(|audited| audited.fingerprint.as_deref()));
+    let keys: Vec<Option<String>> = rules().map(|audited| audited.keys.as_deref().map(json_of_keys)).collect();
+    batch.text("keys", keys.iter().map(Option::as_deref));
+    batch.integer("through", rules().map(|audited| Some(audited.through)));
     batch.finish(FOLDER)
 }
 
@@ -39,6 +43,7 @@ pub(super) fn audits_of_batch(batch: &RecordBatch) -> Result<Vec<(i64, AuditedRu
     let (rules, schemas, tables) = (read.text("rule")?, read.text("schema")?, read.text("table")?);
     let (severities, statuses) = (read.text("severity")?, read.text("status")?);
     let (checked, violations) = (read.integer("checked")?, read.integer("violations")?);
+    let (fingerprints, keys, through) = (read.text("fingerprint")?, read.text("keys")?, read.integer("through")?);
     let mut audits = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
@@ -51,10 +56,33 @@ pub(super) fn audits_of_batch(batch: &RecordBatch) -> Result<Vec<(i64, AuditedRu
             status: Arc::from(read.required(text_at(&statuses, row), "status")?),
             checked: read.required(count(integer_at(&checked, row)), "checked")?,
             violations: read.required(count(integer_at(&violations, row)), "violations")?,
+            fingerprint: text_at(&fingerprints, row).map(Arc::from),
+            keys: text_at(&keys, row)
+                .map(keys_of_json)
+                .transpose()
+                .map_err(|error| StoreError::content(FOLDER, error))?,
+            through: read.required(integer_at(&through, row), "through")?,
         };
         audits.push((read.required(integer_at(&positions, row), POSITION)?, audited));
     }
     Ok(audits)
+}
+
+/// `[[["id","17"]],…]`: the cells of each key, by column.
+fn json_of_keys(keys: &[RecordKey]) -> String {
+    let cells = |key: &RecordKey| -> Vec<(String, Option<String>)> {
+        key.iter().map(|(column, value)| (column.to_string(), value.as_str().map(str::to_owned))).collect()
+    };
+    serde_json::Value::from_iter(keys.iter().map(|key| serde_json::json!(cells(key)))).to_string()
+}
+
+/// What [`json_of_keys`] wrote.
+fn keys_of_json(json: &str) -> Result<Vec<RecordKey>, serde_json::Error> {
+    let keys: Vec<Vec<(String, Option<String>)>> = serde_json::from_str(json)?;
+    let key = |cells: Vec<(String, Option<String>)>| {
+        RecordKey::new(cells.into_iter().map(|(column, value)| (column.into(), Value::from(value))).collect())
+    };
+    Ok(keys.into_iter().map(key).collect())
 }
 
 #[cfg(test)]
@@ -75,6 +103,9 @@ mod tests {
             status: if violations == 0 { "pass" } else { "fail" }.into(),
             checked: 10,
             violations,
+            fingerprint: Some("f".into()),
+            keys: Some(vec![RecordKey::new(vec![("id".into(), Value::text("it's")), ("n".into(), Value::NULL)])]),
+            through: at,
         };
         let (first, second) = ([audited(1, "a", 0), audited(1, "b", 3)], [audited(2, "a", 1)]);
         let mut store = Store::open(&location).await.expect("opened");

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use datafusion::prelude::lit;
+
 use super::StoreError;
 use super::audits_table::{self, audits_of_batch};
+use super::batch::POSITION;
 use super::commits::{self, Contents};
-use super::delta::{TableFolder, scan};
+use super::delta::{TableFolder, exact_column, scan};
 use super::durable::sync_since;
 use super::ingestion::{Appended, Ingestion};
 use super::lineage_table::{self, lineage_of_batch};
@@ -145,6 +148,31 @@ impl Store {
         let mut known = KnownSources::default();
         self.scan(sources_table::FOLDER, |batch| sources_of_batch(&batch, &mut known)).await?;
         Ok(known)
+    }
+
+    /// The place that the next record will have in the order of arrival.
+    pub fn next_position(&self) -> i64 {
+        self.contents.next_position
+    }
+
+    /// The write events that came at or after a place in the order of arrival, in no order.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn writes_from(&self, position: i64) -> Result<Vec<RecordedWrite>, StoreError> {
+        let mut writes = Vec::new();
+        let mut texts = Texts::default();
+        for (table, folder) in &self.contents.tables {
+            let Some(version) = self.contents.versions.get(folder) else { continue };
+            let stored = self.tables.at(folder, *version).await?;
+            let later = exact_column(POSITION).gt_eq(lit(position));
+            scan(folder, &stored, None, Some(later), |batch| {
+                writes.extend(writes_of_batch(folder, table, &batch, &mut texts)?.into_iter().map(|(_, write)| write));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(writes)
     }
 
     /// How every rule came out in every audit, in the order they were kept.

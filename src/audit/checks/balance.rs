@@ -30,7 +30,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{SqlExpression, has_aggregate, has_subquery, requalified};
 use crate::model::{ColumnName, TableName};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "balance", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "balance", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Balance {

@@ -24,9 +24,9 @@ use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::planning::written_rows;
 use crate::audit::sql_text::quoted_name;
-use crate::model::{ColumnName, ColumnType, Release, TableName};
+use crate::model::{ColumnName, ColumnType, Release};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "drift", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "drift", read, judges_writes: true };
 
 /// How unlikely a difference must be, all comparisons of a rule together.
 const UNLIKELY: f64 = 0.001;
@@ -104,10 +104,6 @@ impl Check for DriftCheck {
 
     fn columns(&self) -> Vec<ColumnName> {
         vec![Arc::clone(&self.column)]
-    }
-
-    fn histories_read(&self, table: &TableName) -> Vec<TableName> {
-        vec![table.clone()]
     }
 }
 

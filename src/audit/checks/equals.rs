@@ -26,7 +26,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{SqlExpression, quoted_name};
 use crate::model::{ColumnName, TableName};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "equals", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "equals", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Equals {

@@ -16,7 +16,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{SqlExpression, row_columns, tables_read};
 use crate::model::{ColumnName, TableName};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "expression", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "expression", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Expression {

@@ -21,7 +21,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
 use crate::model::{ColumnName, ColumnType};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "freshness", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "freshness", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Freshness {

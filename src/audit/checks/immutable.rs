@@ -17,9 +17,9 @@ use super::{Check, CheckContext, CheckKind, Target, Violating, before_column};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
-use crate::model::{ColumnName, TableName};
+use crate::model::ColumnName;
 
-pub(super) const KIND: CheckKind = CheckKind { name: "immutable", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "immutable", read, judges_writes: true };
 
 #[derive(Debug)]
 struct Immutable {
@@ -43,9 +43,5 @@ impl Check for Immutable {
 
     fn columns(&self) -> Vec<ColumnName> {
         self.columns.clone()
-    }
-
-    fn histories_read(&self, table: &TableName) -> Vec<TableName> {
-        vec![table.clone()]
     }
 }

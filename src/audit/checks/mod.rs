@@ -61,6 +61,8 @@ pub(super) struct CheckKind {
     pub(super) name: &'static str,
     /// Reads what stands behind the key; notes what is wrong with it.
     pub(super) read: fn(&CheckContext<'_>, &Node, &mut Mistakes) -> Option<Arc<dyn Check>>,
+    /// Whether it looks at the recorded writes of its table, and so at its history.
+    pub(super) judges_writes: bool,
 }
 
 /// What a check may ask while its YAML is read.
@@ -267,8 +269,8 @@ pub(super) trait Check: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// The tables whose history it reads; `table` is the rule's own.
-    fn histories_read(&self, _table: &TableName) -> Vec<TableName> {
+    /// The tables whose history its own SQL reads.
+    fn histories_read(&self) -> Vec<TableName> {
         Vec::new()
     }
 
@@ -313,6 +315,120 @@ pub(in crate::audit) mod tests {
         let rules = read_rules(&document, &schemas(), &mut mistakes);
         assert!(rules.is_empty(), "{rules:?}");
         mistakes.to_string()
+    }
+
+    /// Every key of every kind, with a wrong name, a wrong type and a wrong value.
+    #[test]
+    fn every_wrong_key_is_a_mistake_at_its_place() {
+        let lists = ["not_null", "unique", "immutable"];
+        let of_lists = lists.iter().flat_map(|kind| {
+            ["{a: id}", "[idd]", "[[id]]", "[]", "[id, {a: b}]", "null"].map(|value| format!("{kind}: {value}"))
+        });
+        let fields = [
+            (
+                "values",
+                "column: status, in: [open]",
+                &["column: [status]", "column: state", "in: {a: b}", "in: []", "in: [[a]]", "colum: status"][..],
+            ),
+            (
+                "range",
+                "column: total, min: 1",
+                &["column: status", "column: {}", "min: [1]", "min: low", "max: x", "maximum: 3"],
+            ),
+            ("matches", "column: status, regex: a", &["column: total", "regex: [a]", "regex: '('", "regexp: a"]),
+            (
+                "references",
+                "columns: [sku], table: prices, key: [sku]",
+                &[
+                    "columns: [sk]",
+                    "columns: {}",
+                    "table: price",
+                    "table: [prices]",
+                    "key: [amoun]",
+                    "key: [sku, amount]",
+                    "keys: [sku]",
+                ],
+            ),
+            (
+                "equals",
+                "column: total, sql: '1'",
+                &["column: totl", "column: [total]", "sql: [1]", "sql: 'SELECT'", "sql: 'totl + 1'", "value: 1"],
+            ),
+            (
+                "balance",
+                "sum: total, by: [sku], equals: '0'",
+                &["sum: [total]", "sum: 'totl'", "by: [skus]", "by: {}", "equals: ')'", "equals: {}", "group: [sku]"],
+            ),
+            (
+                "sequence",
+                "column: id, by: [sku], gaps: false",
+                &["column: total", "by: [skus]", "gaps: maybe", "gaps: [true]", "gap: true"],
+            ),
+            (
+                "transition",
+                "column: status, allowed: {open: [paid]}, initial: [open]",
+                &["column: state", "allowed: [open]", "allowed: {open: {a: b}}", "initial: {a: b}", "initals: [open]"],
+            ),
+            (
+                "monotonic",
+                "column: id, direction: increasing",
+                &["column: idd", "direction: up", "direction: [increasing]", "way: up"],
+            ),
+            (
+                "freshness",
+                "column: placed_at, max_age: 1d",
+                &["column: status", "max_age: soon", "max_age: [1]", "max_age: -1d", "age: 1d"],
+            ),
+            ("volume", "min: 1, max: 9", &["min: -1", "min: [1]", "max: many", "max: 1.5", "maximum: 3", "by: [skus]"]),
+            (
+                "drift",
+                "column: total, against: earlier-releases",
+                &["column: totl", "against: yesterday", "against: [x]", "versus: x"],
+            ),
+        ];
+        let of_fields = fields.iter().flat_map(|(kind, right, wrong)| {
+            let wrong = wrong.iter().map(move |wrong| {
+                // The wrong entry stands for the right one of its name, or beside the right ones.
+                let name = wrong.split(':').next().unwrap_or_default();
+                let kept = entries(right).into_iter().filter(|entry| entry.split(':').next() != Some(name));
+                let entries: Vec<&str> = kept.chain([*wrong]).collect();
+                format!("{kind}: {{{}}}", entries.join(", "))
+            });
+            let shapes = ["[]", "text", "null"].map(|value| format!("{kind}: {value}"));
+            wrong.chain(shapes)
+        });
+        let of_texts =
+            ["expression: [a]", "expression: ')'", "expression: 'totl > 1'", "expression: null", "sql: {a: b}"]
+                .into_iter()
+                .chain([
+                    "sql: 'DELETE FROM orders'",
+                    "sql: 'SELECT id FROM order'",
+                    "sql: 'SELECT ('",
+                    "exprssion: 'a'",
+                ])
+                .map(str::to_owned);
+        for check in of_lists.chain(of_fields).chain(of_texts) {
+            let mistakes = mistakes_of(&check);
+            assert!(mistakes.contains("rules.yaml:5:"), "{check}: {mistakes:?}");
+        }
+    }
+
+    /// The entries of a flow mapping, at the commas outside of its lists and mappings.
+    fn entries(mapping: &str) -> Vec<&str> {
+        let (mut depth, mut begin, mut entries) = (0, 0, Vec::new());
+        for (place, character) in mapping.char_indices() {
+            match character {
+                '[' | '{' => depth += 1,
+                ']' | '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    entries.push(mapping[begin..place].trim());
+                    begin = place + 1;
+                }
+                _ => {}
+            }
+        }
+        entries.push(mapping[begin..].trim());
+        entries
     }
 
     /// The shop's tables.

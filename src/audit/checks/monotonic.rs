@@ -17,9 +17,9 @@ use super::{Check, CheckContext, CheckKind, Target, Violating, before_column};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
-use crate::model::{ColumnName, TableName};
+use crate::model::ColumnName;
 
-pub(super) const KIND: CheckKind = CheckKind { name: "monotonic", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "monotonic", read, judges_writes: true };
 
 #[derive(Debug)]
 struct Monotonic {
@@ -52,10 +52,6 @@ impl Check for Monotonic {
 
     fn columns(&self) -> Vec<ColumnName> {
         vec![Arc::clone(&self.column)]
-    }
-
-    fn histories_read(&self, table: &TableName) -> Vec<TableName> {
-        vec![table.clone()]
     }
 }
 

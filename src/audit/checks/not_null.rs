@@ -14,7 +14,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
 use crate::model::ColumnName;
 
-pub(super) const KIND: CheckKind = CheckKind { name: "not_null", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "not_null", read, judges_writes: false };
 
 #[derive(Debug)]
 struct NotNull {

@@ -17,7 +17,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
 use crate::model::{ColumnName, ColumnType};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "range", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "range", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Range {

@@ -18,7 +18,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{quoted_name, quoted_table};
 use crate::model::{ColumnName, TableName};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "references", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "references", read, judges_writes: false };
 
 #[derive(Debug)]
 struct References {

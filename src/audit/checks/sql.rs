@@ -34,7 +34,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{SqlQuery, histories_read, quoted_name, tables_read};
 use crate::model::{ColumnName, TableName};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "sql", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "sql", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Sql {
@@ -80,7 +80,7 @@ impl Check for Sql {
         tables_read(&self.query.query).into_iter().filter_map(|read| read.name.ok()).collect()
     }
 
-    fn histories_read(&self, _table: &TableName) -> Vec<TableName> {
+    fn histories_read(&self) -> Vec<TableName> {
         histories_read(&self.query.query)
     }
 }

@@ -28,9 +28,9 @@ use crate::audit::document::{Content, Node};
 use crate::audit::fields;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
-use crate::model::{ColumnName, ColumnType, TableName};
+use crate::model::{ColumnName, ColumnType};
 
-pub(super) const KIND: CheckKind = CheckKind { name: "transition", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "transition", read, judges_writes: true };
 
 #[derive(Debug)]
 struct Transition {
@@ -140,10 +140,6 @@ impl Check for Transition {
 
     fn columns(&self) -> Vec<ColumnName> {
         vec![Arc::clone(&self.column)]
-    }
-
-    fn histories_read(&self, table: &TableName) -> Vec<TableName> {
-        vec![table.clone()]
     }
 }
 

@@ -16,7 +16,7 @@ use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::quoted_name;
 use crate::model::ColumnName;
 
-pub(super) const KIND: CheckKind = CheckKind { name: "unique", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "unique", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Unique {

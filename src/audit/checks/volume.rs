@@ -18,7 +18,7 @@ use crate::audit::fields::Fields;
 use crate::audit::mistake::Mistakes;
 use crate::model::ColumnName;
 
-pub(super) const KIND: CheckKind = CheckKind { name: "volume", read };
+pub(super) const KIND: CheckKind = CheckKind { name: "volume", read, judges_writes: false };
 
 #[derive(Debug)]
 struct Volume {

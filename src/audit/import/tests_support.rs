@@ -50,6 +50,18 @@ pub(super) async fn read(file: &str) -> Imported {
     }
 }
 
+/// How each rule of a file comes out; all of them are understood.
+pub(super) async fn statuses(file: &str) -> Vec<&'static str> {
+    let (catalog, rules, _folder) = load(file).await;
+    let rules = match rules {
+        Ok(rules) => rules,
+        Err(error) => panic!("{file}\n{error}"),
+    };
+    assert!(rules.not_understood().is_empty(), "{file}\n{}", rules.not_understood());
+    let outcome = run(&rules, &catalog, &History::default()).await.expect("an outcome");
+    outcome.rules.iter().map(|rule| rule.status.as_str()).collect()
+}
+
 /// The ids of the orders in breach of the rules of a file, all of which are understood.
 pub(super) async fn violating_ids(file: &str) -> Vec<String> {
     let (catalog, rules, _folder) = load(file).await;

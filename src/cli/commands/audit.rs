@@ -6,19 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::audit::{
-    Acceptance, Accepted, AuditOutcome, AuditVerdict, RuleSet, RuleStatus, Severity, Violation, WrittenBy,
-    compare_releases, kept_results, run,
+    Acceptance, Accepted, AuditOutcome, AuditVerdict, LastAudit, RuleSet, RuleStatus, Severity, StartingPoint,
+    Violation, WrittenBy, changed_records, compare_releases, fingerprint, kept_results, keys_in_breach, run, run_since,
 };
 use crate::catalog::{Catalog, DatabaseAddress, nearest_name};
 use crate::cli::ExitStatus;
-use crate::cli::arguments::{AuditArguments, GlobalArguments};
+use crate::cli::arguments::{AuditArguments, GlobalArguments, SinceArgument};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
-use crate::model::{RecordKey, Timestamp};
+use crate::model::{AuditedRule, RecordKey, TableName, Timestamp};
 use crate::project::FailOn;
 use crate::report::audit::{AuditFormat, AuditReport, write_violations};
-use crate::store::Store;
 use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 
 /// Audits the project that the current folder belongs to, and prints what was found.
@@ -29,16 +28,22 @@ use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
     let format = AuditFormat::named(global.format.as_deref()).ok_or_else(|| unknown_format(global))?;
     check_records_name(arguments)?;
-    let investigation = Investigation::open().await?;
-    let (project, catalog) = (&investigation.project, &investigation.catalog);
+    let mut investigation = Investigation::open().await?;
+    let catalog = &investigation.catalog;
     warn_of_unknown_tables(catalog, global);
-    let rules = RuleSet::load(&project.audit.rules, catalog.schemas()).await?;
+    let rules = RuleSet::load(&investigation.project.audit.rules, catalog.schemas()).await?;
     tell_what_is_not_checked(&rules);
-    let mut outcome = run(&rules, catalog, &investigation.history).await?;
+    let mut outcome = match arguments.since {
+        None => run(&rules, catalog, &investigation.history).await?,
+        Some(SinceArgument::Last) => audit_changes(&rules, &investigation).await?,
+    };
+    let start = keys_in_breach(&outcome, &rules, catalog)?;
+    let project = &investigation.project;
     accept(&mut outcome, &rules, project.audit.accepted.as_deref(), arguments, global)?;
     attribute(&mut outcome, &rules, &investigation).await?;
     let finished = Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
-    keep(&outcome, &project.store, finished).await;
+    keep(&outcome, &rules, &start, &mut investigation, finished).await;
+    let (project, catalog) = (&investigation.project, &investigation.catalog);
     let fail_on = match project.audit.fail_on {
         FailOn::Error => Severity::Error,
         FailOn::Warn => Severity::Warn,
@@ -119,7 +124,9 @@ async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &
             .into_iter()
             .filter(|rule| violating.contains_key(&rule.id) && !matches!(rule.violating, Violating::Write { .. }))
             .collect();
-        let (tables, _) = investigation.tables().await?;
+        // A violation is followed through the tables that its rule reads, and no other.
+        let (tables, _) =
+            investigation.tables_where(|table| suspecting.iter().any(|rule| rule.reads.contains(table))).await?;
         let found = onsets(history, tables, schemas, &suspecting, &violating).await?;
         for violation in outcome.violations.iter_mut().filter(|violation| is_open(violation)) {
             let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
@@ -138,12 +145,40 @@ async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &
     Ok(())
 }
 
-/// Keeps how the rules came out, for `status`. What was found is told all the same where that cannot be.
-async fn keep(outcome: &AuditOutcome, store: &str, at: Timestamp) {
-    let kept = async { Store::open(store).await?.keep_audit(&kept_results(outcome, at)).await };
-    if let Err(error) = kept.await {
+/// Audits what changed since the last audit, where a rule allows that.
+async fn audit_changes(rules: &RuleSet, investigation: &Investigation) -> Result<AuditOutcome, Failure> {
+    let store = &investigation.store;
+    let mut last: BTreeMap<Arc<str>, AuditedRule> = BTreeMap::new();
+    for audited in store.audits().await? {
+        last.insert(Arc::clone(&audited.rule), audited);
+    }
+    let from = last.values().map(|audited| audited.through).min().unwrap_or(i64::MAX);
+    let changed = changed_records(&store.writes_from(from).await?, investigation.schemas());
+    let recorded: BTreeSet<TableName> = store.written_tables().cloned().collect();
+    let last = LastAudit { rules: &last, changed: &changed, recorded: &recorded };
+    Ok(run_since(rules, &investigation.catalog, &investigation.history, last).await?)
+}
+
+/// Keeps how the rules came out, for `status` and for the next audit. What was found is told all the same where that
+/// cannot be.
+async fn keep(
+    outcome: &AuditOutcome,
+    rules: &RuleSet,
+    keys: &BTreeMap<Arc<str>, Vec<RecordKey>>,
+    investigation: &mut Investigation,
+    at: Timestamp,
+) {
+    let (schemas, database) = (investigation.catalog.schemas(), investigation.catalog.database_name());
+    let fingerprints: BTreeMap<Arc<str>, Arc<str>> = rules
+        .rules()
+        .iter()
+        .filter_map(|rule| Some((Arc::clone(&rule.id), fingerprint(rule, schemas.get(&rule.table)?, database))))
+        .collect();
+    let start = StartingPoint { keys, fingerprints: &fingerprints, through: investigation.done_before };
+    let kept = investigation.store.keep_audit(&kept_results(outcome, at, start)).await;
+    if let Err(error) = kept {
         // Where standard error is closed, nobody can be told.
-        let _ = writeln!(anstream::stderr(), "warning: failed to keep the results for status: {error}");
+        let _ = writeln!(anstream::stderr(), "warning: failed to keep the results of this audit: {error}");
     }
 }
 

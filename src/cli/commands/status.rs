@@ -11,7 +11,6 @@ use crate::cli::output::write_result;
 use crate::lineage::Coverage;
 use crate::model::TableName;
 use crate::report::status::{STATUS_FORMATS, Status};
-use crate::store::Store;
 
 /// Tells how the project that the current folder belongs to stands.
 ///
@@ -24,7 +23,7 @@ pub async fn status(global: &GlobalArguments) -> Result<ExitStatus, Failure> {
             .with_help(format!("Formats: {}.", STATUS_FORMATS.join(", "))));
     }
     let investigation = Investigation::open().await?;
-    let store = Store::open(&investigation.project.store).await?;
+    let store = &investigation.store;
     let tables = investigation.project.tables.iter();
     let external: BTreeSet<TableName> =
         tables.filter(|(_, settings)| settings.external).map(|(table, _)| table.clone()).collect();

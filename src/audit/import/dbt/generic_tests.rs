@@ -460,7 +460,7 @@ fn pair_equal(subject: &mut Subject<'_>) -> Result<Demand, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tests_support;
+    use super::super::super::tests_support::{self, Imported};
     use super::*;
 
     #[test]
@@ -497,6 +497,74 @@ mod tests {
             ("data_tests: [{dbt_utils.expression_is_true: {expression: \"total > (select max(amount) from {{ ref('prices') }} p where p.sku = orders.sku)\"}}]".to_owned(), vec!["2"]),
         ] {
             assert_eq!(found(&test).await, ids, "{test}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tests_of_a_table_as_a_whole_hold_or_not() {
+        let of = |column: &str, test: &str| format!("columns: [{{name: {column}, data_tests: [{{{test}}}]}}]");
+        let table = |test: &str| format!("data_tests: [{{{test}}}]");
+        for (test, status) in [
+            (of("status", "dbt_utils.at_least_one: {}"), "pass"),
+            (of("status", "dbt_utils.at_least_one: {config: {where: \"id = 2\"}}"), "fail"),
+            (of("id", "dbt_utils.sequential_values: {}"), "pass"),
+            (of("parent", "dbt_utils.sequential_values: {interval: 1}"), "fail"),
+            (of("id", "dbt_utils.sequential_values: {group_by_columns: [status]}"), "fail"),
+            (table("dbt_utils.recency: {datepart: day, field: placed_at, interval: 1}"), "fail"),
+            (table("dbt_utils.recency: {datepart: day, field: placed_at, interval: 100000}"), "pass"),
+            (
+                of(
+                    "placed_at",
+                    "dbt_expectations.expect_row_values_to_have_recent_data: {datepart: hour, interval: 2}",
+                ),
+                "fail",
+            ),
+            (of("status", "dbt_utils.not_null_proportion: {at_least: 0.75}"), "pass"),
+            (of("status", "dbt_utils.not_null_proportion: {at_least: 0.9}"), "fail"),
+            (of("status", "dbt_utils.not_empty_string: {}"), "pass"),
+            (table("dbt_expectations.expect_table_row_count_to_equal: {value: 4}"), "pass"),
+            (table("dbt_expectations.expect_table_row_count_to_equal: {value: 5}"), "fail"),
+            (table("dbt_expectations.expect_table_row_count_to_be_between: {min_value: 1, max_value: 3}"), "fail"),
+            (
+                table(
+                    "dbt_expectations.expect_column_pair_values_A_to_be_greater_than_B: {column_A: total, column_B: id}",
+                ),
+                "pass",
+            ),
+            (table("dbt_expectations.expect_column_pair_values_to_be_equal: {column_A: total, column_B: id}"), "fail"),
+            (table("dbt_expectations.expect_compound_columns_to_be_unique: {column_list: [placed_at, sku]}"), "pass"),
+            (
+                of(
+                    "status",
+                    "dbt_expectations.expect_column_value_lengths_to_be_between: {min_value: 3, max_value: 3}",
+                ),
+                "fail",
+            ),
+            (of("total", "dbt_expectations.expect_column_values_to_be_between: {min_value: 5, max_value: 20}"), "pass"),
+            (of("status", "dbt_expectations.expect_column_values_to_be_in_set: {value_set: [open, bad]}"), "pass"),
+            (of("status", "dbt_expectations.expect_column_values_to_not_be_in_set: {value_set: [open]}"), "fail"),
+            (of("status", "dbt_expectations.expect_column_values_to_not_be_null: {}"), "fail"),
+            (of("id", "dbt_expectations.expect_column_values_to_be_unique: {}"), "pass"),
+        ] {
+            let file = format!("models:\n  - name: orders\n    {test}\n");
+            assert_eq!(tests_support::statuses(&file).await, [status], "{test}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_told_with_its_line() {
+        for test in [
+            "dbt_utils.equal_rowcount: {compare_model: \"ref('prices')\"}",
+            "dbt_utils.mutually_exclusive_ranges: {lower_bound_column: id, upper_bound_column: total}",
+            "dbt_utils.cardinality_equality: {field: sku, to: \"ref('prices')\"}",
+            "our_own_test: {}",
+            "dbt_utils.recency: {datepart: fortnight, field: placed_at, interval: 1}",
+            "dbt_utils.recency: {datepart: day, field: placed_at, interval: 1, group_by_columns: [sku]}",
+        ] {
+            let file = format!("models:\n  - name: orders\n    data_tests:\n      - {test}\n");
+            let Imported { ids, notes } = tests_support::read(&file).await;
+            let name = test.split(':').next().unwrap_or_default();
+            assert!(ids.is_empty() && notes.contains("schema.yml:4") && notes.contains(name), "{test}: {notes}");
         }
     }
 
