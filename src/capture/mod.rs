@@ -25,6 +25,7 @@ pub mod postgres;
 mod postgres_csvlog;
 mod postgres_jsonlog;
 mod postgres_message;
+mod postgres_plan;
 mod postgres_prefix;
 mod postgres_session;
 mod postgres_stderr;

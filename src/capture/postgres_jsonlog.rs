@@ -219,6 +219,40 @@ mod tests {
     }
 
     #[test]
+    fn what_auto_explain_tells_is_counted_once() {
+        let plan =
+            |sql: &str| format!("duration: 0.5 ms  plan:\n{}", serde_json::json!({"Query Text": sql, "Plan": {}}));
+        let (insert, update, several) =
+            ("INSERT INTO t VALUES (1)", "UPDATE t SET a = $1", "DELETE FROM t; DELETE FROM u");
+        let at = |vxid: &str, txid: u64| serde_json::json!({"vxid": vxid, "txid": txid});
+        let nested = serde_json::json!({"vxid": "3/1", "txid": 7, "context": "SQL statement"});
+        let detail = serde_json::json!({"detail": "parameters: $1 = '5'"});
+        let (events, _) = read(&[
+            ("LOG", &plan("SELECT 1 FROM ONLY t FOR KEY SHARE"), nested),
+            ("LOG", &plan(insert), at("3/1", 7)),
+            ("LOG", &plan(insert), at("3/1", 7)),
+            ("LOG", &plan(update), at("3/2", 8)),
+            ("LOG", &format!("duration: 0.7 ms  execute <unnamed>: {update}"), detail),
+            ("LOG", &format!("statement: {insert}"), at("3/3", 0)),
+            ("LOG", &plan(insert), at("3/3", 9)),
+            ("LOG", "duration: 0.7 ms", serde_json::json!({})),
+            ("LOG", &plan(several), at("3/4", 10)),
+            ("LOG", &plan(several), at("3/4", 10)),
+        ]);
+        assert_eq!(
+            summary(&events),
+            [
+                (2, LogEventKind::Statement, insert, Some("7")),
+                (3, LogEventKind::Statement, insert, Some("7")),
+                (4, LogEventKind::Statement, update, Some("8")),
+                (6, LogEventKind::Statement, insert, Some("9")),
+                (9, LogEventKind::Statement, several, Some("10")),
+            ]
+        );
+        assert_eq!(events[2].parameters, [Some(Value::text("5"))]);
+    }
+
+    #[test]
     fn lost_lines_are_not_bridged() {
         let mut reader = JsonlogReader::default();
         let mut recording = Recording::default();

@@ -25,6 +25,13 @@ pub(super) enum Message<'message> {
         /// The SQL.
         sql: &'message str,
     },
+    /// `duration: X ms  plan: …`: a whole execution, and how (with `auto_explain`).
+    Planned {
+        /// How long it took, in microseconds.
+        micros: i64,
+        /// What follows.
+        plan: &'message str,
+    },
     /// The session ended.
     Disconnection,
     /// A duration in another language than ours: the log cannot be read, and must not be passed over.
@@ -62,6 +69,9 @@ impl<'message> Message<'message> {
         }
         if let Some(sql) = what.strip_prefix("statement: ") {
             return Message::Executed { micros, sql };
+        }
+        if let Some(plan) = what.strip_prefix("plan:") {
+            return Message::Planned { micros, plan };
         }
         match what.strip_prefix("execute ") {
             // More rows of an execution whose first rows were logged as an execution of their own.
@@ -244,7 +254,7 @@ mod tests {
             ("duration: 3.000 ms  execute fetch from a/b: SELECT 1", Message::Other),
             ("duration: 0.834 ms  parse <unnamed>: SELECT 1", Message::Other),
             ("duration: 0.834 ms  bind <unnamed>: SELECT 1", Message::Other),
-            ("duration: 0.834 ms  plan:\n{}", Message::Other),
+            ("duration: 0.834 ms  plan:\n{}", Message::Planned { micros: 834, plan: "\n{}" }),
             ("disconnection: session time: 0:00:00.009 user=a database=b host=[local]", Message::Disconnection),
             ("Dauer: 0.627 ms  Anweisung: SELECT 1", Message::Translated),
             ("durée : 0.627 ms", Message::Translated),

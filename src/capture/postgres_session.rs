@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::format::LineOutcome;
 use super::postgres_message::{Message, parameters_of_context, parameters_of_detail, parse_log_time};
+use super::postgres_plan::PlannedStatement;
 use super::read::identity;
 use crate::model::{LogEvent, LogEventKind, RecordingId, SessionId, Timestamp, TransactionId, Value};
 
@@ -48,6 +49,8 @@ struct Waiting {
     event: Option<LogEvent>,
     /// The number that the session's next line must have; `None` where the log does not number them.
     next_number: Option<u64>,
+    /// Whether `auto_explain` told it: the same execution may be told once more, with its parameters.
+    is_planned: bool,
 }
 
 impl Sessions {
@@ -123,9 +126,36 @@ impl Sessions {
             Message::Executed { micros, sql } => {
                 let time = parse_log_time(&line.time)?;
                 let parameters = parameters_of_detail(line.detail.as_deref().unwrap_or_default())?;
+                let event = self.planned(&line.session, sql);
                 self.let_go(&line.session, events);
                 let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
-                events.push(line.event(LogEventKind::Statement, started, time, Some(sql), parameters));
+                let told = line.event(LogEventKind::Statement, started, time, Some(sql), parameters);
+                events.push(match event {
+                    Some(planned) => LogEvent {
+                        id: planned.id,
+                        line: planned.line,
+                        started: planned.started,
+                        transaction: planned.transaction.or(told.transaction),
+                        virtual_transaction: planned.virtual_transaction.or(told.virtual_transaction),
+                        ..told
+                    },
+                    None => told,
+                });
+            }
+            Message::Planned { micros, plan } => {
+                let Some(PlannedStatement { sql, parameters }) = PlannedStatement::parse(plan)? else {
+                    return Ok(LineOutcome::Ignored);
+                };
+                let time = parse_log_time(&line.time)?;
+                if let Some(begun) = self.begun(line, &sql) {
+                    begun.transaction = line.transaction_id().or(begun.transaction.take());
+                    begun.ts = time;
+                    return Ok(LineOutcome::Used);
+                }
+                let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
+                let event = line.event(LogEventKind::Statement, started, time, Some(&sql), parameters);
+                self.wait(line, Some(event), events);
+                self.waiting.entry(Arc::clone(&line.session)).and_modify(|waiting| waiting.is_planned = true);
             }
             Message::Disconnection => {
                 let time = parse_log_time(&line.time)?;
@@ -138,6 +168,23 @@ impl Sessions {
             Message::Other => return Ok(LineOutcome::Ignored),
         }
         Ok(LineOutcome::Used)
+    }
+
+    /// The execution that `auto_explain` told of last, where it is of this statement.
+    fn planned(&mut self, session: &Arc<str>, sql: &str) -> Option<LogEvent> {
+        let is_same = |waiting: &Waiting| waiting.is_planned && waiting.is_of(sql);
+        let waiting = self.waiting.get(session).filter(|waiting| is_same(waiting)).is_some();
+        if waiting { self.waiting.remove(session)?.event } else { None }
+    }
+
+    /// The execution that a plan of this text belongs to: one that `log_statement` told, or one of whose several statements
+    /// another was planned before. Each of them is headed by the whole text.
+    fn begun(&mut self, line: &LogLine, sql: &str) -> Option<&mut LogEvent> {
+        let waiting = self.waiting.get_mut(&line.session).filter(|waiting| waiting.is_of(sql))?;
+        let is_planned = waiting.is_planned;
+        let event = waiting.event.as_mut()?;
+        let is_next = event.virtual_transaction == line.virtual_transaction() && has_several_statements(sql);
+        (!is_planned || is_next).then_some(event)
     }
 
     fn failed(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
@@ -184,11 +231,20 @@ impl Sessions {
             old.sort_by_key(|event| event.started);
             events.extend(old.into_iter().map(only_begun));
         }
-        self.waiting.insert(Arc::clone(&line.session), Waiting { event, next_number: line.next_number });
+        self.waiting
+            .insert(Arc::clone(&line.session), Waiting { event, next_number: line.next_number, is_planned: false });
     }
 }
 
+fn has_several_statements(sql: &str) -> bool {
+    sql.split_once(';').is_some_and(|(_, rest)| !rest.trim().is_empty())
+}
+
 impl Waiting {
+    fn is_of(&self, sql: &str) -> bool {
+        self.event.as_ref().is_some_and(|event| event.sql.as_deref() == Some(sql))
+    }
+
     fn started(&self) -> Option<Timestamp> {
         self.event.as_ref().map(|event| event.started)
     }

@@ -1,6 +1,6 @@
 //! Where the data is, as lineage tools name it.
 
-use super::postgres::ConnectionSettings;
+use crate::engine::postgres::ConnectionSettings;
 use crate::model::{DatabaseSource, TableName};
 
 /// A database's place and name, without a password: <https://openlineage.io/docs/spec/naming>.
@@ -18,7 +18,7 @@ impl DatabaseAddress {
         let DatabaseSource::Postgres { url, .. } = source else {
             return DatabaseAddress { namespace: "file".to_owned(), database: String::new() };
         };
-        match ConnectionSettings::read(url, |name| std::env::var(name).ok()) {
+        match ConnectionSettings::from_environment(url) {
             Ok(settings) => {
                 let target = settings.target();
                 // A folder of sockets is on this machine.

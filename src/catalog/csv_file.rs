@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 
@@ -57,7 +58,7 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
 }
 
 impl RowSource for CsvFile {
-    fn read(&self, projection: SchemaRef, _part: Part) -> SendableRecordBatchStream {
+    fn read(&self, projection: SchemaRef, _part: Part, _filters: &[Expr]) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
         let batches = stream.tx();
         let (path, schema) = (self.path.clone(), Arc::clone(&self.schema));
@@ -259,7 +260,7 @@ mod tests {
         std::fs::write(&path, text).expect("a file");
         let OpenedTable { schema, rows: source, .. } = open(&path, TableName::new("public", "t"))?;
         let batches: Vec<RecordBatch> = source
-            .read(arrow_schema(&schema), Part::WHOLE)
+            .read(arrow_schema(&schema), Part::WHOLE, &[])
             .try_collect()
             .await
             .map_err(super::super::lazy_table::unwrap_engine_error)?;

@@ -2,7 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::engine::EngineError;
 use crate::model::{ModelError, TableName};
+
+impl From<EngineError> for CatalogError {
+    fn from(error: EngineError) -> Self {
+        CatalogError::Database(error.to_string())
+    }
+}
 
 /// A table that cannot be found, read or understood. Messages fit "failed to …".
 #[derive(Debug, thiserror::Error)]

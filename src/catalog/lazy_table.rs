@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 
@@ -16,8 +16,14 @@ use super::CatalogError;
 
 /// Where a table's rows come from.
 pub(super) trait RowSource: Debug + Send + Sync {
-    /// The rows of one part, with the columns of `projection` (whose fields name columns of the table) in its order.
-    fn read(&self, projection: SchemaRef, part: Part) -> SendableRecordBatchStream;
+    /// The rows of one part, or those of them that may meet all `filters`, with the columns of `projection` (whose fields
+    /// name columns of the table) in its order.
+    fn read(&self, projection: SchemaRef, part: Part, filters: &[Expr]) -> SendableRecordBatchStream;
+
+    /// Whether [`RowSource::read`] leaves rows out that do not meet this filter. It need not leave out all of them.
+    fn takes(&self, _filter: &Expr) -> bool {
+        false
+    }
 
     /// How many parts can be read beside each other.
     fn parts(&self) -> usize {
@@ -69,11 +75,22 @@ impl TableProvider for LazyTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        let taken = |filter: &&Expr| match self.source.takes(filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(taken).collect())
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let projected = match projection {
@@ -83,7 +100,7 @@ impl TableProvider for LazyTable {
         let of = self.source.parts().min(state.config().target_partitions()).max(1);
         let part = |index| -> Arc<dyn PartitionStream> {
             let (schema, source) = (Arc::clone(&projected), Arc::clone(&self.source));
-            Arc::new(ProjectedRows { schema, source, part: Part { index, of } })
+            Arc::new(ProjectedRows { schema, source, part: Part { index, of }, filters: filters.to_vec() })
         };
         let parts = (0..of).map(part).collect();
         Ok(Arc::new(StreamingTableExec::try_new(projected, parts, None, [], false, limit)?))
@@ -95,6 +112,7 @@ struct ProjectedRows {
     schema: SchemaRef,
     source: Arc<dyn RowSource>,
     part: Part,
+    filters: Vec<Expr>,
 }
 
 impl PartitionStream for ProjectedRows {
@@ -103,7 +121,7 @@ impl PartitionStream for ProjectedRows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        self.source.read(Arc::clone(&self.schema), self.part)
+        self.source.read(Arc::clone(&self.schema), self.part, &self.filters)
     }
 }
 

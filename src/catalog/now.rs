@@ -106,7 +106,7 @@ impl Catalog {
     pub async fn scan(&self, table: &TableName) -> Result<Vec<RecordBatch>, CatalogError> {
         let schema = arrow_schema(self.schema(table)?);
         let Some(source) = self.rows.get(table) else { return Ok(Vec::new()) };
-        source.read(schema, Part::WHOLE).try_collect().await.map_err(unwrap_engine_error)
+        source.read(schema, Part::WHOLE, &[]).try_collect().await.map_err(unwrap_engine_error)
     }
 
     /// Makes every table known to the session as `schema.table`; rows are read when a query runs, and only the

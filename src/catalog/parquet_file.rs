@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Date64Type, Field, Fields, Schema, SchemaRef, T
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use parquet::arrow::ProjectionMask;
@@ -128,7 +129,7 @@ impl RowSource for ParquetFile {
         u64::try_from(self.metadata.metadata().file_metadata().num_rows()).ok()
     }
 
-    fn read(&self, projection: SchemaRef, part: Part) -> SendableRecordBatchStream {
+    fn read(&self, projection: SchemaRef, part: Part, _filters: &[Expr]) -> SendableRecordBatchStream {
         let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&projection), 2);
         let batches = stream.tx();
         let (path, table, metadata) = (self.path.clone(), self.table.clone(), self.metadata.clone());
@@ -278,7 +279,7 @@ mod tests {
         let OpenedTable { schema, rows: source, .. } =
             open(&folder.path().join("t.parquet"), TableName::new("public", "t"))?;
         let batches: Vec<RecordBatch> = source
-            .read(arrow_schema(&schema), Part::WHOLE)
+            .read(arrow_schema(&schema), Part::WHOLE, &[])
             .try_collect()
             .await
             .map_err(super::super::lazy_table::unwrap_engine_error)?;

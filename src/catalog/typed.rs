@@ -22,7 +22,10 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use jiff::civil;
 
 use super::CatalogError;
-use crate::model::{ColumnType, ModelError, Row, TableSchema, Timestamp, Value, without_trailing_zeros};
+use crate::model::{
+    ColumnType, ModelError, Row, TableSchema, Timestamp, Value, days_from_text, micros_from_text, text_from_days,
+    text_from_micros, without_trailing_zeros,
+};
 
 /// Digits after the point of a plain `numeric` column in the engine.
 pub const PLAIN_NUMERIC_SCALE: i8 = 20;
@@ -121,11 +124,11 @@ pub fn array_from_values<'a>(
             Decimal256Builder::with_capacity(rows).with_data_type(DataType::Decimal256(precision, scale)),
             |text: &str| decimal256_from_text(text, scale)
         ),
-        DataType::Date32 => build!(Date32Builder::with_capacity(rows), parse_date),
+        DataType::Date32 => build!(Date32Builder::with_capacity(rows), days_from_text),
         DataType::Timestamp(_, None) => build!(TimestampMicrosecondBuilder::with_capacity(rows), parse_timestamp),
         DataType::Timestamp(_, Some(_)) => build!(
             TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(arrow_type(column_type)),
-            |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_micros)
+            |text: &str| micros_from_text(text).or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_micros))
         ),
         _ => build!(StringBuilder::with_capacity(rows, rows * 8), Some),
     })
@@ -172,12 +175,14 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
             let text = text_from_decimal256(array.as_primitive::<Decimal256Type>().value(position), *scale);
             if *column_type == ColumnType::Numeric(None) { without_trailing_zeros(&text).to_owned() } else { text }
         }
-        DataType::Date32 => {
-            print_date(array.as_primitive::<Date32Type>().value(position)).ok_or_else(|| beyond(column_type))?
-        }
+        DataType::Date32 => text_from_days(array.as_primitive::<Date32Type>().value(position)),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(position);
-            return column_type.canonical(&Value::text(Timestamp::from_micros(micros).to_string()));
+            match column_type {
+                ColumnType::Timestamp => return Ok(Value::text(text_from_micros(micros, ""))),
+                ColumnType::TimestampTz => return Ok(Value::text(text_from_micros(micros, "+00"))),
+                _ => return column_type.canonical(&Value::text(Timestamp::from_micros(micros).to_string())),
+            }
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             arrow::util::display::array_value_to_string(array, position).map_err(|_| beyond(column_type))?
@@ -215,20 +220,12 @@ fn parse_boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn parse_date(text: &str) -> Option<i32> {
-    let date: civil::Date = text.parse().ok()?;
-    let epoch = civil::date(1970, 1, 1);
-    epoch.until(date).ok().map(|span| span.get_days())
-}
-
-fn print_date(days: i32) -> Option<String> {
-    let span = jiff::Span::new().try_days(days).ok()?;
-    civil::date(1970, 1, 1).checked_add(span).ok().map(|date| date.to_string())
-}
-
 fn parse_timestamp(text: &str) -> Option<i64> {
-    let time: civil::DateTime = text.parse().ok()?;
-    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_microsecond())
+    let other_forms = || {
+        let time: civil::DateTime = text.parse().ok()?;
+        time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_microsecond())
+    };
+    micros_from_text(text).or_else(other_forms)
 }
 
 /// Digits of a decimal text as an integer of `10^-scale`; `None` where it has more digits than that, or is no number.
@@ -342,6 +339,11 @@ mod tests {
             (ColumnType::Date, "1969-12-31"),
             (ColumnType::Timestamp, "2026-03-02 11:15:30.5"),
             (ColumnType::TimestampTz, "2026-03-02 11:15:30.000001+00"),
+            (ColumnType::TimestampTz, "infinity"),
+            (ColumnType::TimestampTz, "20260-03-02 11:15:30+00"),
+            (ColumnType::Timestamp, "0044-03-15 12:00:00 BC"),
+            (ColumnType::Date, "-infinity"),
+            (ColumnType::Date, "0044-03-15 BC"),
             (ColumnType::Other("jsonb".to_owned()), "{\"a\": 1}"),
         ];
         let types: Vec<ColumnType> = cells.iter().map(|(column_type, _)| column_type.clone()).collect();

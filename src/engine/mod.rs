@@ -1,15 +1,19 @@
 //! Where queries run: here, or on a cluster. The only room that knows.
 //!
 //! In: nothing but a choice of engine. Out: a [`SessionContext`] whose SQL has PostgreSQL's meaning as far as ours goes,
-//! and what a query needs to run many times with other values: [`ValueCell`]s and [`LiveTable`]s.
+//! and what a query needs to run many times with other values: [`ValueCell`]s and [`LiveTable`]s. Where it runs on a
+//! PostgreSQL, [`postgres`] makes the connection.
 
 mod conversion;
+mod error;
 mod live;
 mod numeric;
+pub mod postgres;
 mod precedence;
 mod single_row;
 mod subqueries;
 
+pub use error::EngineError;
 pub use live::{LiveTable, ValueCell};
 pub use precedence::bind_distinct_from;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::civil;
 
-use super::{ModelError, Timestamp, Value};
+use super::{ModelError, Timestamp, Value, days_from_text, micros_from_text, text_from_days, text_from_micros};
 
 /// A column's type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -226,20 +226,27 @@ fn print_decimal(negative: bool, digits: &[u8], scale: usize) -> String {
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// The calendar library ends with the year 9999; PostgreSQL does not.
 fn canonical_date(text: &str) -> Option<String> {
-    let day = text.trim().get(..10)?;
-    day.parse::<civil::Date>().ok().map(|date| date.to_string())
+    let text = text.trim();
+    let day = text.get(..10).filter(|_| !text.ends_with(" BC")).and_then(|day| day.parse::<civil::Date>().ok());
+    let beyond = || days_from_text(text).map(text_from_days);
+    day.map(|date| date.to_string()).or_else(beyond)
 }
 
 fn canonical_timestamp(text: &str) -> Option<String> {
-    let time: civil::DateTime = text.trim().trim_end_matches('Z').parse().ok()?;
-    Some(print_datetime(time))
+    let text = text.trim();
+    let time = text.trim_end_matches('Z').parse().ok();
+    let beyond = || micros_from_text(text).map(|micros| text_from_micros(micros, ""));
+    time.map(print_datetime).or_else(beyond)
 }
 
 fn canonical_timestamptz(text: &str) -> Option<String> {
-    let micros = text.trim().parse::<Timestamp>().ok()?.as_micros();
-    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
-    Some(format!("{}+00", print_datetime(time.to_zoned(jiff::tz::TimeZone::UTC).datetime())))
+    let text = text.trim();
+    let time = text.parse::<Timestamp>().ok().map(Timestamp::as_micros);
+    // Without an offset a time says no moment, save infinity.
+    let beyond = || micros_from_text(text).filter(|_| text.contains("+00") || text.ends_with("infinity"));
+    time.or_else(beyond).map(|micros| text_from_micros(micros, "+00"))
 }
 
 fn print_datetime(time: civil::DateTime) -> String {

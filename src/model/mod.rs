@@ -5,6 +5,7 @@
 //! [`Value`]s, [`Row`]s and [`RecordKey`]s they carry. What an input says before it is put together is a [`Recording`].
 
 mod audited_rule;
+mod calendar;
 mod column_type;
 mod comment_tags;
 mod error;
@@ -21,6 +22,7 @@ mod value;
 mod write;
 
 pub use audited_rule::AuditedRule;
+pub use calendar::{days_from_text, micros_from_text, text_from_days, text_from_micros};
 pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;
 pub use error::ModelError;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::engine::EngineError;
+
 /// A repair that cannot be written or rehearsed. Messages fit "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
@@ -14,8 +16,8 @@ pub enum RepairError {
         reason: String,
     },
     /// A database that does not answer, or refuses.
-    #[error("connect to the database: {0}")]
-    Connect(String),
+    #[error(transparent)]
+    Connect(#[from] EngineError),
     /// SQL of the repair that the database refuses. Nothing was changed: a rehearsal is rolled back.
     #[error("rehearse the {step}: {reason}")]
     Rehearse {

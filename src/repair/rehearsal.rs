@@ -5,6 +5,7 @@ use tokio_postgres::{Client, Transaction as DatabaseTransaction};
 use super::RepairError;
 use super::plan::RepairPlan;
 use super::script::{Transaction, repair_transactions, undo_transactions};
+use crate::engine::postgres::{ConnectionSettings, connect, described};
 
 /// A change that the repair, or its undo, would leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,20 +42,13 @@ impl Rehearsal {
     }
 }
 
-/// Connects to `url` and rehearses there: see [`rehearse`]. The connection is not encrypted.
+/// Connects to `url`, as psql would, and rehearses there: see [`rehearse`].
 ///
 /// # Errors
 /// A database that does not answer, or refuses the repair.
 pub async fn verify(url: &str, plan: &RepairPlan) -> Result<Rehearsal, RepairError> {
-    let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .map_err(|error| RepairError::Connect(described(&error)))?;
-    let connection = tokio::spawn(connection);
-    let rehearsal = rehearse(&mut client, plan).await;
-    drop(client);
-    // Whatever ends the connection now, the rehearsal has been rolled back.
-    let _ = connection.await;
-    rehearsal
+    let mut client = connect(&ConnectionSettings::from_environment(url)?).await?;
+    rehearse(&mut client, plan).await
 }
 
 /// Runs the whole repair and then the whole undo in one transaction, and rolls it back. The rows stay locked meanwhile.
@@ -119,15 +113,4 @@ async fn left_alone(
             })
         })
         .collect()
-}
-
-/// The server's own words, with its hint; tokio-postgres alone says just "db error".
-fn described(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(server) => match server.hint() {
-            Some(hint) => format!("{} ({hint})", server.message()),
-            None => server.message().to_owned(),
-        },
-        None => error.to_string(),
-    }
 }

@@ -5,6 +5,7 @@ use tokio_postgres::types::PgLsn;
 
 use crate::capture::CaptureError;
 pub use crate::capture::change_stream::LogPosition;
+use crate::engine::postgres::described;
 use crate::model::TableName;
 
 /// The publication that names the recorded tables.
@@ -157,27 +158,4 @@ pub(super) async fn tables(client: &Client, schemas: &[String]) -> Result<Vec<Co
 pub(super) fn refusal(action: impl Into<String>) -> impl Fn(tokio_postgres::Error) -> CaptureError {
     let action = action.into();
     move |error| CaptureError::Database { action: action.clone(), reason: described(&error), lost: error.is_closed() }
-}
-
-/// The server's own words, with its hint; tokio-postgres alone says just "db error".
-fn described(error: &tokio_postgres::Error) -> String {
-    if let Some(refusal) = error.as_db_error() {
-        let detail = refusal.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let hint = refusal.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-        return format!("{}{detail}{hint}", refusal.message());
-    }
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
-}
-
-/// A text as SQL writes it.
-pub(super) fn literal(text: &str) -> String {
-    let quoted = format!("'{}'", text.replace('\'', "''"));
-    if text.contains('\\') { format!("E{}", quoted.replace('\\', "\\\\")) } else { quoted }
-}
-
-/// A table's name as SQL writes it.
-pub(super) fn quoted(name: &TableName) -> String {
-    let identifier = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    format!("{}.{}", identifier(&name.schema), identifier(&name.table))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::database::{CoveredTable, Installation, Kind, PUBLICATION, installation, literal, quoted, refusal, tables};
+use super::database::{CoveredTable, Installation, Kind, PUBLICATION, installation, refusal, tables};
 use crate::capture::CaptureError;
+use crate::engine::postgres::{quoted_table, quoted_text};
 use crate::model::TableName;
 
 /// Schema, tables and functions of the recording.
@@ -245,7 +246,7 @@ async fn plan(client: &Client, options: &InstallOptions, server: &Server) -> Res
         tables: found_tables
             .iter()
             .map(|table| {
-                let name = literal(&quoted(&table.name));
+                let name = quoted_text(&quoted_table(&table.name));
                 (table.name.clone(), format!("SELECT blast_radius_capture.cover({name}::regclass)"))
             })
             .collect(),
@@ -256,7 +257,7 @@ async fn plan(client: &Client, options: &InstallOptions, server: &Server) -> Res
 
 /// Schema, functions, publication and event trigger.
 fn definitions(options: &InstallOptions, server: &Server, slot: &str, goes_on: bool, has_publication: bool) -> String {
-    let schemas: Vec<String> = options.schemas.iter().map(|schema| literal(schema)).collect();
+    let schemas: Vec<String> = options.schemas.iter().map(|schema| quoted_text(schema)).collect();
     let schemas = format!("ARRAY[{}]", schemas.join(", "));
     let identity = match options.identity {
         RecordedIdentity::Full => "full",
@@ -276,7 +277,7 @@ fn definitions(options: &InstallOptions, server: &Server, slot: &str, goes_on: b
         sql.push_str(&format!(
             "DELETE FROM blast_radius_capture.installation;\nINSERT INTO blast_radius_capture.installation \
              (schemas, identity, stamp, slot)\n    VALUES ({schemas}, '{identity}', '{stamp}', {});\n",
-            literal(slot)
+            quoted_text(slot)
         ));
     }
     if !has_publication {
@@ -297,7 +298,7 @@ fn definitions(options: &InstallOptions, server: &Server, slot: &str, goes_on: b
 
 /// The slot comes last: from here on, the server keeps its write-ahead log until it is pulled.
 fn slot_statements(slot: &str, has_slot: bool) -> Vec<String> {
-    let name = literal(slot);
+    let name = quoted_text(slot);
     let mut statements = Vec::new();
     if !has_slot {
         // One that lost its log is of no use any more.

@@ -1,0 +1,135 @@
+//! Connection strings as libpq reads them: URLs and `name=value` pairs.
+
+/// Options by name, in the order they came; of two with one name the later counts.
+#[derive(Default)]
+pub(super) struct Options(Vec<(String, String)>);
+
+impl Options {
+    pub(super) fn get(&self, option: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(name, _)| name == option).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn set(&mut self, option: &str, value: String) {
+        self.0.push((option.to_owned(), value));
+    }
+
+    pub(super) fn set_default(&mut self, option: &str, value: String) {
+        if self.get(option).is_none() {
+            self.set(option, value);
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// Reads a URL (`postgres://user@host:port/database?sslmode=prefer`) or `name=value` pairs.
+///
+/// # Errors
+/// What is wrong and what to write instead; never with the string itself, which may hold a password.
+pub(super) fn parse(text: &str) -> Result<Options, String> {
+    let text = text.trim();
+    match text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) {
+        Some(rest) => parse_url(rest),
+        None if text.contains("://") => Err("expected a URL that begins with postgres://".to_owned()),
+        None => parse_pairs(text),
+    }
+}
+
+fn parse_url(rest: &str) -> Result<Options, String> {
+    let mut options = Options::default();
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, hosts) = match authority.rsplit_once('@') {
+        Some((credentials, hosts)) => (credentials, hosts),
+        None => ("", authority),
+    };
+    let (user, password) = match credentials.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (credentials, None),
+    };
+    if !user.is_empty() {
+        options.set("user", decode(user)?);
+    }
+    if let Some(password) = password {
+        options.set("password", decode(password)?);
+    }
+    let mut names = Vec::new();
+    let mut ports = Vec::new();
+    for host in hosts.split(',').filter(|host| !host.is_empty()) {
+        let (name, port) = split_port(host);
+        names.push(decode(name)?);
+        ports.extend(port.map(str::to_owned));
+    }
+    if names.iter().any(|name| !name.is_empty()) {
+        options.set("host", names.join(","));
+    }
+    if !ports.is_empty() {
+        options.set("port", ports.join(","));
+    }
+    if !database.is_empty() {
+        options.set("dbname", decode(database)?);
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or("the URL's options must be name=value pairs")?;
+        options.set(&decode(name)?, decode(value)?);
+    }
+    Ok(options)
+}
+
+/// Host and port; an IPv6 address stands in brackets.
+fn split_port(host: &str) -> (&str, Option<&str>) {
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':').filter(|port| !port.is_empty()));
+    }
+    match host.split_once(':') {
+        Some((name, port)) => (name, (!port.is_empty()).then_some(port)),
+        None => (host, None),
+    }
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(plain.as_bytes());
+        let digits = after.get(..2).ok_or("a % in the URL must be followed by two hexadecimal digits")?;
+        let byte = u8::from_str_radix(digits, 16);
+        bytes.push(byte.map_err(|_| "a % in the URL must be followed by two hexadecimal digits")?);
+        rest = after.get(2..).unwrap_or_default();
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8(bytes).map_err(|_| "the URL's % escapes are no UTF-8".to_owned())
+}
+
+fn parse_pairs(text: &str) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').ok_or("expected a postgres:// URL or name=value pairs")?;
+        let (value, after) = pair_value(after.trim_start())?;
+        options.set(name.trim(), value);
+        rest = after.trim_start();
+    }
+    Ok(options)
+}
+
+/// A value up to the next blank, or in single quotes; a backslash takes the next character as it is.
+fn pair_value(text: &str) -> Result<(String, &str), String> {
+    let quoted = text.starts_with('\'');
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    if quoted {
+        characters.next();
+    }
+    while let Some((position, character)) = characters.next() {
+        match character {
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            '\'' if quoted => return Ok((value, text.get(position + 1..).unwrap_or_default())),
+            blank if !quoted && blank.is_whitespace() => return Ok((value, text.get(position..).unwrap_or_default())),
+            other => value.push(other),
+        }
+    }
+    if quoted { Err("a quote in the connection string is never closed".to_owned()) } else { Ok((value, "")) }
+}
