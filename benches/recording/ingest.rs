@@ -15,12 +15,12 @@ fn write_events(file: &Path, events: u64) {
         line.clear();
         let (id, cents, second, micros) = (event % 1_000_000, event % 100_000, event / 1_000 % 60, event % 1_000);
         let (minute, hour) = (event / 60_000 % 60, event / 3_600_000 % 24);
-        write!(
+        writeln!(
             line,
             "{{\"ts\":\"2026-03-02T{hour:02}:{minute:02}:{second:02}.{micros:06}Z\",\"release\":\"v42\",\"service\":\"shop\",\
              \"tx\":\"{tx}\",\"seq\":{event},\"table\":\"public.orders\",\"op\":\"update\",\"key\":{{\"id\":{id}}},\
              \"before\":{{\"id\":{id},\"total\":\"10.00\",\"status\":\"new\"}},\
-             \"after\":{{\"id\":{id},\"total\":\"{}.{:02}\",\"status\":\"paid\"}}}}\n",
+             \"after\":{{\"id\":{id},\"total\":\"{}.{:02}\",\"status\":\"paid\"}}}}",
             cents / 100,
             cents % 100,
             tx = event / 3,
@@ -45,7 +45,7 @@ pub fn measure() {
         std::fs::create_dir(&project).expect("a folder");
         std::fs::write(project.join("blast-radius.toml"), "[database]\nfiles = \"data\"\n").expect("written");
         let ingest = |file: &Path| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_blast-radius"));
+            let mut command = crate::program();
             command.arg("-C").arg(&project).args(["ingest", "--no-progress"]).arg(file);
             run(&mut command)
         };

@@ -2,8 +2,9 @@
 //!
 //! It starts a PostgreSQL of its own, and prints a table in Markdown: the median of each, its peak memory, and the ratio to
 //! ours. `BENCH_ONLY` (`reading`, `ingest`, `pulling`, `stamping`) runs one part; `BENCH_ROWS`, `BENCH_EVENTS`,
-//! `BENCH_CHANGES`, `BENCH_SECONDS` and `BENCH_ROUNDS` set the sizes. DuckDB and connectorx are measured where `BENCH_PYTHON`
-//! names a Python that has them (`pip install duckdb connectorx pyarrow pandas`).
+//! `BENCH_CHANGES`, `BENCH_SECONDS` and `BENCH_ROUNDS` set the sizes; `BENCH_PROGRAM` names another build of the program.
+//! DuckDB and connectorx are measured where `BENCH_PYTHON` names a Python that has them (`pip install duckdb connectorx
+//! pyarrow pandas`).
 
 mod ingest;
 mod measured;
@@ -12,6 +13,12 @@ mod postgres;
 mod pulling;
 mod reading;
 mod stamping;
+
+/// The program that is measured: the one built with this, or `BENCH_PROGRAM`.
+fn program() -> std::process::Command {
+    let named = std::env::var_os("BENCH_PROGRAM");
+    std::process::Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_blast-radius").into()))
+}
 
 /// A number from the environment.
 fn setting(name: &str, otherwise: u64) -> u64 {

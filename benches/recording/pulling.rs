@@ -11,7 +11,7 @@ use crate::setting;
 const ROWS_PER_TRANSACTION: u64 = 1_000;
 
 fn program(project: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_blast-radius"));
+    let mut command = crate::program();
     command.arg("-C").arg(project).args(arguments);
     command
 }

@@ -34,7 +34,7 @@ pub async fn measure() {
     std::fs::write(project.path().join("blast-radius.toml"), text).expect("written");
     let capture = |arguments: &[&str]| {
         let folder: &Path = project.path();
-        run(Command::new(env!("CARGO_BIN_EXE_blast-radius")).arg("-C").arg(folder).arg("capture").args(arguments));
+        run(crate::program().arg("-C").arg(folder).arg("capture").args(arguments));
     };
     let (mut plain, mut stamped, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting("BENCH_ROUNDS", 3) {

@@ -22,6 +22,7 @@ mod names;
 mod openlineage;
 mod otlp;
 pub mod postgres;
+mod postgres_audit;
 mod postgres_csvlog;
 mod postgres_jsonlog;
 mod postgres_message;

@@ -253,6 +253,50 @@ mod tests {
     }
 
     #[test]
+    fn what_pgaudit_tells_is_counted_once() {
+        let (insert, update) = ("INSERT INTO t VALUES ($1)", "UPDATE t SET a = 1");
+        let audit = |rest: &str| format!("AUDIT: {rest}");
+        let at = |vxid: &str, txid: u64| serde_json::json!({"vxid": vxid, "txid": txid});
+        let check = "READ,SELECT,TABLE,public.u,SELECT 1 FROM ONLY u FOR KEY SHARE";
+        let (events, _) = read(&[
+            ("LOG", &audit("SESSION,1,1,MISC,BEGIN,,,BEGIN,<none>,0"), at("3/1", 0)),
+            // With rows, a statement is told when it ends: its trigger's and its foreign key's before it.
+            ("LOG", &audit(&format!("OBJECT,2,1,{check},<none>,1")), at("3/1", 7)),
+            ("LOG", &audit(&format!("SESSION,2,1,{check},<none>,1")), at("3/1", 7)),
+            (
+                "LOG",
+                &audit("SESSION,2,2,WRITE,INSERT,TABLE,public.log,INSERT INTO log VALUES (1),<none>,1"),
+                at("3/1", 7),
+            ),
+            ("LOG", &audit(&format!("SESSION,2,3,WRITE,INSERT,TABLE,public.t,{insert},5,1")), at("3/1", 7)),
+            // The server tells it too.
+            ("LOG", &format!("duration: 0.7 ms  execute <unnamed>: {insert}"), at("3/1", 7)),
+            // Without rows, before what it makes run.
+            ("LOG", &audit(&format!("SESSION,3,1,WRITE,UPDATE,TABLE,public.t,{update},<none>")), at("3/1", 7)),
+            ("LOG", &audit(&format!("SESSION,3,2,{check},<none>")), at("3/1", 7)),
+            ("LOG", &audit("SESSION,4,1,FUNCTION,DO,,,DO $$ x $$,<none>,0"), at("3/1", 7)),
+            ("LOG", &audit("SESSION,4,2,WRITE,INSERT,TABLE,public.t,INSERT INTO t VALUES (1),<none>,1"), at("3/1", 7)),
+            ("LOG", &format!("statement: {update}"), at("3/2", 0)),
+            ("LOG", &audit(&format!("SESSION,5,1,WRITE,UPDATE,TABLE,public.t,{update},<none>,1")), at("3/2", 8)),
+            ("LOG", "duration: 0.7 ms", serde_json::json!({})),
+            ("LOG", &audit(&format!("SESSION,6,1,WRITE,UPDATE,TABLE,public.t,{update},<none>")), at("3/3", 9)),
+            ("ERROR", "division by zero", serde_json::json!({"vxid": "3/3", "statement": update})),
+        ]);
+        assert_eq!(
+            summary(&events),
+            [
+                (1, LogEventKind::Statement, "BEGIN", None),
+                (5, LogEventKind::Statement, insert, Some("7")),
+                (7, LogEventKind::Statement, update, Some("7")),
+                (9, LogEventKind::Statement, "DO $$ x $$", Some("7")),
+                (11, LogEventKind::Statement, update, Some("8")),
+                (14, LogEventKind::Error, update, Some("9")),
+            ]
+        );
+        assert_eq!(events[1].parameters, [Some(Value::text("5"))]);
+    }
+
+    #[test]
     fn lost_lines_are_not_bridged() {
         let mut reader = JsonlogReader::default();
         let mut recording = Recording::default();

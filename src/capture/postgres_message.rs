@@ -32,6 +32,11 @@ pub(super) enum Message<'message> {
         /// What follows.
         plan: &'message str,
     },
+    /// `AUDIT: …`: an execution, or a part of one (with pgaudit).
+    Audited {
+        /// What follows.
+        line: &'message str,
+    },
     /// The session ended.
     Disconnection,
     /// A duration in another language than ours: the log cannot be read, and must not be passed over.
@@ -53,6 +58,9 @@ impl<'message> Message<'message> {
         }
         if let Some(duration) = message.strip_prefix("duration: ") {
             return Message::parse_duration(duration);
+        }
+        if let Some(line) = message.strip_prefix("AUDIT: ") {
+            return Message::Audited { line };
         }
         if message.starts_with("disconnection: session time: ") {
             return Message::Disconnection;

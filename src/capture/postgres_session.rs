@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::format::LineOutcome;
+use super::postgres_audit::AuditLine;
 use super::postgres_message::{Message, parameters_of_context, parameters_of_detail, parse_log_time};
 use super::postgres_plan::PlannedStatement;
 use super::read::identity;
@@ -49,8 +50,20 @@ struct Waiting {
     event: Option<LogEvent>,
     /// The number that the session's next line must have; `None` where the log does not number them.
     next_number: Option<u64>,
-    /// Whether `auto_explain` told it: the same execution may be told once more, with its parameters.
-    is_planned: bool,
+    teller: Teller,
+}
+
+/// Who told of an execution that waits. What an extension tells, the server may tell once more, with more about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    Server,
+    AutoExplain,
+    Pgaudit {
+        /// The statement's number.
+        statement: u64,
+        /// See [`AuditLine::may_be_nested`].
+        may_be_nested: bool,
+    },
 }
 
 impl Sessions {
@@ -126,7 +139,7 @@ impl Sessions {
             Message::Executed { micros, sql } => {
                 let time = parse_log_time(&line.time)?;
                 let parameters = parameters_of_detail(line.detail.as_deref().unwrap_or_default())?;
-                let event = self.planned(&line.session, sql);
+                let event = self.told_before(&line.session, sql);
                 self.let_go(&line.session, events);
                 let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
                 let told = line.event(LogEventKind::Statement, started, time, Some(sql), parameters);
@@ -137,6 +150,7 @@ impl Sessions {
                         started: planned.started,
                         transaction: planned.transaction.or(told.transaction),
                         virtual_transaction: planned.virtual_transaction.or(told.virtual_transaction),
+                        parameters: if told.parameters.is_empty() { planned.parameters } else { told.parameters },
                         ..told
                     },
                     None => told,
@@ -155,8 +169,9 @@ impl Sessions {
                 let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
                 let event = line.event(LogEventKind::Statement, started, time, Some(&sql), parameters);
                 self.wait(line, Some(event), events);
-                self.waiting.entry(Arc::clone(&line.session)).and_modify(|waiting| waiting.is_planned = true);
+                self.told_by(&line.session, Teller::AutoExplain);
             }
+            Message::Audited { line: audit } => return self.audited(line, audit, events),
             Message::Disconnection => {
                 let time = parse_log_time(&line.time)?;
                 self.let_go(&line.session, events);
@@ -170,18 +185,67 @@ impl Sessions {
         Ok(LineOutcome::Used)
     }
 
-    /// The execution that `auto_explain` told of last, where it is of this statement.
-    fn planned(&mut self, session: &Arc<str>, sql: &str) -> Option<LogEvent> {
-        let is_same = |waiting: &Waiting| waiting.is_planned && waiting.is_of(sql);
-        let waiting = self.waiting.get(session).filter(|waiting| is_same(waiting)).is_some();
-        if waiting { self.waiting.remove(session)?.event } else { None }
+    fn told_by(&mut self, session: &Arc<str>, teller: Teller) {
+        if let Some(waiting) = self.waiting.get_mut(session) {
+            waiting.teller = teller;
+        }
     }
 
-    /// The execution that a plan of this text belongs to: one that `log_statement` told, or one of whose several statements
-    /// another was planned before. Each of them is headed by the whole text.
+    /// Takes a line of pgaudit's.
+    fn audited(&mut self, line: &LogLine, audit: &str, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
+        let audit = AuditLine::parse(audit)?;
+        let time = parse_log_time(&line.time)?;
+        let Some(audit) = audit else {
+            self.note_transaction(line);
+            return Ok(LineOutcome::Used);
+        };
+        let teller = Teller::Pgaudit { statement: audit.statement, may_be_nested: audit.may_be_nested };
+        match self.waiting.get(&line.session).map(|waiting| (waiting.teller, waiting.is_part_of(line, &audit.sql))) {
+            Some((Teller::Pgaudit { statement, may_be_nested: false }, _)) if statement == audit.statement => {
+                self.note_transaction(line);
+                return Ok(LineOutcome::Used);
+            }
+            // What was told before ran within this one.
+            Some((Teller::Pgaudit { statement, .. }, _)) if statement == audit.statement => {
+                let earlier = self.waiting.remove(&line.session).and_then(|waiting| waiting.event);
+                let earlier_transaction = earlier.and_then(|event| event.transaction);
+                let mut event = line.event(LogEventKind::Statement, time, time, Some(&audit.sql), audit.parameters);
+                event.transaction = event.transaction.or(earlier_transaction);
+                self.wait(line, Some(event), events);
+                self.told_by(&line.session, teller);
+                return Ok(LineOutcome::Used);
+            }
+            Some((_, true)) => {
+                self.note_transaction(line);
+                return Ok(LineOutcome::Used);
+            }
+            _ => {}
+        }
+        let event = line.event(LogEventKind::Statement, time, time, Some(&audit.sql), audit.parameters);
+        self.wait(line, Some(event), events);
+        self.told_by(&line.session, teller);
+        Ok(LineOutcome::Used)
+    }
+
+    fn note_transaction(&mut self, line: &LogLine) {
+        let waiting = self.waiting.get_mut(&line.session).and_then(|waiting| waiting.event.as_mut());
+        if let Some(event) = waiting.filter(|event| event.virtual_transaction == line.virtual_transaction()) {
+            event.transaction = event.transaction.take().or(line.transaction_id());
+        }
+    }
+
+    /// The execution that an extension told of last, where it is of this statement.
+    fn told_before(&mut self, session: &Arc<str>, sql: &str) -> Option<LogEvent> {
+        let waiting = self.waiting.get(session)?;
+        let is_same = waiting.teller != Teller::Server && waiting.is_of(sql);
+        if is_same { self.waiting.remove(session)?.event } else { None }
+    }
+
+    /// The execution that a plan of this text belongs to: one that `log_statement` or pgaudit told, or one of whose several
+    /// statements another was planned before. Each of them is headed by the whole text.
     fn begun(&mut self, line: &LogLine, sql: &str) -> Option<&mut LogEvent> {
         let waiting = self.waiting.get_mut(&line.session).filter(|waiting| waiting.is_of(sql))?;
-        let is_planned = waiting.is_planned;
+        let is_planned = waiting.teller == Teller::AutoExplain;
         let event = waiting.event.as_mut()?;
         let is_next = event.virtual_transaction == line.virtual_transaction() && has_several_statements(sql);
         (!is_planned || is_next).then_some(event)
@@ -231,8 +295,10 @@ impl Sessions {
             old.sort_by_key(|event| event.started);
             events.extend(old.into_iter().map(only_begun));
         }
-        self.waiting
-            .insert(Arc::clone(&line.session), Waiting { event, next_number: line.next_number, is_planned: false });
+        self.waiting.insert(
+            Arc::clone(&line.session),
+            Waiting { event, next_number: line.next_number, teller: Teller::Server },
+        );
     }
 }
 
@@ -241,6 +307,17 @@ fn has_several_statements(sql: &str) -> bool {
 }
 
 impl Waiting {
+    /// Whether what pgaudit tells is this execution, or runs within it.
+    fn is_part_of(&self, line: &LogLine, sql: &str) -> bool {
+        let Some(event) = &self.event else { return false };
+        let is_same_transaction = event.virtual_transaction == line.virtual_transaction();
+        match self.teller {
+            Teller::Server => self.is_of(sql) || is_same_transaction,
+            Teller::AutoExplain => self.is_of(sql) && is_same_transaction,
+            Teller::Pgaudit { .. } => self.is_of(sql) && is_same_transaction && has_several_statements(sql),
+        }
+    }
+
     fn is_of(&self, sql: &str) -> bool {
         self.event.as_ref().is_some_and(|event| event.sql.as_deref() == Some(sql))
     }

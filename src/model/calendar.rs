@@ -91,7 +91,7 @@ fn digits(text: &str) -> Option<i64> {
 fn days_of_date(text: &str, is_before_christ: bool) -> Option<i64> {
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, digits(parts.next()?)?, digits(parts.next()?)?);
-    let year = digits(year).filter(|number| year.len() >= 4 && (1..=300_000).contains(number))?;
+    let year = digits(year).filter(|number| year.len() >= 4 && (1..=5_900_000).contains(number))?;
     let year = if is_before_christ { 1 - year } else { year };
     let longest = match month {
         2 if year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0) => 29,
@@ -135,16 +135,14 @@ mod tests {
             ("1969-12-31", -1),
             ("2000-02-29", 11_016),
             ("2026-03-02", 20_514),
-            ("5874897-12-31", 2_145_031_948),
+            ("5874897-12-31", 2_145_042_905),
             ("0001-01-01", -719_162),
             ("0001-12-31 BC", -719_163),
             ("4713-11-24 BC", -2_440_588),
             ("infinity", i32::MAX),
             ("-infinity", i32::MIN),
         ] {
-            if !text.starts_with("5874897") {
-                assert_eq!(days_from_text(text), Some(days), "{text}");
-            }
+            assert_eq!(days_from_text(text), Some(days), "{text}");
             assert_eq!(text_from_days(days), text);
         }
         for text in ["2026-02-29", "2026-13-01", "26-01-01", "2026-01-32", "2026-01", "today", "", "2026-1-1-1"] {
@@ -158,7 +156,7 @@ mod tests {
             ("1970-01-01 00:00:00", 0),
             ("1969-12-31 23:59:59.999999", -1),
             ("2026-03-02 10:15:30.5", 1_772_446_530_500_000),
-            ("0044-03-15 12:00:00 BC", -63_517_867_200_000_000),
+            ("0044-03-15 12:00:00 BC", -63_517_780_800_000_000),
             ("infinity", i64::MAX),
             ("-infinity", i64::MIN),
         ] {
@@ -166,7 +164,7 @@ mod tests {
             assert_eq!(text_from_micros(micros, ""), text);
         }
         assert_eq!(micros_from_text("2026-03-02 10:15:30+00"), micros_from_text("2026-03-02 10:15:30"));
-        assert_eq!(text_from_micros(-63_517_867_200_000_000, "+00"), "0044-03-15 12:00:00+00 BC");
+        assert_eq!(text_from_micros(-63_517_780_800_000_000, "+00"), "0044-03-15 12:00:00+00 BC");
         assert_eq!(text_from_micros(0, "+00"), "1970-01-01 00:00:00+00");
         for text in ["2026-03-02", "2026-03-02 24:00:00", "2026-03-02 10:60:00", "2026-03-02 10:00:00.1234567", "soon"]
         {

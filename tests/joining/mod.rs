@@ -192,6 +192,8 @@ const PAIRS: &[(&str, bool, bool)] = &[
     ("B", false, false),
     ("C", false, true),
     ("D", false, true),
+    ("E-rows", false, true),
+    ("E-norows", false, true),
     ("Btag", true, true),
     ("Btag2", true, true),
     ("Btag2", true, false),
