@@ -193,12 +193,8 @@ impl Sessions {
 
     /// Takes a line of pgaudit's.
     fn audited(&mut self, line: &LogLine, audit: &str, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
-        let audit = AuditLine::parse(audit)?;
+        let Some(audit) = AuditLine::parse(audit)? else { return Ok(LineOutcome::Ignored) };
         let time = parse_log_time(&line.time)?;
-        let Some(audit) = audit else {
-            self.note_transaction(line);
-            return Ok(LineOutcome::Used);
-        };
         let teller = Teller::Pgaudit { statement: audit.statement, may_be_nested: audit.may_be_nested };
         match self.waiting.get(&line.session).map(|waiting| (waiting.teller, waiting.is_part_of(line, &audit.sql))) {
             Some((Teller::Pgaudit { statement, may_be_nested: false }, _)) if statement == audit.statement => {

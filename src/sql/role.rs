@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, SetExpr, Statement, Visit, Visitor};
+use sqlparser::ast::{CopySource, Query, SetExpr, Statement, Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
@@ -74,6 +74,10 @@ pub fn role_of(statement: &Statement) -> Role {
         Statement::Savepoint { name } => Role::Savepoint(super::folded(name)),
         Statement::ReleaseSavepoint { name } => Role::Release(super::folded(name)),
         Statement::Query(query) if !writes_inside(query) => Role::Read,
+        Statement::Copy { to: true, source, .. } => match source {
+            CopySource::Query(query) if writes_inside(query) => Role::Write,
+            CopySource::Query(_) | CopySource::Table { .. } => Role::Read,
+        },
         Statement::Query(_)
         | Statement::Insert(_)
         | Statement::Update(_)
@@ -145,6 +149,9 @@ mod tests {
             ("SELECT 1 FROM t FOR UPDATE", Role::Read),
             ("WITH gone AS (DELETE FROM t RETURNING *) SELECT count(*) FROM gone", Role::Write),
             ("UPDATE t SET a = 1", Role::Write),
+            ("COPY t FROM STDIN", Role::Write),
+            ("COPY (SELECT * FROM t) TO STDOUT", Role::Read),
+            ("COPY t TO STDOUT", Role::Read),
             ("CREATE TABLE t AS SELECT 1", Role::Write),
             ("CREATE TABLE t (a int)", Role::Other),
             ("SET application_name = 'x'", Role::Other),
