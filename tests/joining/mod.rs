@@ -168,10 +168,9 @@ fn each_transaction_is_joined_to_the_statements_that_made_it() {
         assert_eq!(wrong, 0, "{pair}");
         // With `log_statement = mod`, calls and DO blocks are not in the log at all; with auto_explain alone neither are
         // COPY, TRUNCATE and transactions' own BEGIN and COMMIT.
-        assert!(
-            ["C", "D"].contains(pair) || unlinked * 200 <= transactions,
-            "{pair}: {unlinked} of {transactions} are not joined"
-        );
+        // pgaudit alone does not tell a few statements apart from what ran within them.
+        let most = if pair.starts_with("E-") { 3 } else { transactions / 200 };
+        assert!(["C", "D"].contains(pair) || unlinked <= most, "{pair}: {unlinked} of {transactions} are not joined");
         // One table of the first stamped run was made later than the triggers, and so its writes bear no stamp.
         assert!(*pair != "Btag2" || ambiguous == 0, "{pair}: {ambiguous} are ambiguous in spite of their stamps");
         let how = match (stamped, named) {
