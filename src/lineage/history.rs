@@ -1,7 +1,6 @@
 //! From recordings to a history in commit order.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::attribution::{Attributor, Said};
 use super::databases::{OwnLog, own_log};
@@ -16,7 +15,7 @@ use crate::model::{
     ReleaseSettings, SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write,
     WriteSeq,
 };
-use crate::sql::{Schemas, comment_tags};
+use crate::sql::Schemas;
 
 /// Everything a history is put together from.
 #[derive(Clone, Copy, Debug)]
@@ -210,7 +209,7 @@ impl Building<'_> {
             let stamp = stamps::before(&recorded.stamps, write.recorded.seq);
             let said = Said { sql: sql.map(AsRef::as_ref), application_name, stamp };
             let attribution = self.attributor().attribute(write.recorded, said);
-            let trace = write.recorded.trace.clone().or_else(|| sql.and_then(|sql| trace_of(sql)));
+            let trace = write.recorded.trace.clone().or_else(|| sql.and_then(|sql| TraceId::of_comment(sql)));
             let write = self.write(write, attribution, trace);
             match statement.and_then(|place| steps.get_mut(place)) {
                 Some(step) => step.writes.push(write),
@@ -234,7 +233,8 @@ impl Building<'_> {
             let text = event.statement.as_ref().or_else(|| stamp?.statement.as_ref());
             let said = Said { sql: text.map(AsRef::as_ref), application_name: None, stamp };
             let attribution = self.attributor().attribute(event, said);
-            let trace = event.trace.clone().or_else(|| trace_of(text?)).or_else(|| trace_of_tags(&stamp?.tags));
+            let trace =
+                event.trace.clone().or_else(|| TraceId::of_comment(text?)).or_else(|| TraceId::of_tags(&stamp?.tags));
             let write = self.write(joined_write, attribution, trace);
             let same_stamp = last_stamp == Some(stamp.map(|stamp| stamp.id));
             last_stamp = Some(stamp.map(|stamp| stamp.id));
@@ -315,17 +315,4 @@ impl Building<'_> {
         }
         limits
     }
-}
-
-/// The trace id of a `traceparent` tag (<https://www.w3.org/TR/trace-context/>): version-trace-parent-flags.
-fn trace_of(sql: &str) -> Option<TraceId> {
-    if !sql.contains("traceparent") {
-        return None;
-    }
-    trace_of_tags(&comment_tags(sql))
-}
-
-fn trace_of_tags(tags: &BTreeMap<String, String>) -> Option<TraceId> {
-    let trace = tags.get("traceparent")?.split('-').nth(1)?;
-    (trace.len() == 32).then(|| TraceId(Arc::from(trace)))
 }

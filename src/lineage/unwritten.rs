@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::join::{Joined, Log, RecordedTransaction};
 use super::sessions::LoggedTransaction;
-use crate::model::{SessionId, Timestamp};
+use crate::model::{SessionId, Timestamp, TraceId};
 use crate::sql::{self, Schemas};
 
 /// A logged transaction that no recorded one is joined to.
@@ -21,7 +21,7 @@ pub struct Unwritten<'a> {
     pub before: usize,
 }
 
-/// Those that may write a table that is known, in order: between their session's neighbours, and by time. A log of which
+/// Those that may write a table that is known, or belong to a trace, in order: between their session's neighbours, and by time. A log of which
 /// nothing is joined may be another database's, as a session of a database to which nothing is joined: they are left out.
 pub fn unwritten<'a>(
     recorded: &[RecordedTransaction<'_>],
@@ -48,7 +48,7 @@ pub fn unwritten<'a>(
         for (place, logged) in transactions.iter().enumerate() {
             let elsewhere =
                 logged.database.as_ref().is_some_and(|name| !databases.is_empty() && !databases.contains(name));
-            if links.contains_key(&place) || elsewhere || !may_write_known_table(logged, schemas) {
+            if links.contains_key(&place) || elsewhere || !matters(logged, schemas) {
                 continue;
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
@@ -70,6 +70,12 @@ fn latest_times(recorded: &[RecordedTransaction<'_>]) -> Vec<Timestamp> {
         *latest.insert(latest.map_or(transaction.ts, |latest: Timestamp| latest.max(transaction.ts)))
     });
     times.collect()
+}
+
+/// What it read counts, too, where its trace says who goes on from there.
+fn matters(logged: &LoggedTransaction, schemas: &Schemas) -> bool {
+    let is_traced = || logged.statements.iter().any(|statement| TraceId::of_comment(&statement.sql).is_some());
+    may_write_known_table(logged, schemas) || is_traced()
 }
 
 fn may_write_known_table(logged: &LoggedTransaction, schemas: &Schemas) -> bool {

@@ -1,8 +1,10 @@
 //! One row written by one statement of one transaction.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::comment_tags::comment_tags;
 use super::{Attribution, RecordKey, Row, TableName, Timestamp, Value};
 
 /// A write's place in the order of all writes: the event's `seq`, or the position the store gave it.
@@ -38,6 +40,23 @@ identity_type!(
     /// A distributed trace that crosses sessions and services (W3C trace id).
     TraceId
 );
+
+impl TraceId {
+    /// The trace that a statement's comment names: the `traceparent` of sqlcommenter, version-trace-parent-flags
+    /// (<https://www.w3.org/TR/trace-context/>).
+    pub fn of_comment(sql: &str) -> Option<TraceId> {
+        if !sql.contains("traceparent") {
+            return None;
+        }
+        TraceId::of_tags(&comment_tags(sql))
+    }
+
+    /// The trace that a comment's tags name.
+    pub fn of_tags(tags: &BTreeMap<String, String>) -> Option<TraceId> {
+        let trace = tags.get("traceparent")?.split('-').nth(1)?;
+        (trace.len() == 32).then(|| TraceId(Arc::from(trace)))
+    }
+}
 
 /// What a write did to its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

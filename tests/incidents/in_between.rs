@@ -17,7 +17,8 @@ impl Scenario for InBetween {
             "CREATE TABLE prices (sku int PRIMARY KEY, price numeric(10,2) NOT NULL);
              CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, sku int NOT NULL, quantity int NOT NULL,
                  total numeric(10,2) NOT NULL, status text NOT NULL);
-             CREATE TABLE customers (id int PRIMARY KEY, spent numeric(12,2) NOT NULL, tier text NOT NULL, orders int NOT NULL);
+             CREATE TABLE customers (id int PRIMARY KEY, spent numeric(12,2) NOT NULL, tier text NOT NULL, orders int NOT NULL,
+                 fees numeric(12,2) NOT NULL DEFAULT 0);
              CREATE TABLE letters (id int PRIMARY KEY, customer int, text text);
              INSERT INTO prices SELECT n, n * 3.5 FROM generate_series(1, 10) n;
              INSERT INTO customers SELECT n, 0, 'plain', 0 FROM generate_series(1, {CUSTOMERS}) n;"
@@ -79,6 +80,14 @@ faults:
             let update = "UPDATE customers SET spent = $1, tier = $2, orders = orders + 1 WHERE id = $3";
             stage.execute(session, update, &[decimal(spent).into(), tier.into(), customer.into()]).await;
             stage.execute(session, "COMMIT", &[]).await;
+            if number % 3 == 1 {
+                // One service asks, another one writes: only the trace tells that they belong together.
+                let trace = format!("/*traceparent='00-{number:032x}-00f067aa0ba902b7-01'*/");
+                let ask = format!("SELECT price FROM prices WHERE sku = $1 {trace}");
+                let fee = stage.number("pricing@7", &ask, &[sku.into()]).await / 10;
+                let charge = format!("UPDATE customers SET fees = fees + $1 WHERE id = $2 {trace}");
+                stage.execute("billing@3", &charge, &[decimal(fee).into(), customer.into()]).await;
+            }
         }
         let gold =
             stage.query("letters@1", "SELECT id, spent FROM customers WHERE tier = 'gold' ORDER BY id", &[]).await;

@@ -14,6 +14,7 @@ mod shop;
 mod stage;
 
 mod deletes;
+mod epinions;
 mod in_between;
 mod ledger;
 mod omission;
@@ -21,8 +22,10 @@ mod pipeline;
 mod rankings;
 mod releases;
 mod reload;
+mod seats;
 mod sessions;
 mod slow_burner;
+mod tatp;
 mod three_transactions;
 mod tpc_b;
 mod tpc_c;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Progress, Sweep, carry, record_of, written_by};
-use crate::model::{ColumnName, Operation, Statement, Step, Transaction, Value, Write};
+use crate::model::{ColumnName, Operation, Statement, Step, TraceId, Transaction, Value, Write};
 use crate::sql::{self, Assigned, Constant};
 use crate::trace::reenact::Compiled;
 
@@ -33,6 +33,11 @@ impl Sweep {
             (Some(_), Some(until)) if !step.writes.is_empty() => values_used(transaction, until),
             _ => HashSet::new(),
         };
+        if let (Some(origin), Some(statement)) = (&progress.diverged, &step.statement)
+            && let Some(trace) = TraceId::of_comment(&statement.sql)
+        {
+            self.diverged_traces.entry(trace).or_insert_with(|| origin.clone());
+        }
         let columns = self.application_columns(step, &known_values);
         for (write, columns) in step.writes.iter().zip(columns) {
             let record = record_of(write);
