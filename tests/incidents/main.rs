@@ -19,6 +19,7 @@ mod in_between;
 mod ledger;
 mod omission;
 mod pipeline;
+mod random_history;
 mod rankings;
 mod releases;
 mod reload;
