@@ -124,7 +124,11 @@ fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStateme
 }
 
 /// Whether an update wrote the constants that one of the statement's targets sets; triggers may have put others there.
+/// An insert's values are told by its statement where that lists them.
 fn holds_set(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &LoggedStatement, schemas: &Schemas) -> bool {
+    if write.recorded.operation == Operation::Insert {
+        return targets.iter().any(|target| target.table == write.recorded.table && !target.fixed.is_empty());
+    }
     let (Operation::Update, Some(after)) = (write.recorded.operation, &write.images.after) else { return true };
     let Some(schema) = schemas.get(&write.recorded.table) else { return true };
     targets.iter().filter(|target| target.table == write.recorded.table).any(|target| {

@@ -72,3 +72,15 @@ async fn a_table_that_is_only_read_may_stand_before_an_update() {
     assert_eq!(cell(record(&found, "accounts", "2"), "balance"), exactly("500.00", "50.00"));
     assert_eq!(found.limits.len(), 0, "{found:#?}");
 }
+
+#[tokio::test]
+async fn what_a_query_lists_twice_it_gives_twice() {
+    let (mut story, faults) = wrong_order();
+    let copy =
+        "INSERT INTO daily (day, orders, total) SELECT '2026-03-04', count(*), count(*) FROM orders WHERE total > 100";
+    story.one("v43", copy, &[], &[("daily", &[], &["2026-03-04", "1", "1.00"])]);
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let day = record(&found, "daily", "2026-03-04");
+    assert_eq!((cell(day, "orders"), cell(day, "total")), (exactly("1", "0"), exactly("1.00", "0.00")));
+    assert_eq!(found.limits.len(), 0, "{found:#?}");
+}

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use super::Refusal;
 use super::parameters::parameter_types;
-use super::translate::{Language, expand_arrays, parameter_function, time_function, translate};
+use super::translate::{Language, expand_arrays, name_apart, parameter_function, time_function, translate};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell};
 use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
@@ -75,6 +75,7 @@ impl CompiledQuery {
     ) -> Result<CompiledQuery, Refusal> {
         let mut query = query.clone();
         let inlined = expand_arrays(&mut query, parameters);
+        name_apart(&mut query);
         let reads = Reads::resolve(&mut query, schemas, prefix)?;
         let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
         let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();

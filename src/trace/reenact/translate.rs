@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, UnaryOperator, Value as SqlValue, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value as SqlValue, VisitMut,
+    VisitorMut,
 };
 
 use super::Refusal;
@@ -42,6 +43,32 @@ pub fn translate(query: &mut Query, language: Language, prefix: &str) -> Result<
     match translation.refusal {
         Some(refusal) => Err(refusal),
         None => Ok(translation.used),
+    }
+}
+
+/// Names apart the items that a query lists twice: PostgreSQL lets them share a name, the engine does not.
+pub fn name_apart(query: &mut Query) {
+    name_items_apart(&mut query.body);
+}
+
+fn name_items_apart(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let mut seen = BTreeSet::new();
+            for (place, item) in select.projection.iter_mut().enumerate() {
+                let SelectItem::UnnamedExpr(value) = item else { continue };
+                if !seen.insert(value.to_string()) {
+                    let alias = Ident::with_quote('"', format!("{value} again at {place}"));
+                    *item = SelectItem::ExprWithAlias { expr: value.clone(), alias };
+                }
+            }
+        }
+        SetExpr::Query(query) => name_apart(query),
+        SetExpr::SetOperation { left, right, .. } => {
+            name_items_apart(left);
+            name_items_apart(right);
+        }
+        _ => {}
     }
 }
 
