@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::cells::Cell;
 
 /// How much of what is claimed as proved must be true. Recall, exact values, collateral and undo allow nothing at all.
-const LEAST_PRECISION: f64 = 0.98;
+pub const LEAST_PRECISION: f64 = 0.98;
 
 /// How many examples of a failure are shown.
 const EXAMPLES: usize = 10;
@@ -43,6 +43,8 @@ pub struct Figures {
     pub second_repair: Vec<Cell>,
     /// Other after the undo than before the repair.
     pub not_undone: Vec<Cell>,
+    /// What the trace said it could not do.
+    pub limits: Vec<String>,
 }
 
 impl Figures {
@@ -70,11 +72,17 @@ impl Figures {
 
     /// What does not hold of the proof, with the first cells of each failure.
     pub fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        note(&mut failures, "wrong and not found", &self.missed);
+        let mut failures = self.unsound();
         if self.precision() < LEAST_PRECISION {
             note(&mut failures, "called wrong and right", &self.false_claims);
         }
+        failures
+    }
+
+    /// The same but for the precision, which is a share: it says little of a few cells.
+    pub fn unsound(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        note(&mut failures, "wrong and not found", &self.missed);
         note(&mut failures, "exact value is not right", &self.expected_wrong);
         note(&mut failures, "exact value was not repaired", &self.left_though_exact);
         note(&mut failures, "made wrong by the repair", &self.collateral);

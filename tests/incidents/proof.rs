@@ -83,9 +83,11 @@ impl<'incident, I: Incident> Histories<'incident, I> {
         assert_eq!(output.status.code(), Some(1), "a trace that found something ends with 1:\n{}", said(&output));
         let records = fs::read_to_string(&records).expect("the trace wrote its records");
         let predictions = Predictions::read(&records, &self.actual_state);
-        check_summary(&output, &predictions);
+        let report = check_summary(&output, &predictions);
 
         let mut figures = Figures::new(self.incident.name(), way, seconds);
+        let limits = report["limits"].as_array().into_iter().flatten();
+        figures.limits = limits.filter_map(|limit| limit.as_str().map(str::to_owned)).collect();
         self.judge_trace(&predictions, &mut figures);
         self.repair(project.path(), options, &predictions, &mut figures).await;
         figures
@@ -192,7 +194,7 @@ fn said(output: &Output) -> String {
 }
 
 /// The summary on standard output counts what the records file lists.
-fn check_summary(output: &Output, predictions: &Predictions) {
+fn check_summary(output: &Output, predictions: &Predictions) -> serde_json::Value {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("standard output is the JSON report");
     assert_eq!(report["format"], "blast-radius/1");
     let counted: BTreeMap<String, u64> = ["root", "derived", "possible"]
@@ -201,4 +203,5 @@ fn check_summary(output: &Output, predictions: &Predictions) {
         .filter(|(_, count)| *count > 0)
         .collect();
     assert_eq!(counted, predictions.records, "the summary counts other records than are listed");
+    report
 }

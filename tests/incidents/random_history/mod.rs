@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 
+use crate::figures::LEAST_PRECISION;
 use crate::proof::Histories;
 use crate::recording::Telling;
 use crate::stage::{Scenario, Stage, Staged};
@@ -67,19 +68,33 @@ async fn perform(stage: &mut Stage<'_>, transaction: &Transaction) {
     }
 }
 
-/// What does not hold of the proof for this history; `None` where the release broke nothing.
-async fn failures(history: &RandomHistory) -> Option<Vec<String>> {
+/// What does not hold of the proof for one history, and what was claimed of it.
+#[derive(Default)]
+struct Outcome {
+    failures: Vec<String>,
+    claimed: usize,
+    false_claims: usize,
+}
+
+/// `None` where the release broke nothing. A history has few cells: the precision is held to the proof over all of them.
+async fn outcome(history: &RandomHistory) -> Option<Outcome> {
     let attempt = AssertUnwindSafe(async {
         let staged = Staged::new(history, Telling::Log, 0);
         let histories = Histories::record(&staged).await;
         if histories.truth.is_empty() {
             return None;
         }
-        Some(histories.prove("faults", &["--faults", "faults.yaml"]).await.failures())
+        let figures = histories.prove("faults", &["--faults", "faults.yaml"]).await;
+        let (claimed, false_claims) = (figures.claimed, figures.false_claims.len());
+        let mut failures = figures.unsound();
+        if !failures.is_empty() {
+            failures.extend(figures.limits.iter().map(|limit| format!("  limit: {limit}")));
+        }
+        Some(Outcome { failures, claimed, false_claims })
     });
     attempt.catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned());
-        Some(vec![text])
+        Some(Outcome { failures: vec![text], ..Outcome::default() })
     })
 }
 
@@ -91,7 +106,7 @@ async fn shrunk(mut history: RandomHistory, until: Instant) -> RandomHistory {
         }
         let mut smaller = RandomHistory(history.0.clone());
         smaller.0.transactions.remove(position);
-        if failures(&smaller).await.is_some_and(|failures| !failures.is_empty()) {
+        if outcome(&smaller).await.is_some_and(|outcome| !outcome.failures.is_empty()) {
             history = smaller;
         }
     }
@@ -124,23 +139,33 @@ async fn random_histories_are_traced_repaired_and_undone() {
     let until = Instant::now() + Duration::from_secs(number(SECONDS, DEFAULT_SECONDS));
     let mut failed = Vec::new();
     let (mut proved, mut harmless) = (0, 0);
+    let (mut claimed, mut false_claims) = (0, 0);
     for seed in number(SEED, FIRST_SEED).. {
         if Instant::now() > until {
             break;
         }
         let history = RandomHistory(plan(seed));
-        match failures(&history).await {
+        match outcome(&history).await {
             None => harmless += 1,
-            Some(failures) if failures.is_empty() => proved += 1,
+            Some(outcome) if outcome.failures.is_empty() => {
+                proved += 1;
+                claimed += outcome.claimed;
+                false_claims += outcome.false_claims;
+            }
             Some(_) => {
                 let history = shrunk(history, Instant::now() + Duration::from_secs(100)).await;
-                let now = failures(&history).await.unwrap_or_default();
-                println!("{}", describe(seed, &history, &now));
+                let now = outcome(&history).await.unwrap_or_default();
+                println!("{}", describe(seed, &history, &now.failures));
                 failed.push(seed);
             }
         }
     }
-    println!("{proved} random histories proved, {harmless} in which nothing went wrong, failed: {failed:?}");
+    let precision = 1.0 - false_claims as f64 / (claimed.max(1)) as f64;
+    println!(
+        "{proved} random histories proved, {harmless} in which nothing went wrong, failed: {failed:?}; \
+         {claimed} cells claimed, precision {precision:.4}"
+    );
     assert!(failed.is_empty(), "histories of these seeds fail the proof: {failed:?}");
     assert!(proved > 0, "not one history was proved in the time given");
+    assert!(precision >= LEAST_PRECISION, "{false_claims} of {claimed} cells were called wrong and are right");
 }
