@@ -21,6 +21,14 @@ pub fn register(context: &SessionContext) {
     }
 }
 
+/// Digits before the point: what is as wide as a decimal can be fits beside nothing else.
+const WHOLE_DIGITS: u8 = 38;
+
+/// A decimal of this scale.
+fn decimal(scale: i8) -> DataType {
+    DataType::Decimal256(WHOLE_DIGITS.saturating_add(scale.max(0).unsigned_abs()).min(76), scale)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Conversion {
     /// An integer or decimal as the decimal of its own scale.
@@ -58,13 +66,13 @@ impl ScalarUDFImpl for Convert {
             return exec_err!("PostgreSQL rounds no float to digits");
         }
         let converted = match (self.conversion, data_type) {
-            (_, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => DataType::Decimal256(76, *scale),
-            (Conversion::ToNumeric, integer) if integer.is_integer() => DataType::Decimal256(76, 0),
+            (_, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => decimal(*scale),
+            (Conversion::ToNumeric, integer) if integer.is_integer() => decimal(0),
             (Conversion::ToNumeric, other) => {
                 return exec_err!("a cast of {other} to numeric is not evaluated as PostgreSQL does");
             }
             (Conversion::Round, float) if float.is_floating() => DataType::Float64,
-            (Conversion::Round, integer) if integer.is_integer() && digits.is_some() => DataType::Decimal256(76, 0),
+            (Conversion::Round, integer) if integer.is_integer() && digits.is_some() => decimal(0),
             (Conversion::Round, other) => other.clone(),
         };
         Ok(std::iter::once(converted).chain(digits).collect())
@@ -86,9 +94,7 @@ impl ScalarUDFImpl for Convert {
             _ => None,
         };
         let data_type = match (self.return_type(&types)?, digits) {
-            (DataType::Decimal256(precision, scale), Some(digits)) if (0..=scale).contains(&digits) => {
-                DataType::Decimal256(precision, digits)
-            }
+            (DataType::Decimal256(_, scale), Some(digits)) if (0..=scale).contains(&digits) => decimal(digits),
             (data_type, _) => data_type,
         };
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
@@ -103,11 +109,7 @@ impl ScalarUDFImpl for Convert {
                 Arc::new(rounded.collect::<Float64Array>()) as ArrayRef
             }
             (Conversion::Round, DataType::Decimal256(_, scale)) => {
-                let kept = match arguments.return_field.data_type() {
-                    DataType::Decimal256(_, kept) => *kept,
-                    _ => *scale,
-                };
-                rounded_decimals(array, *scale, kept, digits.first())?
+                rounded_decimals(array, *scale, arguments.return_field.data_type(), digits.first())?
             }
             _ => array.clone(),
         };
@@ -115,10 +117,14 @@ impl ScalarUDFImpl for Convert {
     }
 }
 
-/// `kept`: the scale of the result; the digits rounded away are not in it.
-fn rounded_decimals(array: &ArrayRef, scale: i8, kept: i8, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
+/// The digits rounded away are not in the result's type.
+fn rounded_decimals(array: &ArrayRef, scale: i8, data_type: &DataType, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
+    let kept = match data_type {
+        DataType::Decimal256(_, kept) => *kept,
+        _ => scale,
+    };
     let digits = digits.map(|digits| digits.as_primitive::<Int64Type>());
-    let mut builder = Decimal256Builder::with_capacity(array.len()).with_data_type(DataType::Decimal256(76, kept));
+    let mut builder = Decimal256Builder::with_capacity(array.len()).with_data_type(data_type.clone());
     let dropped = i256::from_i128(10).checked_pow(u32::from((scale - kept).max(0).unsigned_abs()));
     for (position, value) in array.as_primitive::<Decimal256Type>().iter().enumerate() {
         let wanted = match digits {
@@ -168,6 +174,9 @@ mod tests {
             ("round(-2.345, 2)", "-2.35"),
             ("round(1250, -2)", "1300"),
             ("to_numeric(7) / 2", "3.500000000000000000000000000000"),
+            ("round(29.34, 1) + 0.05", "29.35"),
+            ("to_numeric(7) + 1.5", "8.5"),
+            ("round(99.99, 1) + round(7, 1)", "107.0"),
         ] {
             let batches = context.sql(&format!("SELECT {sql}")).await.expect(sql).collect().await.expect(sql);
             let text = arrow::util::display::array_value_to_string(batches[0].column(0), 0).expect("a value");

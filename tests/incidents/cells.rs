@@ -76,6 +76,19 @@ impl Snapshot {
         Snapshot(tables)
     }
 
+    /// Each table as CSV, NULL being an empty field without quotes.
+    pub fn as_csv(&self) -> impl Iterator<Item = (&str, String)> {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        self.0.iter().map(move |(name, table)| {
+            let header = table.columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(",");
+            let line = |row: &Vec<Text>| {
+                row.iter().map(|value| value.as_deref().map_or_else(String::new, quoted)).collect::<Vec<_>>().join(",")
+            };
+            let lines = std::iter::once(header).chain(table.rows.values().map(line));
+            (name.as_str(), lines.collect::<Vec<_>>().join("\n"))
+        })
+    }
+
     /// The cells on which two states differ, NULL being equal to NULL: of a row that only one of them has, all.
     pub fn differences(&self, other: &Snapshot) -> BTreeSet<Cell> {
         let mut cells = BTreeSet::new();

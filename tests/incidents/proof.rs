@@ -148,22 +148,49 @@ impl<'incident, I: Incident> Histories<'incident, I> {
         let touched = repaired.differences(&self.actual_state);
         figures.collateral = touched.intersection(&still_wrong).cloned().collect();
         let external = self.incident.external_tables();
+        // A record that is missing cannot be put back without a value that is not known.
+        let unknown: BTreeSet<(&str, &[crate::cells::Text])> = predictions
+            .cells
+            .iter()
+            .filter(|(_, prediction)| matches!(prediction.expected, Expected::Unknown | Expected::Guessed))
+            .map(|(cell, _)| (cell.table.as_str(), cell.key.as_slice()))
+            .collect();
         let left = still_wrong.iter().filter(|cell| {
             let known = predictions.cells.get(cell).map(|prediction| &prediction.expected);
-            matches!(known, Some(Expected::Exact(_) | Expected::NoRecord)) && !external.contains(&cell.table.as_str())
+            let is_whole =
+                self.actual_state.get(cell).is_some() || !unknown.contains(&(cell.table.as_str(), cell.key.as_slice()));
+            matches!(known, Some(Expected::Exact(_) | Expected::NoRecord))
+                && is_whole
+                && !external.contains(&cell.table.as_str())
         });
         figures.left_though_exact = left.cloned().collect();
+    }
+
+    /// Keeps the incident as a project that needs no database, with the tables of the right world in `truth`.
+    pub fn keep(&self, folder: &Path) {
+        self.write_project_in(folder, "files = \"data\"");
+        for (state, name) in [(&self.actual_state, "data"), (&self.right_state, "truth")] {
+            fs::create_dir_all(folder.join(name)).expect("a folder can be made");
+            for (table, text) in state.as_csv() {
+                fs::write(folder.join(name).join(format!("{table}.csv")), text).expect("a file can be written");
+            }
+        }
     }
 
     /// A project folder with the recording, as a team would have it.
     fn write_project(&self) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        self.write_project_in(folder.path(), &format!("url = \"env:{DATABASE_URL}\"\nschemas = [\"public\"]"));
+        folder
+    }
+
+    fn write_project_in(&self, folder: &Path, database: &str) {
         let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
+            let path = folder.join(path);
             fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("a folder can be made");
             fs::write(path, text).expect("a file can be written");
         };
-        let source = format!("[database]\nurl = \"env:{DATABASE_URL}\"\nschemas = [\"public\"]\n\n");
+        let source = format!("[database]\n{database}\n\n");
         let log = if self.recording.log.is_empty() { "" } else { ", \"log.json\"" };
         let ingest = format!("[ingest]\nfiles = [\"events.ndjson\"{log}]\n\n");
         write("blast-radius.toml", &format!("{source}{ingest}{}", self.incident.settings()));
@@ -174,7 +201,6 @@ impl<'incident, I: Incident> Histories<'incident, I> {
         for (path, text) in self.incident.files() {
             write(path, &text);
         }
-        folder
     }
 
     fn run(&self, project: &Path, database: &Database<'_>, arguments: &[&str]) -> Output {

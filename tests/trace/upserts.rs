@@ -66,3 +66,18 @@ async fn what_an_upsert_leaves_alone_keeps_its_difference() {
     assert_eq!(cell(article, "rate"), exactly("0.20", "0.07"));
     assert_eq!((article.role, article.columns.len(), found.limits.len()), (Role::Root, 1, 0), "{found:#?}");
 }
+
+#[tokio::test]
+async fn a_row_that_is_met_in_the_right_world_alone_keeps_what_is_not_set() {
+    let mut story = Story::new(shop());
+    let wrong: WrittenRow<'_> = ("orders", &[], &["5", DAY, "1.00", "new"]);
+    story.one("v42", "INSERT INTO orders VALUES ($1, $2, $3, $4)", &["5", DAY, "1", "new"], &[wrong]);
+    let large = "INSERT INTO daily SELECT day, count(*), sum(total) FROM orders WHERE total > 10 GROUP BY day";
+    story.one("v43", large, &[], &[]);
+    let upsert = "INSERT INTO daily VALUES ($1, $2, $3) ON CONFLICT (day) DO UPDATE SET total = excluded.total";
+    story.one("v43", upsert, &[DAY, "7", "3"], &[("daily", &[], &[DAY, "7", "3.00"])]);
+
+    let found = story.trace(Suspicion::Faults(&[fault("orders", "id = 5", "total", "20")])).await;
+    assert_eq!(cell(record(&found, "daily", DAY), "orders"), exactly("7", "1"));
+    assert_eq!(found.records.len(), 2, "{found:#?}");
+}

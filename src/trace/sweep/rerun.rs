@@ -268,9 +268,10 @@ impl Sweep {
         match effect {
             Effect::Delete => None,
             Effect::Insert(row) => {
-                let given = one.and_then(|one| one.after.as_ref());
+                let inserted = one.filter(|one| one.operation == Operation::Insert);
+                let given = inserted.and_then(|one| one.after.as_ref());
                 let row = given.map_or_else(|| row.clone(), |given| given.overlaid(row));
-                if one.is_none() {
+                if inserted.is_none() {
                     // Defaults of a row that was never written are not known.
                     let missing = table.schema().columns.iter().filter(|column| row.get(&column.name).is_none());
                     columns.unknown.extend(missing.map(|column| column.name.clone()));
@@ -286,7 +287,8 @@ impl Sweep {
             }
             Effect::Update(Updated { values, given }) => {
                 let mut row = table.whole(right_before, values);
-                if let Some(one) = one {
+                // Where the row was new, nothing that stood there before was changed.
+                if let Some(one) = one.filter(|one| one.operation == Operation::Update) {
                     let by_itself =
                         carry::changed_columns(one).into_iter().filter(|column| values.get(column).is_none());
                     for column in by_itself {

@@ -2,13 +2,14 @@
 //! worlds and held to the proof, cell by cell.
 //!
 //! `BLAST_RADIUS_HISTORIES_SECONDS` says for how long (default: a minute), `BLAST_RADIUS_HISTORIES_SEED` with which
-//! seed to begin. A history that fails is printed with its seed, cut down to the transactions that it takes.
+//! seed to begin, and `BLAST_RADIUS_HISTORIES_KEEP` where to keep the latest, as a project with its truth. A history that fails is printed with its seed, cut down to the transactions that it takes.
 
 mod grammar;
 mod plan;
 
 use std::env;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -21,6 +22,7 @@ use plan::{Plan, Transaction, plan};
 
 const SECONDS: &str = "BLAST_RADIUS_HISTORIES_SECONDS";
 const SEED: &str = "BLAST_RADIUS_HISTORIES_SEED";
+const KEEP: &str = "BLAST_RADIUS_HISTORIES_KEEP";
 const DEFAULT_SECONDS: u64 = 60;
 /// Where the histories of every run begin, so that a run can be repeated.
 const FIRST_SEED: u64 = 1;
@@ -83,6 +85,9 @@ async fn outcome(history: &RandomHistory) -> Option<Outcome> {
         let histories = Histories::record(&staged).await;
         if histories.truth.is_empty() {
             return None;
+        }
+        if let Some(folder) = env::var_os(KEEP) {
+            histories.keep(Path::new(&folder));
         }
         let figures = histories.prove("faults", &["--faults", "faults.yaml"]).await;
         let (claimed, false_claims) = (figures.claimed, figures.false_claims.len());
