@@ -84,3 +84,23 @@ async fn what_a_query_lists_twice_it_gives_twice() {
     assert_eq!((cell(day, "orders"), cell(day, "total")), (exactly("1", "0"), exactly("1.00", "0.00")));
     assert_eq!(found.limits.len(), 0, "{found:#?}");
 }
+
+#[tokio::test]
+async fn of_several_statements_each_is_given_what_it_does() {
+    let (mut story, faults) = wrong_order();
+    // The log cannot tell which of the two wrote: the first finds nothing.
+    let silent = "UPDATE orders SET total = total * 3 WHERE total < 5";
+    let loud = "UPDATE orders SET total = total + 1 WHERE total > 5";
+    let written: [WrittenRow<'_>; 2] = [
+        ("orders", &["1", DAY, "10.00", "new"], &["1", DAY, "11.00", "new"]),
+        ("orders", &["2", DAY, "500.00", "new"], &["2", DAY, "501.00", "new"]),
+    ];
+    let mut steps = vec![story.step("v43", Some(silent), &[], &written), story.step("v43", Some(loud), &[], &[])];
+    for step in &mut steps {
+        step.statement.as_mut().expect("it has one").link = StatementLink::Ambiguous;
+    }
+    story.commit(steps);
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(cell(record(&found, "orders", "2"), "total"), exactly("501.00", "51.00"));
+    assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
+}

@@ -16,6 +16,7 @@ mod fill;
 mod generated;
 mod judge;
 mod notes;
+mod regroup;
 mod repaired;
 mod reread;
 mod rerun;
@@ -190,6 +191,8 @@ impl Sweep {
             self.follow_own_repair(transaction);
             return Ok(());
         }
+        let regrouped = self.regrouped(transaction).await;
+        let transaction = regrouped.as_ref().unwrap_or(transaction);
         if !is_release {
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, None).await?;
