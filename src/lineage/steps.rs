@@ -51,9 +51,15 @@ pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schem
         // A statement touches a record once: the same record again is the next statement's.
         let may_stay = current < targets.len() && fits(current) && !touched.contains(&record);
         let later = may_stay.then(|| (current + 1..targets.len()).find(|place| holds(*place))).flatten();
+        // Where no insert lists its values, any later one could have made the row.
+        let is_insert = write.recorded.operation == Operation::Insert;
+        let rival = match is_insert && may_stay {
+            true => (current + 1..targets.len()).find(|place| fits(*place)),
+            false => later,
+        };
         let place = if may_stay && (later.is_none() || holds(current)) {
-            ambiguous |= later
-                .is_some_and(|later| transaction.statements[later].sql != transaction.statements[current].sql)
+            ambiguous |= rival
+                .is_some_and(|rival| transaction.statements[rival].sql != transaction.statements[current].sql)
                 && !fixes_key(&targets[current], &transaction.statements[current]);
             Some(current)
         } else {
