@@ -6,8 +6,8 @@ use std::sync::Arc;
 use blast_radius::catalog::RollingTables;
 use blast_radius::model::{
     Attribution, Column, ColumnType, CommitSeq, Declarations, Derive, Evidence, History, Operation, Release,
-    ReleaseName, Row, ServiceName, Statement, StatementLink, Step, TableName, TableSchema, Timestamp, Transaction,
-    Value, Write, WriteSeq,
+    ReleaseName, Row, ServiceName, Snapshots, Statement, StatementLink, Step, TableName, TableSchema, Timestamp,
+    Transaction, Value, Write, WriteSeq,
 };
 use blast_radius::trace::{
     AffectedRecord, BlastRadius, Question, RecordState, Role, SuspectingFault, SuspectingRule, Suspicion, Target,
@@ -28,6 +28,8 @@ mod plain_numerics;
 mod rule_kinds;
 #[path = "trace/several_writes.rs"]
 mod several_writes;
+#[path = "trace/snapshots.rs"]
+mod snapshots;
 #[path = "trace/upserts.rs"]
 mod upserts;
 
@@ -156,6 +158,7 @@ impl Story {
             session: None,
             started: self.now(),
             committed: self.now(),
+            snapshots: Snapshots::default(),
             attribution,
             steps,
         });
@@ -303,7 +306,8 @@ async fn what_is_overwritten_alike_is_healed_and_what_is_read_is_possible() {
     assert_eq!(record(&found, "orders", "3").state, RecordState::Gone);
     let possible = record(&found, "accounts", "5");
     assert_eq!((possible.role, possible.state, possible.hops), (Role::Possible, RecordState::Live, 1));
-    assert_eq!(cell(possible, "balance"), ("999.00".to_owned(), None, false));
+    // A copy, if it is one.
+    assert_eq!(cell(possible, "balance"), ("999.00".to_owned(), Some("9.99".to_owned()), false));
     assert_eq!(found.records.len(), 3);
 }
 

@@ -156,7 +156,7 @@ impl Building<'_> {
         };
         match joined.map(|joined| joined.link) {
             None if !self.log.is_empty() && steps.iter().any(|step| step.statement.is_none()) => self.unlinked += 1,
-            Some(StatementLink::Ambiguous) => self.ambiguous += 1,
+            Some(link) if link.is_ambiguous() => self.ambiguous += 1,
             _ => {}
         }
         let attribution = steps.iter().flat_map(|step| &step.writes).find_map(|write| write.attribution.clone());
@@ -167,6 +167,7 @@ impl Building<'_> {
             session: recorded.session.clone().or_else(|| joined.map(|joined| joined.session.clone())),
             started: logged.map_or(first, |logged| logged.begun),
             committed: recorded.ts,
+            snapshots: logged.map(|logged| logged.snapshots).unwrap_or_default(),
             attribution,
             steps,
         });
@@ -184,6 +185,7 @@ impl Building<'_> {
             session: Some(one.session.clone()),
             started: logged.begun,
             committed: logged.committed,
+            snapshots: logged.snapshots,
             attribution,
             steps: logged_steps(logged, StatementLink::SessionOrder),
         });

@@ -142,7 +142,7 @@ impl Joining<'_> {
         if let Some(taken) = taken.get_mut(place) {
             *taken = true;
         }
-        let link = if assignment.ambiguous { StatementLink::Ambiguous } else { link };
+        let link = if assignment.ambiguous { link.max(StatementLink::AmbiguousStatement) } else { link };
         Joined { session: session.clone(), place, link, assignment }
     }
 

@@ -13,7 +13,7 @@ pub struct LinkCounts {
     pub by_transaction_id: usize,
     /// By the order of the session's transactions, or by time alone where nothing else fits.
     pub by_order: usize,
-    /// Another place of the log would fit as well: values that its statements would have written are not exact.
+    /// Another statement, or another place of the log, would fit as well: values that its statements would have written are not exact.
     pub ambiguous: usize,
     /// No statement is known of some of its writes: what they were computed from is not known.
     pub unlinked: usize,
@@ -32,7 +32,7 @@ impl LinkCounts {
                 Some(StatementLink::Event) => &mut counts.by_event,
                 Some(StatementLink::TransactionId) => &mut counts.by_transaction_id,
                 Some(StatementLink::SessionOrder) => &mut counts.by_order,
-                Some(StatementLink::Ambiguous) => &mut counts.ambiguous,
+                Some(StatementLink::AmbiguousStatement | StatementLink::Ambiguous) => &mut counts.ambiguous,
                 None => &mut counts.unlinked,
             } += 1;
         }
@@ -51,7 +51,9 @@ fn least_sure(transaction: &Transaction) -> Option<StatementLink> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CommitSeq, Operation, RecordKey, Statement, Step, TableName, Timestamp, Write, WriteSeq};
+    use crate::model::{
+        CommitSeq, Operation, RecordKey, Snapshots, Statement, Step, TableName, Timestamp, Write, WriteSeq,
+    };
 
     fn transaction(links: &[Option<StatementLink>]) -> Transaction {
         let time = Timestamp::from_micros(0);
@@ -77,6 +79,7 @@ mod tests {
             session: None,
             started: time,
             committed: time,
+            snapshots: Snapshots::default(),
             attribution: None,
             steps: links.iter().map(step).collect(),
         }

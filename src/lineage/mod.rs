@@ -10,6 +10,7 @@ mod databases;
 pub mod graph;
 mod history;
 mod images;
+mod isolation;
 mod join;
 mod links;
 mod prepared;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::isolation::{self, Declared};
 use super::prepared::{Expansion, PreparedStatements, TwoPhase};
-use crate::model::{LogEvent, LogEventKind, SessionId, Timestamp, TransactionId, Value};
+use crate::model::{LogEvent, LogEventKind, SessionId, Snapshots, Timestamp, TransactionId, Value};
 use crate::sql::{self, Role};
 
 /// One committed statement of the log.
@@ -36,6 +37,8 @@ pub struct LoggedTransaction {
     pub committed: Timestamp,
     /// PostgreSQL's id, where a line names it.
     pub transaction: Option<TransactionId>,
+    /// Which snapshot its statements see.
+    pub snapshots: Snapshots,
     /// The session's `application_name`.
     pub application_name: Option<Arc<str>>,
     /// The session's database, where the log says.
@@ -120,6 +123,7 @@ pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction
             open: None,
             last_implicit: None,
             committed: Vec::new(),
+            snapshots: Snapshots::default(),
             statements: PreparedStatements::default(),
             two_phase: &mut two_phase,
         };
@@ -164,6 +168,8 @@ struct Rebuilding<'a> {
     /// the same one belong together.
     last_implicit: Option<Arc<str>>,
     committed: Vec<LoggedTransaction>,
+    /// Which snapshot the statements of its transactions see, where they say no other.
+    snapshots: Snapshots,
     /// What the session has prepared by SQL.
     statements: PreparedStatements,
     two_phase: &'a mut TwoPhaseCommits,
@@ -238,8 +244,12 @@ impl Rebuilding<'_> {
 
     fn statement(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
         match role {
-            Role::Begin if self.open.is_none() => self.begin(event),
-            Role::Begin | Role::Other => {}
+            Role::Begin | Role::Other => {
+                if role == Role::Begin && self.open.is_none() {
+                    self.begin(event);
+                }
+                self.declare(parsed.as_deref());
+            }
             Role::Commit { chain } => self.commit(event, chain),
             Role::Rollback { chain } => {
                 self.open = None;
@@ -273,6 +283,14 @@ impl Rebuilding<'_> {
         }
     }
 
+    fn declare(&mut self, parsed: Option<&ast::Statement>) {
+        match (parsed.and_then(isolation::declared), &mut self.open) {
+            (Some(Declared::OfTransaction(snapshots)), Some(open)) => open.transaction.snapshots = snapshots,
+            (Some(Declared::OfSession(snapshots)), _) => self.snapshots = snapshots,
+            (Some(Declared::OfTransaction(_)), None) | (None, _) => {}
+        }
+    }
+
     fn work(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
         let statement = LoggedStatement {
             sql: sql.clone(),
@@ -299,17 +317,18 @@ impl Rebuilding<'_> {
             return;
         }
         self.last_implicit = within.cloned();
-        let mut transaction = opened(event);
+        let mut transaction = opened(event, self.snapshots);
         note(&mut transaction, event);
         transaction.statements.push(statement);
         self.committed.push(transaction);
     }
 
     fn begin(&mut self, event: &LogEvent) {
-        self.open = Some(Open { transaction: opened(event), aborted: false, savepoints: Vec::new() });
+        self.open = Some(Open { transaction: opened(event, self.snapshots), aborted: false, savepoints: Vec::new() });
     }
 
     fn commit(&mut self, event: &LogEvent, chain: bool) {
+        let snapshots = self.open.as_ref().map_or(self.snapshots, |open| open.transaction.snapshots);
         if let Some(Open { mut transaction, aborted: false, .. }) = self.open.take()
             && !transaction.statements.is_empty()
         {
@@ -318,16 +337,18 @@ impl Rebuilding<'_> {
             self.committed.push(transaction);
         }
         if chain {
-            self.begin(event);
+            // The next one is as the one before.
+            self.open = Some(Open { transaction: opened(event, snapshots), aborted: false, savepoints: Vec::new() });
         }
     }
 }
 
-fn opened(event: &LogEvent) -> LoggedTransaction {
+fn opened(event: &LogEvent, snapshots: Snapshots) -> LoggedTransaction {
     LoggedTransaction {
         begun: event.started,
         committed: event.ts,
         transaction: None,
+        snapshots,
         application_name: event.application_name.clone(),
         database: event.database.clone(),
         statements: Vec::new(),

@@ -184,7 +184,7 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, RecordingId, TableSchema, Timestamp};
+    use crate::model::{Column, RecordingId, Snapshots, TableSchema, Timestamp};
 
     fn accounts() -> Schemas {
         let column = |name: &str| Column {
@@ -245,6 +245,7 @@ mod tests {
             begun: Timestamp::from_micros(0),
             committed: Timestamp::from_micros(1),
             transaction: None,
+            snapshots: Snapshots::default(),
             application_name: None,
             database: None,
             statements,

@@ -11,6 +11,16 @@ pub struct Step {
     pub writes: Vec<Write>,
 }
 
+/// Which snapshot a transaction's statements see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Snapshots {
+    /// READ COMMITTED: each statement what was committed when it began.
+    #[default]
+    OfStatements,
+    /// REPEATABLE READ and SERIALIZABLE: all of them what was committed when the first of them began.
+    OfTransaction,
+}
+
 /// One committed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
@@ -24,6 +34,8 @@ pub struct Transaction {
     pub started: Timestamp,
     /// When it was committed, as closely as the source tells.
     pub committed: Timestamp,
+    /// Which snapshot its statements see, as its session declared.
+    pub snapshots: Snapshots,
     /// The release its writes belong to: its first attributed write's, or its session's.
     pub attribution: Option<Attribution>,
     /// The steps in the order they ran.

@@ -13,8 +13,17 @@ pub enum StatementLink {
     TransactionId,
     /// Same session, same place in its order of transactions; tables, operations and keys agree.
     SessionOrder,
-    /// Joined, but another statement would fit as well.
+    /// The transaction is sure, but another statement of it would fit as well.
+    AmbiguousStatement,
+    /// Another transaction of the log would fit as well.
     Ambiguous,
+}
+
+impl StatementLink {
+    /// Whether another statement would fit as well: what this one would have written is not exact.
+    pub fn is_ambiguous(self) -> bool {
+        matches!(self, StatementLink::AmbiguousStatement | StatementLink::Ambiguous)
+    }
 }
 
 /// One committed execution of a statement: reads as well as writes.

@@ -4,6 +4,7 @@
 //! Out: a [`BlastRadius`]: every record on which the worlds differ, with its right value where it can be computed.
 
 mod blast_radius;
+mod changes;
 mod error;
 pub mod faults;
 mod onset;
@@ -22,6 +23,7 @@ pub use blast_radius::{
 };
 pub use error::TraceError;
 pub use onset::{Onsets, ViolationName, onsets};
+pub use reenact::{Evaluator, Refusal};
 pub use rules::suspecting_rules;
 pub use run::{Question, known_releases, trace};
 pub use story::{Reader, Source, SourceRows, Story, Version, story};

@@ -150,7 +150,7 @@ fn columns(
     let cell = |column: &ColumnName, known: bool| AffectedColumn {
         name: column.clone(),
         current: value(actual, column).unwrap_or(Value::NULL),
-        expected: if known { value(right, column) } else { None },
+        expected: if known { value(right, column) } else { difference.likely.get(column).cloned() },
         exact: known,
     };
     match state {

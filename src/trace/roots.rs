@@ -166,6 +166,14 @@ impl KeyQuery {
         self.at_hand != AtHand::Nothing
     }
 
+    /// Whether it looks at the column of that table.
+    pub fn reads(&self, table: &TableName, column: &str) -> bool {
+        self.query.references().iter().enumerate().any(|(place, reference)| {
+            let is_at_hand = place == 0 && self.at_hand == AtHand::Rows && *table == self.table.name;
+            (is_at_hand || reference.table == *table) && reference.columns.contains(column)
+        })
+    }
+
     /// How other tables' rows lead to rows at hand: their column, and the column at hand it must equal. `None` where a
     /// reference to that table is not tied to the row at hand: then any row may be concerned.
     pub fn ties(&self, other: &TableName) -> Option<Vec<(ColumnName, ColumnName)>> {

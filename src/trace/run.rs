@@ -54,10 +54,7 @@ pub async fn trace(
     let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
     sweep.declare(question.declarations).await;
     sweep.derive(question.derives, history).await?;
-    sweep.foresee(&history.transactions[first..]).await?;
-    for transaction in &history.transactions[first..] {
-        sweep.transaction(transaction).await?;
-    }
+    sweep.transactions(&history.transactions[first..]).await?;
     if let Some(last) = history.transactions.last() {
         sweep.derive_at_end(last.committed).await;
     }

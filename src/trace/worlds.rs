@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::blast_radius::{Cause, Role, WrittenBy};
+use super::changes::{Changes, Earlier};
 use crate::catalog::{RollingTable, RollingTables, World};
 use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value, Write};
 
@@ -36,6 +37,8 @@ pub struct Difference {
     pub why: Option<Arc<str>>,
     /// Columns whose right value is not known; the overlay holds their actual value.
     pub unknown: BTreeSet<ColumnName>,
+    /// Of those: what they would hold if the application copied or added up what it read.
+    pub likely: BTreeMap<ColumnName, Value>,
     /// Columns that the application may have computed from something wrong, with no evidence that it did: listed as
     /// possible, taken as right for what is computed from them.
     pub suspected: BTreeSet<ColumnName>,
@@ -58,18 +61,13 @@ impl Difference {
             cause,
             why: None,
             unknown: BTreeSet::new(),
+            likely: BTreeMap::new(),
             suspected: BTreeSet::new(),
             last_wrong: BTreeMap::new(),
             existence: false,
             earlier: None,
         }
     }
-}
-
-struct Restore {
-    actual: Option<Arc<Row>>,
-    right: Option<Arc<Row>>,
-    difference: Option<Difference>,
 }
 
 /// The rolling tables with their differences.
@@ -81,14 +79,12 @@ pub struct Worlds {
     /// Records with columns of unknown right value.
     unknown: BTreeMap<TableName, BTreeSet<RecordKey>>,
     suspected: BTreeMap<TableName, BTreeSet<RecordKey>>,
-    /// While a transaction may have to be run again: what each record was before.
-    journal: Option<HashMap<RecordName, Restore>>,
+    /// What each record was before each of the changes that stand open, the innermost last.
+    journals: Vec<Changes>,
     /// Tables with columns that are computed from their rows …
     watched_tables: BTreeSet<TableName>,
     /// … and their records that have been set.
     watched: BTreeSet<RecordName>,
-    /// Records that were wrong, or may have been, and came right.
-    healed: BTreeSet<RecordName>,
 }
 
 impl Worlds {
@@ -146,22 +142,9 @@ impl Worlds {
         if self.watched_tables.contains(&record.0) {
             self.watched.insert(record.clone());
         }
-        let was_wrong = self.differences.contains_key(record) && self.is_wrong(record);
         if let Some(table) = self.tables.table_mut(&record.0) {
             table.set_both(&record.1, actual, right);
         }
-        self.note_healed(record, was_wrong);
-    }
-
-    fn note_healed(&mut self, record: &RecordName, was_wrong: bool) {
-        if was_wrong && !self.is_wrong(record) {
-            self.healed.insert(record.clone());
-        }
-    }
-
-    /// The records that came right since this was last asked.
-    pub fn take_healed(&mut self) -> BTreeSet<RecordName> {
-        std::mem::take(&mut self.healed)
     }
 
     /// Does a write in the actual world alone, to be rolled back: the right world has not followed.
@@ -187,6 +170,20 @@ impl Worlds {
     pub fn is_wrong(&self, record: &RecordName) -> bool {
         self.tables.table(&record.0).is_some_and(|table| table.differs(&record.1))
             || self.differences.get(record).is_some_and(|difference| !difference.unknown.is_empty())
+    }
+
+    /// Whether the worlds differed on the record, its values known or not, when the innermost changes began.
+    pub fn was_wrong(&self, record: &RecordName) -> bool {
+        match self.journals.last().and_then(|changes| changes.of_record(&record.0, &record.1)) {
+            Some((_, earlier)) => earlier.was_wrong(),
+            None => self.is_wrong(record),
+        }
+    }
+
+    /// Whether they differed on any record of the table that has been set since the innermost changes began.
+    pub fn was_affected(&self, table: &TableName) -> bool {
+        let changes = self.journals.last().into_iter().flat_map(|changes| changes.of_table(table));
+        changes.into_iter().any(|(_, earlier)| earlier.was_wrong())
     }
 
     /// Whether it is in doubt that the record exists: a column of its key is among these.
@@ -226,12 +223,25 @@ impl Worlds {
     /// Says which columns of a record have no known right value from now on.
     pub fn set_unknown(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>) {
         self.remember(record);
-        let was_wrong = self.is_wrong(record);
         if let Some(difference) = self.differences.get_mut(record) {
+            difference.likely.retain(|column, _| columns.contains(column));
             difference.unknown = columns;
         }
         self.index(record);
-        self.note_healed(record, was_wrong);
+    }
+
+    /// Says what columns of unknown right value would likely hold, in place of what was thought of them before.
+    pub fn set_likely(
+        &mut self,
+        record: &RecordName,
+        columns: &BTreeSet<ColumnName>,
+        likely: Vec<(ColumnName, Value)>,
+    ) {
+        self.remember(record);
+        if let Some(difference) = self.differences.get_mut(record) {
+            difference.likely.retain(|column, _| !columns.contains(column));
+            difference.likely.extend(likely.into_iter().filter(|(column, _)| difference.unknown.contains(column)));
+        }
     }
 
     /// Says which columns of a record are suspected from now on.
@@ -337,41 +347,59 @@ impl Worlds {
             .collect();
     }
 
-    /// From now on, every change can be taken back by [`Worlds::roll_back`].
+    /// From now on, every change can be taken back by [`Worlds::roll_back`]. Within changes that stand open, others may.
     pub fn begin(&mut self) {
-        self.journal = Some(HashMap::new());
+        self.journals.push(Changes::default());
     }
 
-    /// The changes since [`Worlds::begin`] stand.
+    /// The changes since the last [`Worlds::begin`] stand: they are part of those that stand open around them.
     pub fn keep(&mut self) {
-        self.journal = None;
+        let changes = self.journals.pop();
+        if let Some(around) = self.journals.last_mut() {
+            changes.into_iter().flatten().for_each(|(record, earlier)| around.insert(record, earlier));
+        }
     }
 
-    /// Takes back every change since [`Worlds::begin`].
+    /// The changes since the last [`Worlds::begin`] stand; hands them out.
+    pub fn end(&mut self) -> Changes {
+        self.journals.pop().unwrap_or_default()
+    }
+
+    /// Takes back every change since the last [`Worlds::begin`].
     pub fn roll_back(&mut self) {
-        for (record, restore) in self.journal.take().into_iter().flatten() {
-            if let Some(table) = self.tables.table_mut(&record.0) {
-                table.set_both(&record.1, restore.actual, restore.right);
-            }
-            match restore.difference {
-                Some(difference) => self.differences.insert(record.clone(), difference),
-                None => self.differences.remove(&record),
-            };
-            self.index(&record);
+        for (record, earlier) in self.journals.pop().into_iter().flatten() {
+            self.put(&record, earlier);
         }
+    }
+
+    /// Puts a record back as it was; journalled.
+    pub fn put_back(&mut self, record: &RecordName, earlier: &Earlier) {
+        self.remember(record);
+        self.put(record, earlier.clone());
+    }
+
+    fn put(&mut self, record: &RecordName, earlier: Earlier) {
+        if let Some(table) = self.tables.table_mut(&record.0) {
+            table.set_both(&record.1, earlier.actual, earlier.right);
+        }
+        match earlier.difference {
+            Some(difference) => self.differences.insert(record.clone(), difference),
+            None => self.differences.remove(record),
+        };
+        self.index(record);
     }
 
     fn remember(&mut self, record: &RecordName) {
-        if self.journal.as_ref().is_none_or(|journal| journal.contains_key(record)) {
+        if self.journals.last().is_none_or(|journal| journal.contains(record)) {
             return;
         }
-        let restore = Restore {
+        let earlier = Earlier {
             actual: self.row(World::Actual, record).cloned(),
             right: self.row(World::Right, record).cloned(),
             difference: self.differences.get(record).cloned(),
         };
-        if let Some(journal) = &mut self.journal {
-            journal.insert(record.clone(), restore);
+        if let Some(journal) = self.journals.last_mut() {
+            journal.insert(record.clone(), earlier);
         }
     }
 

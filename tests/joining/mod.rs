@@ -137,14 +137,14 @@ fn figures(transactions: &[Transaction], truth: &[Option<String>]) -> Figures {
         match link {
             StatementLink::TransactionId => figures.by_id += 1,
             StatementLink::SessionOrder => figures.by_order += 1,
-            StatementLink::Ambiguous => figures.ambiguous += 1,
+            StatementLink::AmbiguousStatement | StatementLink::Ambiguous => figures.ambiguous += 1,
             StatementLink::Event => panic!("no event names its statement"),
         }
         // An EXECUTE counts as what it ran.
         let is_meant = |truth: &String| {
             truth.starts_with("EXECUTE ") || statements.iter().any(|statement| statement.sql.as_ref() == truth.as_str())
         };
-        if link != StatementLink::Ambiguous && !truth.as_ref().is_none_or(is_meant) {
+        if !link.is_ambiguous() && !truth.as_ref().is_none_or(is_meant) {
             println!("wrong: {truth:?}: {:?}", statements.iter().map(|one| one.sql.as_ref()).collect::<Vec<_>>());
             figures.wrong += 1;
         }

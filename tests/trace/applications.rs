@@ -35,8 +35,37 @@ async fn a_value_that_was_there_before_the_read_is_not_computed_from_it() {
     let found = found(story).await;
     assert_eq!(cell(record(&found, "accounts", "1"), "balance"), exactly("969.00", "70.00"));
     let moved = record(&found, "accounts", "2");
-    assert_eq!((moved.role, cell(moved, "balance")), (Role::Possible, ("969.00".to_owned(), None, false)));
+    // 999 less 30 would have been 100 less 30, if that is how it came about: nobody knows.
+    let likely = ("969.00".to_owned(), Some("70.00".to_owned()), false);
+    assert_eq!((moved.role, cell(moved, "balance")), (Role::Possible, likely));
     assert_eq!(found.records.len(), 2, "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_copy_of_what_was_read_would_be_a_copy_of_what_is_right() {
+    let mut story = wrong_account();
+    let read = story.step("v41", Some("SELECT id, balance FROM accounts ORDER BY balance DESC"), &[], &[]);
+    let set = "UPDATE accounts SET balance = $1 WHERE id = $2";
+    let moved = story.step("v41", Some(set), &["999.00", "2"], &[("accounts", &["2", "200.00"], &["2", "999.00"])]);
+    story.commit(vec![read, moved]);
+    let found = found(story).await;
+    let likely = ("999.00".to_owned(), Some("100.00".to_owned()), false);
+    assert_eq!(cell(record(&found, "accounts", "2"), "balance"), likely);
+}
+
+#[tokio::test]
+async fn where_several_values_would_fit_none_is_guessed() {
+    let mut story = wrong_account();
+    let read = story.step("v41", Some(READ), &["1"], &[]);
+    let note = |amount: &str| format!("INSERT INTO ranking VALUES ({amount}, 0)");
+    let one = story.step("v41", Some(&note("1")), &[], &[("ranking", &[], &["1", "0"])]);
+    // 999 + 1 and 1999 - 999 are both 1000.
+    let two = story.step("v41", Some(&note("1999")), &[], &[("ranking", &[], &["1999", "0"])]);
+    let set = "UPDATE accounts SET balance = $1 WHERE id = $2";
+    let moved = story.step("v41", Some(set), &["1000.00", "2"], &[("accounts", &["2", "200.00"], &["2", "1000.00"])]);
+    story.commit(vec![read, one, two, moved]);
+    let found = found(story).await;
+    assert_eq!(cell(record(&found, "accounts", "2"), "balance"), ("1000.00".to_owned(), None, false));
 }
 
 #[tokio::test]
@@ -56,7 +85,7 @@ async fn a_row_that_may_not_have_been_written_may_not_be_there() {
 }
 
 #[tokio::test]
-async fn what_a_statement_saw_before_it_was_healed_is_possible() {
+async fn what_a_statement_saw_before_it_was_healed_is_carried_on() {
     let mut story = wrong_account();
     let began = story.now();
     let healed: WrittenRow<'_> = ("accounts", &["1", "999.00"], &["1", "50.00"]);
@@ -71,7 +100,7 @@ async fn what_a_statement_saw_before_it_was_healed_is_possible() {
 
     let found = found(story).await;
     let copy = record(&found, "ranking", "1");
-    assert_eq!((copy.role, cell(copy, "place")), (Role::Possible, ("999".to_owned(), None, false)));
+    assert_eq!((copy.role, cell(copy, "place")), (Role::Derived, exactly("999", "100")));
     assert_eq!(found.records.len(), 2, "the account, healed, and its copy: {found:#?}");
-    assert_eq!(found.limits.len(), 1, "{:?}", found.limits);
+    assert_eq!(found.limits.len(), 0, "{:?}", found.limits);
 }

@@ -63,3 +63,15 @@ async fn the_same_number_printed_otherwise_is_no_difference() {
     assert_eq!(record(&found, "entries", "2").state, RecordState::Healed, "{found:#?}");
     assert_eq!(found.limits.len(), 0);
 }
+
+#[tokio::test]
+async fn digits_that_another_row_holds_are_not_taken_from_the_row_written() {
+    let mut story = wrong_entry();
+    let total = "INSERT INTO totals (grp, total, mean) VALUES ($1, $2, $3)";
+    story.one("v41", total, &["7", "0", "0"], &[("totals", &[], &["7", "0", "0"])]);
+    let copy = "UPDATE totals AS t SET total = e.amount * 2 FROM entries AS e WHERE e.id = $1 AND e.grp = t.grp";
+    story.one("v43", copy, &["2"], &[("totals", &["7", "0", "0"], &["7", "199.00", "0"])]);
+    let found = story.trace(Suspicion::Faults(&should_be("20.50"))).await;
+    assert_eq!(cell(record(&found, "totals", "7"), "total"), exactly("199.00", "41.00"));
+    assert_eq!((found.records.len(), found.limits.len()), (2, 0), "{found:#?}");
+}

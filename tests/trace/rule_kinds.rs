@@ -129,3 +129,42 @@ async fn a_number_that_repeats_is_the_root_not_the_one_it_repeats() {
     assert_eq!((root.role, cell(root, "place")), (Role::Root, ("2".to_owned(), None, false)));
     assert_eq!(found.records.len(), 1, "{:#?}", found.records);
 }
+
+#[tokio::test]
+async fn what_no_image_tells_breaks_no_rule() {
+    let mut story = Story::new(shop());
+    let sql = "INSERT INTO orders (id, day, total) VALUES ($1, $2, $3)";
+    // An event may leave out what a default gave: the status is not known, so nobody can say that it is missing.
+    story.one("v42", sql, &["1", DAY, "10.00"], &[("orders", &[], &["1", DAY, "10.00"])]);
+    story.one("v42", sql, &["2", DAY, "10.00"], &[("orders", &[], &["2", DAY, "10.00", "NULL"])]);
+    let found = roots(story, "orders", "not_null: [status]").await;
+    assert_eq!(record(&found, "orders", "2").role, Role::Root);
+    assert_eq!(found.records.len(), 1, "{:#?}", found.records);
+    let limit = "the rule kind was not judged where no image tells a column that it reads";
+    assert_eq!(found.limits, [limit], "one line for it");
+}
+
+#[tokio::test]
+async fn what_the_release_gets_wrong_again_is_wrong_again() {
+    let mut story = Story::new(shop());
+    let versions = [("v41", [DAY, "10.00", "new"]), ("v42", [DAY, "-5.00", "new"]), ("v42", [DAY, "-7.00", "paid"])];
+    order(&mut story, "1", &versions);
+    let found = roots(story, "orders", "range: {column: total, min: 0}").await;
+    let root = record(&found, "orders", "1");
+    assert_eq!((root.role, root.state), (Role::Root, RecordState::Live));
+    assert_eq!(cell(root, "total"), exactly("-7.00", "10.00"));
+}
+
+#[tokio::test]
+async fn what_the_release_gets_wrong_again_is_wrong_again_beside_another_table() {
+    let mut story = Story::new(shop());
+    let opened: [WrittenRow<'_>; 1] = [("accounts", &[], &["1", "10.00"])];
+    story.one("v41", "INSERT INTO accounts VALUES (1, 10)", &[], &opened);
+    let versions = [("v41", [DAY, "10.00", "new"]), ("v42", [DAY, "-5.00", "new"]), ("v42", [DAY, "-7.00", "paid"])];
+    order(&mut story, "1", &versions);
+    let check = "equals: {column: total, sql: '(SELECT a.balance FROM accounts AS a WHERE a.id = orders.id)'}";
+    let found = roots(story, "orders", check).await;
+    let root = record(&found, "orders", "1");
+    assert_eq!((root.role, root.state), (Role::Root, RecordState::Live));
+    assert_eq!(cell(root, "total"), exactly("-7.00", "10.00"));
+}

@@ -97,10 +97,45 @@ async fn of_several_statements_each_is_given_what_it_does() {
     ];
     let mut steps = vec![story.step("v43", Some(silent), &[], &written), story.step("v43", Some(loud), &[], &[])];
     for step in &mut steps {
-        step.statement.as_mut().expect("it has one").link = StatementLink::Ambiguous;
+        step.statement.as_mut().expect("it has one").link = StatementLink::AmbiguousStatement;
     }
     story.commit(steps);
     let found = story.trace(Suspicion::Faults(&faults)).await;
     assert_eq!(cell(record(&found, "orders", "2"), "total"), exactly("501.00", "51.00"));
     assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_row_that_a_join_meets_twice_is_returned_once() {
+    let (mut story, faults) = wrong_order();
+    let ranked: [WrittenRow<'_>; 2] = [("ranking", &[], &["1", "1"]), ("ranking", &[], &["2", "1"])];
+    story.one("v41", "INSERT INTO ranking VALUES (1, 1), (2, 1)", &[], &ranked);
+    // Both rows of the ranking meet the order, which is paid once.
+    let pay = "WITH paid AS (UPDATE orders AS o SET status = 'paid' FROM ranking AS r \
+               WHERE r.place = 1 AND o.total > 100 RETURNING o.id, o.total) \
+               INSERT INTO accounts (id, balance) SELECT max(id), sum(total) FROM paid";
+    let done: [WrittenRow<'_>; 2] =
+        [("orders", &["2", DAY, "500.00", "new"], &["2", DAY, "500.00", "paid"]), ("accounts", &[], &["2", "500.00"])];
+    story.one("v43", pay, &[], &done);
+    let faults = [SuspectingFault { set: Some(vec![("total".into(), "150.00".to_owned())]), ..faults[0].clone() }];
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(cell(record(&found, "accounts", "2"), "balance"), exactly("500.00", "150.00"));
+    assert_eq!(found.limits.len(), 0, "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_a_join_returns_by_chance_is_not_run_again() {
+    let (mut story, faults) = wrong_order();
+    let ranked: [WrittenRow<'_>; 2] = [("ranking", &[], &["1", "1"]), ("ranking", &[], &["2", "1"])];
+    story.one("v41", "INSERT INTO ranking VALUES (1, 1), (2, 1)", &[], &ranked);
+    let pay = "WITH paid AS (UPDATE orders AS o SET status = 'paid' FROM ranking AS r \
+               WHERE r.place = 1 AND o.total > 100 RETURNING r.id, o.total) \
+               INSERT INTO accounts (id, balance) SELECT id, total FROM paid";
+    let done: [WrittenRow<'_>; 2] =
+        [("orders", &["2", DAY, "500.00", "new"], &["2", DAY, "500.00", "paid"]), ("accounts", &[], &["1", "500.00"])];
+    story.one("v43", pay, &[], &done);
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    let account = record(&found, "accounts", "1");
+    assert_eq!((account.role, cell(account, "balance").2), (Role::Possible, false), "{found:#?}");
+    assert!(found.limits.iter().any(|limit| limit.contains("may meet a row twice")), "{:?}", found.limits);
 }

@@ -1,15 +1,16 @@
 //! What a write returns, as a query over the state before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Delete, Expr, FromTable, Ident, Insert, Query, SelectItem, SelectItemQualifiedWildcardKind, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut,
+    BinaryOperator, Delete, Distinct, Expr, FromTable, Ident, Insert, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableObject,
+    TableWithJoins, Update, UpdateTableFromKind, VisitMut, VisitorMut, visit_expressions,
 };
 
 use super::queries::{function_call, query_of, select, target};
-use super::{Assigned, SqlError, insert, target_schema, update};
+use super::{Assigned, SqlError, insert, queries, target_schema, update};
 use crate::model::{ColumnName, ColumnType, TableSchema};
 use crate::sql::{Schemas, folded, table_name};
 
@@ -17,18 +18,22 @@ use crate::sql::{Schemas, folded, table_name};
 /// Values that only the database could give, and forms of RETURNING that cannot be written over the state before.
 pub(super) fn query(statement: &Statement, schemas: &Schemas) -> Result<Query, SqlError> {
     match statement {
-        Statement::Delete(delete) => deleted(delete),
+        Statement::Delete(delete) => deleted(delete, schemas),
         Statement::Update(update) => updated(update, schemas),
         Statement::Insert(insert) => inserted(insert, schemas),
         _ => Err(SqlError::Unsupported("rows returned by MERGE".to_owned())),
     }
 }
 
-fn deleted(delete: &Delete) -> Result<Query, SqlError> {
+fn deleted(delete: &Delete, schemas: &Schemas) -> Result<Query, SqlError> {
     let (FromTable::WithFromKeyword(items) | FromTable::WithoutKeyword(items)) = &delete.from;
-    let from = items.iter().chain(delete.using.iter().flatten()).cloned().collect();
+    let from: Vec<TableWithJoins> = items.iter().chain(delete.using.iter().flatten()).cloned().collect();
     let items = delete.returning.clone().unwrap_or_default();
-    Ok(query_of(select(items, from, delete.selection.clone())))
+    let first = from.first().ok_or_else(|| SqlError::Unsupported("a DELETE without a table".to_owned()))?;
+    let (table, alias) = target(&first.relation)?;
+    let schema = target_schema(table, &alias, schemas)?;
+    let once = each_row_once(&from, delete.selection.as_ref(), &items, (&alias, schema), schemas)?;
+    Ok(query_of(Select { distinct: once, ..select(items, from, delete.selection.clone()) }))
 }
 
 fn updated(update: &Update, schemas: &Schemas) -> Result<Query, SqlError> {
@@ -46,8 +51,10 @@ fn updated(update: &Update, schemas: &Schemas) -> Result<Query, SqlError> {
     for (assigned, value) in assigned.iter().zip(values) {
         returned.new_values.insert(assigned.column.clone(), stored(assigned, value, schema));
     }
-    let items = returned.items(update.returning.as_deref().unwrap_or_default(), from.len() == 1)?;
-    Ok(query_of(select(items, from, update.selection.clone())))
+    let written = update.returning.as_deref().unwrap_or_default();
+    let once = each_row_once(&from, update.selection.as_ref(), written, (&alias, schema), schemas)?;
+    let items = returned.items(written, from.len() == 1)?;
+    Ok(query_of(Select { distinct: once, ..select(items, from, update.selection.clone()) }))
 }
 
 fn inserted(insert: &Insert, schemas: &Schemas) -> Result<Query, SqlError> {
@@ -77,6 +84,110 @@ fn inserted(insert: &Insert, schemas: &Schemas) -> Result<Query, SqlError> {
     };
     let rows = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
     Ok(query_of(select(items, vec![TableWithJoins { relation: rows, joins: Vec::new() }], None)))
+}
+
+/// A join may meet a row several times, and it is written and returned once: what keeps the query at that.
+///
+/// # Errors
+/// Where the row does not say by itself which of its joined rows is returned with it: PostgreSQL takes any.
+fn each_row_once(
+    from: &[TableWithJoins],
+    selection: Option<&Expr>,
+    items: &[SelectItem],
+    (alias, schema): (&str, &TableSchema),
+    schemas: &Schemas,
+) -> Result<Option<Distinct>, SqlError> {
+    let joined: Vec<&TableFactor> = from
+        .iter()
+        .flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)))
+        .skip(1)
+        .collect();
+    let joined_by_key = |factor: &&TableFactor| is_joined_by_key(factor, selection, (alias, schema), schemas);
+    if joined.iter().all(joined_by_key) {
+        return Ok(None);
+    }
+    let own = |expression: &Expr| match expression {
+        Expr::Identifier(name) => schema.column(&folded(name)).map(|column| column.name.clone()),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., qualifier, name] if folded(qualifier) == alias => {
+                schema.column(&folded(name)).map(|column| column.name.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut returned = BTreeSet::new();
+    for item in items {
+        match item {
+            SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => {
+                let mut foreign = false;
+                let _ = visit_expressions(value, |part| {
+                    let is_name = matches!(part, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_));
+                    foreign |= is_name && own(part).is_none();
+                    ControlFlow::<()>::Continue(())
+                });
+                if foreign {
+                    return Err(SqlError::Unsupported(format!(
+                        "RETURNING {item}, of a join that may meet a row twice"
+                    )));
+                }
+                returned.extend(own(value));
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _)
+                if name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| folded(name) == alias) =>
+            {
+                returned.extend(schema.columns.iter().map(|column| column.name.clone()));
+            }
+            other => {
+                return Err(SqlError::Unsupported(format!("RETURNING {other}, of a join that may meet a row twice")));
+            }
+        }
+    }
+    match !schema.key.is_empty() && schema.key.iter().all(|column| returned.contains(column)) {
+        true => Ok(Some(Distinct::Distinct)),
+        false => {
+            Err(SqlError::Unsupported("RETURNING without the key, of a join that may meet a row twice".to_owned()))
+        }
+    }
+}
+
+/// Whether each row of the target meets at most one row of a joined table: the whole key is equal to what the target or
+/// the statement gives.
+fn is_joined_by_key(
+    factor: &TableFactor,
+    selection: Option<&Expr>,
+    (target, target_schema): (&str, &TableSchema),
+    schemas: &Schemas,
+) -> bool {
+    let Ok((table, alias)) = queries::target(factor) else { return false };
+    let Some(schema) = table.and_then(|table| schemas.get(&table)) else { return false };
+    let column_of = |expression: &Expr, alias: &str, schema: &TableSchema| match expression {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., qualifier, name] if folded(qualifier) == alias => {
+                schema.column(&folded(name)).map(|column| column.name.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let is_given = |expression: &Expr| {
+        matches!(expression, Expr::Value(_)) || column_of(expression, target, target_schema).is_some()
+    };
+    let mut fixed = BTreeSet::new();
+    let mut open: Vec<&Expr> = selection.into_iter().collect();
+    while let Some(condition) = open.pop() {
+        match condition {
+            Expr::Nested(inner) => open.push(inner),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => open.extend([left.as_ref(), right.as_ref()]),
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                for (column, other) in [(left, right), (right, left)] {
+                    fixed.extend(column_of(column, &alias, schema).filter(|_| is_given(other)));
+                }
+            }
+            _ => {}
+        }
+    }
+    !schema.key.is_empty() && schema.key.iter().all(|column| fixed.contains(column))
 }
 
 /// A column of a written row.

@@ -49,14 +49,13 @@ impl DisplayScales {
         let is_plain = |column: &ColumnName| {
             schema.column(column).is_some_and(|column| column.column_type == ColumnType::Numeric(None))
         };
-        let scales = |columns: Vec<ColumnName>, query: &Query, updates: bool| {
-            // The rows that an UPDATE finds come first: the key, then the values.
-            let skipped = if updates { schema.key.len() } else { 0 };
+        // The rows that an UPDATE finds come first in its query: the key, then the values.
+        let scales = |columns: Vec<ColumnName>, query: &Query, skipped: usize, found: usize| {
             let select = match query.body.as_ref() {
                 SetExpr::Select(select) => Some(select),
                 _ => None,
             };
-            let scope = select.map(|select| Scope::of(select, schemas));
+            let scope = select.map(|select| Scope { found, ..Scope::of(select, schemas) });
             let scale = |place: usize| {
                 let item = select?.projection.get(skipped + place)?;
                 scope.as_ref()?.scale(item_value(item)?)
@@ -65,15 +64,15 @@ impl DisplayScales {
             columns.map(|(place, column)| (column, scale(place))).collect::<Vec<_>>()
         };
         let names = |assigned: &[crate::sql::Assigned]| assigned.iter().map(|one| one.column.clone()).collect();
-        let updates = arm.kind == WriteKind::Update;
+        let (skipped, found) = if arm.kind == WriteKind::Update { (schema.key.len(), 1) } else { (0, 0) };
         let on_conflict = match &arm.kind {
             WriteKind::Insert { on_conflict: Some(conflict) } => match &conflict.action {
-                ConflictAction::Update { assigned, query } => scales(names(assigned), query, false),
+                ConflictAction::Update { assigned, query } => scales(names(assigned), query, 0, 2),
                 ConflictAction::Nothing => Vec::new(),
             },
             _ => Vec::new(),
         };
-        DisplayScales { assigned: scales(names(&arm.assigned), &arm.query, updates), on_conflict }
+        DisplayScales { assigned: scales(names(&arm.assigned), &arm.query, skipped, found), on_conflict }
     }
 
     /// Whether the digits of the column are known, for every way in which it is assigned.
@@ -113,6 +112,8 @@ fn item_value(item: &SelectItem) -> Option<&Expr> {
 /// What the names of a SELECT stand for: its tables in order, by the names they go by.
 struct Scope<'a> {
     tables: Vec<(String, &'a TableSchema)>,
+    /// How many of the first tables stand for rows that are at hand when the values are printed.
+    found: usize,
     /// Whether it reads from something else, too.
     is_partial: bool,
     schemas: &'a Schemas,
@@ -124,7 +125,7 @@ impl<'a> Scope<'a> {
             .from
             .iter()
             .flat_map(|item| std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)));
-        let mut scope = Scope { tables: Vec::new(), is_partial: false, schemas };
+        let mut scope = Scope { tables: Vec::new(), found: 0, is_partial: false, schemas };
         for factor in factors {
             let table = match factor {
                 TableFactor::Table { name, alias, .. } => table_name(name).and_then(|table| {
@@ -192,7 +193,7 @@ impl<'a> Scope<'a> {
         });
         let (place, column) = found.next().filter(|_| qualifier.is_some() || !self.is_partial)?;
         match &column.column_type {
-            ColumnType::Numeric(None) => Some(Scale::Held(place, column.name.clone())),
+            ColumnType::Numeric(None) => (place < self.found).then(|| Scale::Held(place, column.name.clone())),
             ColumnType::Numeric(Some((_, scale))) => usize::try_from(*scale).ok().map(Scale::Digits),
             integer if integer.is_integer() => Some(Scale::Digits(0)),
             _ => None,

@@ -6,6 +6,7 @@
 mod compiled;
 mod derived;
 mod display_scale;
+mod expression;
 mod parameters;
 mod statement;
 mod translate;
@@ -13,6 +14,7 @@ mod write;
 
 pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
 pub use derived::DerivedQuery;
+pub use expression::Evaluator;
 pub use statement::{Compiled, Statements};
 pub use write::{CompiledWrite, Effect, Effects, TableWrite, Updated};
 

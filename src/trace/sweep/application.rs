@@ -4,6 +4,7 @@
 //! computed from that.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::{Progress, Sweep, carry, record_of, written_by};
 use crate::model::{ColumnName, Operation, Statement, Step, TraceId, Transaction, Value, Write};
@@ -30,8 +31,11 @@ impl Sweep {
     /// After a transaction read something affected, what the application then writes may be computed from it.
     pub(super) fn mark_diverged(&mut self, transaction: &Transaction, step: &Step, progress: &mut Progress) {
         let known_values = match (&progress.diverged, progress.known_until) {
-            (Some(_), Some(until)) if !step.writes.is_empty() => values_used(transaction, until),
-            _ => HashSet::new(),
+            (Some(_), Some(until)) if !step.writes.is_empty() => {
+                let known = progress.known_values.get_or_insert_with(|| Arc::new(values_used(transaction, until)));
+                Arc::clone(known)
+            }
+            _ => Arc::default(),
         };
         if let (Some(origin), Some(statement)) = (&progress.diverged, &step.statement)
             && let Some(trace) = TraceId::of_comment(&statement.sql)
@@ -59,12 +63,34 @@ impl Sweep {
                         self.suspected(&record, known, origin, written.clone(), why);
                     }
                     if !fresh.is_empty() {
-                        self.possible(&record, fresh, origin, written.clone(), why);
+                        self.possible(&record, fresh.clone(), origin, written.clone(), why);
+                        let likely = self.likely(transaction, step, write, &fresh, progress);
+                        self.worlds.set_likely(&record, &fresh, likely);
                     }
                 }
             }
             progress.from_application.push((record, all, written));
         }
+    }
+
+    /// What these columns, whose values the statement got from the application, would likely hold.
+    fn likely(
+        &self,
+        transaction: &Transaction,
+        step: &Step,
+        write: &Write,
+        columns: &BTreeSet<ColumnName>,
+        progress: &Progress,
+    ) -> Vec<(ColumnName, Value)> {
+        let (Some(statement), Some(schema)) = (&step.statement, self.worlds.schema(&write.table)) else {
+            return Vec::new();
+        };
+        let likely = |column: &ColumnName| {
+            let known = schema.column(column).filter(|_| !schema.key.contains(column))?;
+            let value = progress.flow.likely(write.value_after(column)?, transaction, statement)?;
+            Some((column.clone(), known.column_type.canonical(&value).ok()?))
+        };
+        columns.iter().filter_map(likely).collect()
     }
 
     /// For each write of a step: the columns (not of the key) whose values the statement got from the application; for

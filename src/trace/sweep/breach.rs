@@ -31,16 +31,23 @@ impl Sweep {
         let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
         for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.of_write.is_none()) {
             let is_concerned = rule.rule.reads.iter().any(|table| tables.contains(table))
-                && rule.rule.reads.iter().any(|table| self.worlds.is_affected(table));
+                && rule
+                    .rule
+                    .reads
+                    .iter()
+                    .any(|table| self.worlds.is_affected(table) || self.worlds.was_affected(table));
             if !is_concerned {
                 continue;
             }
             let mut rows = rule.candidates(transaction).after(rule, &mut self.worlds.tables, World::Right);
-            if let (true, Some(rows), Some(table)) =
-                (rule.keys.is_of_row_alone(), &mut rows, self.worlds.tables.table(&rule.rule.table))
+            if let (true, Some(rows), Some(schema)) =
+                (rule.keys.is_of_row_alone(), &mut rows, self.worlds.schema(&rule.rule.table))
             {
-                // Where the worlds agree on the row, the actual world has told.
-                rows.retain(|row| row.key(&table.schema().key).is_some_and(|key| table.differs(&key)));
+                // Where the worlds agreed on the row before and agree now, the actual world has told.
+                rows.retain(|row| {
+                    let record = row.key(&schema.key).map(|key| (schema.name.clone(), key));
+                    record.is_some_and(|record| self.worlds.was_wrong(&record) || self.worlds.is_wrong(&record))
+                });
             }
             if rows.as_ref().is_some_and(Vec::is_empty) {
                 continue;
@@ -80,7 +87,7 @@ impl Sweep {
             let already = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
             let already = already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
             let broken = listed.into_iter().filter(|key| !already.contains(key));
-            let broken: Vec<RecordName> = broken.map(|key| (table.clone(), key)).collect();
+            let broken = self.decided(transaction, rule, broken.map(|key| (table.clone(), key)).collect());
             let blamed = match &rule.rule.group {
                 Some(group) => self.blamed_of_group(transaction, &broken, group),
                 None => {

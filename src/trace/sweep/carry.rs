@@ -169,17 +169,16 @@ impl Sweep {
         &mut self,
         transaction: &Transaction,
         step: &Step,
-        tables: &[TableName],
+        source: Option<&super::RecordName>,
         reason: &str,
     ) {
         let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
         if let Some(sql) = &sql {
             self.notes.inexact(sql, reason);
         }
-        let source = self.any_affected_record(tables);
         self.carry_all(&step.writes, None);
         let Some(source) = source else { return };
-        let origin = self.origin(&source, sql.clone());
+        let origin = self.origin(source, sql.clone());
         for write in &step.writes {
             let record = record_of(write);
             let columns = self.not_key(&record.0, changed_columns(write));

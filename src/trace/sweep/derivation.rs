@@ -14,8 +14,8 @@ use super::touch::Touched;
 use super::{Progress, Sweep, record_of, unwritten_by, written_by};
 use crate::catalog::World;
 use crate::model::{
-    ColumnName, CommitSeq, Derive, History, Operation, RecordKey, Row, Statement, StatementLink, Step, TableName,
-    Timestamp, Transaction, Write,
+    ColumnName, CommitSeq, Derive, History, Operation, RecordKey, Row, Snapshots, Statement, StatementLink, Step,
+    TableName, Timestamp, Transaction, Write,
 };
 use crate::sql::{self, Role as StatementRole};
 use crate::trace::blast_radius::WrittenBy;
@@ -170,6 +170,7 @@ impl Sweep {
             session: None,
             started: committed,
             committed,
+            snapshots: Snapshots::default(),
             attribution: None,
             steps: Vec::new(),
         };
@@ -185,6 +186,7 @@ impl Sweep {
             session: None,
             started: transaction.started,
             committed: transaction.committed,
+            snapshots: Snapshots::default(),
             attribution: None,
             steps: Vec::new(),
         };

@@ -52,7 +52,7 @@ impl Sweep {
     ///
     /// # Errors
     /// A rule that cannot be evaluated.
-    pub async fn foresee(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
+    pub(super) async fn foresee(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
         let Judges::Rules(rules) = &self.judges else { return Ok(()) };
         let mut by_table: BTreeMap<TableName, Vec<usize>> = BTreeMap::new();
         let of_row_alone = |rule: &PlannedRule| rule.of_write.is_none() && rule.keys.is_of_row_alone();
@@ -92,6 +92,7 @@ impl Sweep {
     pub(super) async fn broken_rules(&mut self, transaction: &Transaction) -> Result<Pins, TraceError> {
         let mut pins = self.broken_by_writes(transaction).await?;
         let Judges::Rules(rules) = &self.judges else { return Ok(pins) };
+        let rules = rules.clone();
         let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
         let concerned: Vec<usize> = (0..rules.len())
             .filter(|place| rules[*place].of_write.is_none())
@@ -135,7 +136,8 @@ impl Sweep {
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
             let broken = keys.into_iter().filter(|key| !already.contains(key));
-            let broken: Vec<RecordName> = broken.map(|key| (rule.rule.table.clone(), key)).collect();
+            let broken = broken.map(|key| (rule.rule.table.clone(), key)).collect();
+            let broken = self.decided(transaction, rule, broken);
             let blamed = match &rule.rule.group {
                 Some(group) => self.blamed_of_group(transaction, &broken, group),
                 None => broken

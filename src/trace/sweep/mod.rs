@@ -24,9 +24,11 @@ mod snapshot;
 mod suspicion;
 mod touch;
 mod unrecorded;
+mod untold;
+mod value_flow;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 pub use candidates::{Candidates, rows_of};
@@ -42,7 +44,8 @@ use crate::catalog::{RollingTables, World};
 use crate::model::{
     ColumnName, Operation, Release, ReleaseName, ServiceName, Step, TableName, Timestamp, TraceId, Transaction, Write,
 };
-use crate::sql::{Schemas, WriteTarget};
+use crate::sql::{Schemas, TableReference, WriteTarget};
+use snapshot::{Looking, Recent};
 use unrecorded::UnrecordedWrite;
 
 /// Which release is traced.
@@ -87,6 +90,10 @@ struct Progress {
     diverged: Option<Origin>,
     /// The steps before it did, whose values it cannot have computed from that.
     known_until: Option<usize>,
+    /// What it read of what the right world would have shown otherwise.
+    flow: value_flow::ValueFlow,
+    /// What those used, once it is asked for.
+    known_values: Option<Arc<HashSet<String>>>,
     /// The records that a root write of this transaction made wrong.
     roots: Vec<RecordName>,
     /// Every write with the columns whose values may come from the application.
@@ -115,8 +122,10 @@ pub struct Sweep {
     generated: generated::GeneratedColumns,
     /// Foreign keys that do something by themselves.
     cascades: cascade::Cascades,
-    /// What transactions healed, with their commits, the latest last.
-    healed: VecDeque<(Timestamp, BTreeSet<RecordName>)>,
+    /// The latest commits, in order: as far back as a statement to come may have begun.
+    recent: VecDeque<Recent>,
+    /// Cells that no image tells.
+    untold: untold::Untold,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -164,7 +173,8 @@ impl Sweep {
             derivations: derivation::Derivations::default(),
             generated: generated::GeneratedColumns::default(),
             cascades: cascade::Cascades::of(schemas),
-            healed: VecDeque::new(),
+            recent: VecDeque::new(),
+            untold: untold::Untold::new(),
             diverged_traces: HashMap::new(),
         })
     }
@@ -174,18 +184,23 @@ impl Sweep {
         (self.worlds, self.notes)
     }
 
-    /// One committed transaction.
+    /// The committed transactions from the release's first write on, in the order of their commits.
     ///
     /// # Errors
-    /// A rule or fault that cannot be evaluated for one of its rows.
-    pub async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
-        self.one_transaction(transaction).await?;
-        self.remember_healed(transaction.committed);
+    /// A rule or fault that cannot be evaluated for one of their rows.
+    pub async fn transactions(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
+        self.foresee(transactions).await?;
+        for (transaction, oldest_to_come) in transactions.iter().zip(snapshot::oldest_to_come(transactions)) {
+            let overlaps = self.begin_recent(transaction.committed, oldest_to_come);
+            self.transaction(transaction).await?;
+            self.end_recent(transaction, overlaps, oldest_to_come);
+        }
         Ok(())
     }
 
-    async fn one_transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
+    async fn transaction(&mut self, transaction: &Transaction) -> Result<(), TraceError> {
         self.begin_derivations();
+        self.follow_untold(transaction);
         let is_release = self.is_of_release(transaction);
         if !is_release && Self::is_own_repair(transaction) {
             self.follow_own_repair(transaction);
@@ -252,7 +267,7 @@ impl Sweep {
             };
             progress.unrecorded.clear();
             let before_cascade = self.before_cascade(step);
-            self.step(transaction, step, progress).await;
+            self.step(transaction, place, step, progress).await;
             if progress.diverged.is_some() {
                 progress.known_until.get_or_insert(place + 1);
             }
@@ -307,13 +322,9 @@ impl Sweep {
         (write.table.clone(), key.unwrap_or_else(|| write.key.clone()))
     }
 
-    async fn step(&mut self, transaction: &Transaction, step: &Step, progress: &mut Progress) {
-        if let (Some(statement), false) = (&step.statement, self.healed.is_empty())
-            && self.saw_what_is_healed(transaction, step, statement, progress).await
-        {
-            return;
-        }
-        if !self.worlds.any_affected() {
+    async fn step(&mut self, transaction: &Transaction, place: usize, step: &Step, progress: &mut Progress) {
+        let is_affected = self.worlds.any_affected();
+        if !is_affected && self.recent.is_empty() {
             self.carry_all(&step.writes, None);
             return;
         }
@@ -321,12 +332,23 @@ impl Sweep {
             self.unknown_statement(step, progress, "its SQL is not known");
             return;
         };
-        self.notes.executed(&statement.sql);
+        if is_affected {
+            self.notes.executed(&statement.sql);
+        }
         let compiled = self.statements.statement(&statement.sql, &statement.parameters);
         match compiled.as_ref() {
-            Compiled::Write(write) => self.rerun_write(transaction, step, statement, write, progress).await,
-            Compiled::Read(query) => self.rerun_read(transaction, statement, query, progress).await,
+            Compiled::Write(write) => {
+                let references = self.references_for_states(write.references());
+                let looking = Looking { transaction, place, statement, references: &references };
+                self.rerun_write(looking, step, write, progress).await;
+            }
+            Compiled::Read(query) => {
+                let references = self.references_for_states(query.references().iter());
+                let looking = Looking { transaction, place, statement, references: &references };
+                self.rerun_read(looking, query, progress).await;
+            }
             Compiled::Nothing => self.carry_all(&step.writes, None),
+            Compiled::Refused { .. } if !is_affected => self.carry_all(&step.writes, None),
             Compiled::Refused { reason, tables, targets } => {
                 let unknown = self.reads_unknown_table(tables, targets);
                 let concerned =
@@ -338,11 +360,16 @@ impl Sweep {
                     self.diverge_by_unknown_read(statement, tables, progress, &reason.to_string());
                 } else {
                     let source = self.any_affected_record(tables);
-                    self.affected_by_unknown(transaction, step, tables, &reason.to_string());
+                    self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
                     self.doubt_what_it_may_write(transaction, (step, statement), targets, source, None);
                 }
             }
         }
+    }
+
+    /// What a statement reads, where other transactions' commits may have to be hidden from it.
+    fn references_for_states<'a>(&self, references: impl Iterator<Item = &'a TableReference>) -> Vec<TableReference> {
+        if self.recent.is_empty() { Vec::new() } else { references.cloned().collect() }
     }
 
     /// Whether a statement reads something of which nobody knows what it holds: a temporary table, a table without a key,
@@ -399,6 +426,7 @@ impl Sweep {
         let difference = self.worlds.difference_or(record, || doubt);
         let unknown = difference.unknown.union(&columns).cloned().collect();
         self.worlds.set_unknown(record, unknown);
+        self.worlds.set_likely(record, &columns, Vec::new());
         self.worlds.note_wrong(record);
         self.doubtful.insert(record.clone());
     }

@@ -15,9 +15,13 @@ impl Sweep {
     /// The transaction with each write in the step of the statement that makes it; `None` where nothing was open, nothing
     /// that its statements read matters, or they do not do all that was recorded.
     pub(super) async fn regrouped(&mut self, transaction: &Transaction) -> Option<Transaction> {
-        let is_open =
-            |step: &Step| step.statement.as_ref().is_some_and(|statement| statement.link == StatementLink::Ambiguous);
-        if !self.worlds.any_affected() || !transaction.steps.iter().any(is_open) || !self.reads_affected(transaction) {
+        // Where the transaction itself is not sure, its statements may be another's: that they would do the same proves
+        // nothing.
+        let link = |step: &Step| step.statement.as_ref().map(|statement| statement.link);
+        let is_open = |step: &Step| link(step) == Some(StatementLink::AmbiguousStatement);
+        let is_unsure = |step: &Step| link(step) == Some(StatementLink::Ambiguous);
+        let is_to_tell = transaction.steps.iter().any(is_open) && !transaction.steps.iter().any(is_unsure);
+        if !is_to_tell || !self.worlds.any_affected() || !self.reads_affected(transaction) {
             return None;
         }
         self.worlds.begin();

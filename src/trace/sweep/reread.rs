@@ -3,46 +3,67 @@
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use super::snapshot::Looking;
+use super::value_flow::ValueFlow;
 use super::{Progress, Sweep};
 use crate::catalog::World;
-use crate::model::{Statement, Transaction};
 use crate::trace::reenact::{CompiledQuery, Execution, Refusal};
+use crate::trace::worlds::RecordName;
 
 impl Sweep {
     /// A query: where it returns something else in the right world, what its transaction writes later may be wrong.
-    pub(super) async fn rerun_read(
-        &mut self,
-        transaction: &Transaction,
-        statement: &Statement,
-        query: &CompiledQuery,
-        progress: &mut Progress,
-    ) {
-        if progress.diverged.is_some() {
-            return;
+    ///
+    /// Nothing tells which of several states it saw: that one of them was another in the right world is enough.
+    pub(super) async fn rerun_read(&mut self, looking: Looking<'_>, query: &CompiledQuery, progress: &mut Progress) {
+        let states = self.states(looking);
+        let states = if self.saw_all(looking, &states) { vec![0] } else { states };
+        for unseen in states {
+            self.hide(unseen, looking);
+            let diverged = self.reads_otherwise(looking, query, &mut progress.flow).await;
+            self.worlds.roll_back();
+            if let Some(source) = diverged {
+                let origin = self.origin(&source, Some(looking.statement.sql.clone()));
+                progress.diverged.get_or_insert(origin);
+                return;
+            }
         }
+    }
+
+    /// An affected record that makes the query return something else in the right world.
+    async fn reads_otherwise(
+        &mut self,
+        looking: Looking<'_>,
+        query: &CompiledQuery,
+        flow: &mut ValueFlow,
+    ) -> Option<RecordName> {
+        let Looking { transaction, statement, .. } = looking;
         let touched = self.touched(query.references().iter(), &statement.parameters);
-        let Some(source) = touched.records.first().cloned() else { return };
+        let source = touched.records.first().cloned()?;
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
         let diverged = match self.results(query, execution).await {
-            Ok((actual, right)) => touched.unknown || actual != right,
+            Ok((actual, right)) => match (printed(&actual), printed(&right)) {
+                (Ok(shown), Ok(right_shown)) if shown == right_shown => touched.unknown,
+                _ => {
+                    flow.note_read(&actual, &right);
+                    true
+                }
+            },
             Err(reason) => {
                 self.notes.inexact(&statement.sql, &reason.to_string());
                 true
             }
         };
-        if diverged {
-            progress.diverged = Some(self.origin(&source, Some(statement.sql.clone())));
-        }
+        diverged.then_some(source)
     }
 
     async fn results(
         &mut self,
         query: &CompiledQuery,
         execution: Execution<'_>,
-    ) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Refusal> {
         let actual = query.run(&mut self.worlds.tables, World::Actual, execution).await?;
         let right = query.run(&mut self.worlds.tables, World::Right, execution).await?;
-        Ok((printed(&actual)?, printed(&right)?))
+        Ok((actual, right))
     }
 }
 

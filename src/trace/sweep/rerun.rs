@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::distort::Sensitivity;
 use super::effects::name_rows;
 use super::judge::Before;
+use super::snapshot::Looking;
 use super::touch::Touched;
 use super::unrecorded::UnrecordedWrite;
 use super::{Origin, Progress, Sweep, carry, record_of, unwritten_by, written_by};
 use crate::catalog::World;
-use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, StatementLink, Step, Transaction, Write};
+use crate::model::{ColumnName, Operation, RecordKey, Row, Statement, Step, Transaction, Write};
 use crate::trace::blast_radius::{Role, WrittenBy};
 use crate::trace::reenact::{CompiledWrite, Effect, Effects, Execution, Refusal, TableWrite, Updated};
 use crate::trace::worlds::{Difference, RecordName};
@@ -19,43 +20,94 @@ impl Sweep {
     /// A write of known SQL.
     pub(super) async fn rerun_write(
         &mut self,
-        transaction: &Transaction,
+        looking: Looking<'_>,
         step: &Step,
-        statement: &Statement,
         write: &CompiledWrite,
         progress: &mut Progress,
     ) {
-        let touched = self.touched(write.references(), &statement.parameters);
-        if touched.records.is_empty() {
-            for one in &step.writes {
-                match write.of_table(&one.table) {
-                    Some(table) if one.operation == Operation::Update => {
-                        let set = table.assigned_by(Operation::Update).map(|assigned| assigned.column.clone());
-                        self.carry(one, Some(&set.collect()));
-                    }
-                    Some(_) => self.carry(one, None),
-                    None => self.carry_side_effect(transaction, statement, one),
-                }
+        let Looking { transaction, statement, .. } = looking;
+        let states = self.states(looking);
+        let evaluated = match self.saw_all(looking, &states) {
+            true => self.evaluated_now(looking, write).await,
+            false => self.evaluated_then(looking, write, &states).await,
+        };
+        match evaluated {
+            Evaluated::Untouched => self.carry_rerun(transaction, step, statement, write),
+            Evaluated::Ran { touched, outcomes } => {
+                self.take_over(transaction, step, statement, write, &touched, outcomes, progress);
             }
-            return;
-        }
-        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-        match self.outcomes(step, write, execution, &touched).await {
-            Ok(outcomes) => self.take_over(transaction, step, statement, write, &touched, outcomes, progress),
             // The log tells of it, and no recorded write does: it may be of another database.
-            Err(_) if transaction.writes().next().is_none() && self.writes_rows(write, execution).await => {
+            Evaluated::Refused { .. }
+                if transaction.writes().next().is_none() && self.writes_rows(write, execution(looking)).await =>
+            {
                 self.notes.inexact(&statement.sql, "wrote rows that no recorded write tells");
             }
-            Err(reason) => {
-                let tables: Vec<_> = write.references().map(|reference| reference.table.clone()).collect();
-                self.affected_by_unknown(transaction, step, &tables, &reason.to_string());
+            Evaluated::Refused { touched, reason } => {
+                let source = touched.records.first().cloned();
+                self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
                 // Where only its own table differs, it can reach just what it reads there.
                 let is_own = |record: &RecordName| matches!(write.tables.as_slice(), [only] if only.target == record.0);
                 let only_own = touched.records.iter().all(is_own);
                 let reached = only_own.then_some(touched.records.as_slice());
-                let source = touched.records.first().cloned();
                 self.doubt_what_it_may_write(transaction, (step, statement), &write.targets, source, reached);
             }
+        }
+    }
+
+    /// Nothing on which the worlds differ was touched: what it wrote is the same in both.
+    fn carry_rerun(&mut self, transaction: &Transaction, step: &Step, statement: &Statement, write: &CompiledWrite) {
+        for one in &step.writes {
+            match write.of_table(&one.table) {
+                Some(table) if one.operation == Operation::Update => {
+                    let set = table.assigned_by(Operation::Update).map(|assigned| assigned.column.clone());
+                    self.carry(one, Some(&set.collect()));
+                }
+                Some(_) => self.carry(one, None),
+                None => self.carry_side_effect(transaction, statement, one),
+            }
+        }
+    }
+
+    /// What comes of the statement, run over the state as it stands.
+    async fn evaluated_now(&mut self, looking: Looking<'_>, write: &CompiledWrite) -> Evaluated {
+        let touched = self.touched(write.references(), &looking.statement.parameters);
+        if touched.records.is_empty() {
+            return Evaluated::Untouched;
+        }
+        match self.outcomes(looking.writes(), write, execution(looking), &touched).await {
+            Ok(outcomes) => Evaluated::Ran { touched, outcomes },
+            Err(reason) => Evaluated::Refused { touched, reason },
+        }
+    }
+
+    /// The same over a state in which later commits are hidden: what it does in the actual world must be what was
+    /// recorded, whether or not the worlds differ on what it touches.
+    pub(super) async fn evaluated_surely(
+        &mut self,
+        looking: Looking<'_>,
+        write: &CompiledWrite,
+        hidden: &BTreeSet<RecordName>,
+    ) -> Evaluated {
+        let touched = self.touched(write.references(), &looking.statement.parameters);
+        let surely = Touched { unknown: true, ..touched.clone() };
+        let outcomes = match self.outcomes(looking.writes(), write, execution(looking), &surely).await {
+            Ok(outcomes) => outcomes,
+            Err(reason) => return Evaluated::Refused { touched, reason },
+        };
+        // A row that another transaction changed meanwhile, and that it did not write: whether it would have written it
+        // in the right world, and over which values, is not known.
+        let reached = write
+            .tables
+            .iter()
+            .zip(&outcomes)
+            .flat_map(|(table, outcome)| outcome.right.keys().map(|key| (table.target.clone(), key.clone())));
+        let is_changed_meanwhile = reached.into_iter().any(|record| hidden.contains(&record));
+        match is_changed_meanwhile {
+            true => {
+                let reason = Refusal("reaches a row that another transaction changed meanwhile".to_owned());
+                Evaluated::Refused { touched, reason }
+            }
+            false => Evaluated::Ran { touched, outcomes },
         }
     }
 
@@ -72,14 +124,14 @@ impl Sweep {
     /// What becomes of each table that the statement writes: all of them from the state before it.
     pub(super) async fn outcomes(
         &mut self,
-        step: &Step,
+        writes: &[Write],
         write: &CompiledWrite,
         execution: Execution<'_>,
         touched: &Touched,
     ) -> Result<Vec<Outcome>, Refusal> {
         let mut outcomes = Vec::with_capacity(write.tables.len());
         for table in &write.tables {
-            outcomes.push(self.both_worlds(step, table, execution, touched).await?);
+            outcomes.push(self.both_worlds(writes, table, execution, touched).await?);
         }
         Ok(outcomes)
     }
@@ -88,12 +140,12 @@ impl Sweep {
     /// something is at work that its SQL does not tell.
     async fn both_worlds(
         &mut self,
-        step: &Step,
+        writes: &[Write],
         write: &TableWrite,
         execution: Execution<'_>,
         touched: &Touched,
     ) -> Result<Outcome, Refusal> {
-        let own = writes_of(step, write);
+        let own = writes_of(writes, write);
         // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
         if !touched.differs
             && !touched.unknown
@@ -174,7 +226,7 @@ impl Sweep {
         outcome: &Outcome,
         progress: &mut Progress,
     ) -> bool {
-        let own = writes_of(step, write);
+        let own = writes_of(&step.writes, write);
         let changes = self.changes(&own, write, outcome);
         let in_right_alone = self.in_right_alone(&own, &outcome.right);
         let mut differs = false;
@@ -328,7 +380,7 @@ impl Sweep {
             None => (BTreeSet::new(), BTreeSet::new()),
         };
         unknown.extend(columns.unknown.iter().cloned());
-        if statement.link == StatementLink::Ambiguous {
+        if statement.link.is_ambiguous() {
             unknown.extend(self.worlds.differing_columns(record).unwrap_or_default());
         }
         suspected.extend(columns.suspected.difference(&unknown).cloned());
@@ -403,11 +455,52 @@ struct StatementPlace<'a> {
     statement: &'a Statement,
 }
 
-fn writes_of<'a>(step: &'a Step, write: &TableWrite) -> Vec<&'a Write> {
-    step.writes.iter().filter(|one| one.table == write.target).collect()
+fn writes_of<'a>(writes: &'a [Write], write: &TableWrite) -> Vec<&'a Write> {
+    writes.iter().filter(|one| one.table == write.target).collect()
+}
+
+fn execution(looking: Looking<'_>) -> Execution<'_> {
+    Execution { parameters: &looking.statement.parameters, time: looking.transaction.started, overridden: None }
+}
+
+/// What came of a statement.
+pub(super) enum Evaluated {
+    /// It touches nothing on which the worlds differ.
+    Untouched,
+    /// It ran, and did in the actual world what was recorded.
+    Ran {
+        /// What it touches.
+        touched: Touched,
+        /// By table.
+        outcomes: Vec<Outcome>,
+    },
+    /// It cannot be run, or does something else than was recorded.
+    Refused {
+        /// What it touches.
+        touched: Touched,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+impl Evaluated {
+    /// Whether both say the same of the right world.
+    pub(super) fn is_same(&self, other: &Evaluated) -> bool {
+        let same_in_both = |outcomes: &[Outcome]| {
+            outcomes.iter().all(|outcome| outcome.actual == outcome.right && outcome.sensitivity.is_empty())
+        };
+        match (self, other) {
+            (Evaluated::Untouched, Evaluated::Untouched) => true,
+            (Evaluated::Untouched, Evaluated::Ran { outcomes, .. })
+            | (Evaluated::Ran { outcomes, .. }, Evaluated::Untouched) => same_in_both(outcomes),
+            (Evaluated::Ran { outcomes: one, .. }, Evaluated::Ran { outcomes: other, .. }) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// What came of running a write over both worlds.
+#[derive(PartialEq, Eq)]
 pub(super) struct Outcome {
     actual: Effects,
     right: Effects,

@@ -1,112 +1,266 @@
 //! Statement snapshots: a statement sees what was committed when it began, and its transaction may commit long after.
 //!
-//! The sweep takes transactions as they committed. What was still wrong when a statement looked, and was healed before its
-//! transaction committed, must not be taken as right.
+//! The sweep takes transactions as they committed. What others committed while this one stood open is taken back, in both
+//! worlds, for as long as a statement is run that began before: rows that it wrote itself, or its transaction before it,
+//! stay, because their locks made it wait for the others. Where the log's clock leaves open which commits it saw, what
+//! it wrote tells.
 
 use std::collections::BTreeSet;
 
-use super::touch::Touched;
-use super::{Progress, Sweep, carry, record_of, written_by};
-use crate::catalog::World;
-use crate::model::{Statement, Step, Timestamp, Transaction};
+use super::rerun::Evaluated;
+use super::{Sweep, record_of};
+use crate::model::{RecordKey, SessionId, Snapshots, Statement, StatementLink, Timestamp, Transaction, Write};
 use crate::sql::TableReference;
-use crate::trace::blast_radius::WrittenBy;
-use crate::trace::reenact::{Compiled, Execution, constant_values};
+use crate::trace::changes::Changes;
+use crate::trace::reenact::{CompiledWrite, Refusal, constant_values};
 use crate::trace::worlds::RecordName;
 
-/// How many commits that healed something are remembered: more than ever stand open beside each other.
-const REMEMBERED: usize = 256;
+/// How long before a statement began, in microseconds, another's commit may have been recorded and not yet be seen: it is
+/// recorded before it is flushed …
+const NOT_YET_SEEN: i64 = 5_000;
 
-/// How exactly a log tells when a statement began, in microseconds.
-const LOG_RESOLUTION: i64 = 1_000;
+/// … and how long after it is logged to have begun a statement may still see another's commit: the log tells milliseconds,
+/// and the snapshot is taken once the statement is parsed.
+const STILL_SEEN: i64 = 2_000;
+
+/// Which commits a statement saw is asked of what it wrote, among so many answers and no more.
+const MOST_STATES: usize = 16;
+
+/// A commit that a statement to come may not have seen.
+pub(super) struct Recent {
+    committed: Timestamp,
+    session: Option<SessionId>,
+    changes: Changes,
+}
+
+/// A statement with its place, for the states that it may have seen.
+#[derive(Clone, Copy)]
+pub(super) struct Looking<'a> {
+    pub(super) transaction: &'a Transaction,
+    /// The step's place in the transaction.
+    pub(super) place: usize,
+    pub(super) statement: &'a Statement,
+    pub(super) references: &'a [TableReference],
+}
+
+impl Looking<'_> {
+    /// What the statement wrote.
+    pub(super) fn writes(&self) -> &[Write] {
+        self.transaction.steps.get(self.place).map_or(&[], |step| step.writes.as_slice())
+    }
+}
 
 impl Sweep {
-    /// Remembers what a transaction healed.
-    pub(super) fn remember_healed(&mut self, committed: Timestamp) {
-        let healed = self.worlds.take_healed();
-        if healed.is_empty() {
-            return;
+    /// Whether a statement to come began before this commit: then it may have to be taken back for it.
+    pub(super) fn begin_recent(&mut self, committed: Timestamp, oldest_to_come: Option<Timestamp>) -> bool {
+        let margin = Timestamp::from_micros(committed.as_micros().saturating_add(NOT_YET_SEEN));
+        let overlaps = oldest_to_come.is_some_and(|oldest| oldest < margin);
+        if overlaps {
+            self.worlds.begin();
         }
-        self.healed.push_back((committed, healed));
-        if self.healed.len() > REMEMBERED {
-            self.healed.pop_front();
-        }
+        overlaps
     }
 
-    /// Whether the statement may have seen something wrong that has been healed since: then what it wrote, or what its
-    /// transaction writes later, is possible.
-    pub(super) async fn saw_what_is_healed(
-        &mut self,
-        transaction: &Transaction,
-        step: &Step,
-        statement: &Statement,
-        progress: &mut Progress,
-    ) -> bool {
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
-        match compiled.as_ref() {
-            Compiled::Write(write) => {
-                let references: Vec<TableReference> = write.references().cloned().collect();
-                let Some(seen) = self.healed_since(statement.started, &references, statement) else { return false };
-                let execution =
-                    Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-                let touched = Touched { differs: true, ..Touched::default() };
-                // What it wrote tells which state it saw.
-                if self.outcomes(step, write, execution, &touched).await.is_ok() {
-                    return false;
-                }
-                self.notes.inexact(&statement.sql, "saw a state from before another transaction's commit");
-                self.carry_all(&step.writes, None);
-                let origin = self.origin(&seen, Some(statement.sql.clone()));
-                for write in &step.writes {
-                    let record = record_of(write);
-                    let columns = self.not_key(&record.0, carry::changed_columns(write));
-                    let written = WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
-                    let why = "the statement saw an affected record that was healed before its commit";
-                    self.possible(&record, columns, &origin, written, why);
-                }
-                true
-            }
-            Compiled::Read(query) => {
-                let references = query.references().to_vec();
-                // A query leaves nothing that tells what it saw: only what began surely before counts.
-                let surely = Timestamp::from_micros(statement.started.as_micros().saturating_add(LOG_RESOLUTION));
-                if let Some(seen) = self.healed_since(surely, &references, statement) {
-                    let origin = self.origin(&seen, Some(statement.sql.clone()));
-                    progress.diverged.get_or_insert(origin);
-                }
-                false
-            }
-            Compiled::Refused { .. } | Compiled::Nothing => false,
+    /// Remembers what the transaction changed, where a statement to come may not have seen it, and forgets what all have.
+    pub(super) fn end_recent(&mut self, transaction: &Transaction, overlaps: bool, oldest_to_come: Option<Timestamp>) {
+        if overlaps {
+            let changes = self.worlds.end();
+            let session = transaction.session.clone();
+            self.recent.push_back(Recent { committed: transaction.committed, session, changes });
         }
-    }
-
-    /// A record, right by now, that was healed by a commit after this moment, and that one of the references may read.
-    fn healed_since(
-        &self,
-        moment: Timestamp,
-        references: &[TableReference],
-        statement: &Statement,
-    ) -> Option<RecordName> {
-        let since = self.healed.iter().rev().take_while(|(committed, _)| *committed > moment);
-        let records: BTreeSet<&RecordName> = since.flat_map(|(_, records)| records).collect();
-        let is_read = |record: &&RecordName| {
-            !self.worlds.is_wrong(record)
-                && references.iter().any(|reference| self.may_read(reference, record, statement))
+        let is_seen_by_all = |recent: &mut Recent| {
+            let margin = recent.committed.as_micros().saturating_add(NOT_YET_SEEN);
+            oldest_to_come.is_none_or(|oldest| margin <= oldest.as_micros())
         };
-        records.into_iter().find(is_read).cloned()
+        while self.recent.pop_front_if(is_seen_by_all).is_some() {}
     }
 
-    fn may_read(&self, reference: &TableReference, record: &RecordName, statement: &Statement) -> bool {
-        if reference.table != record.0 {
-            return false;
-        }
-        let (Some(schema), Some(row)) = (self.worlds.schema(&record.0), self.worlds.row(World::Actual, record)) else {
-            return true;
+    /// The states that the statement may have seen, the likeliest first: how many of the latest commits it did not see.
+    pub(super) fn states(&self, looking: Looking<'_>) -> Vec<usize> {
+        let Some(latest) = self.recent.back() else { return vec![0] };
+        let statement = looking.statement;
+        // An event's own time is all that there is: no clock of a log beside it.
+        let is_event = statement.link == StatementLink::Event;
+        let (not_yet_seen, still_seen) = if is_event { (0, 0) } else { (NOT_YET_SEEN, STILL_SEEN) };
+        let looked = match looking.transaction.snapshots {
+            Snapshots::OfStatements => statement.started,
+            Snapshots::OfTransaction => first_statement(looking.transaction).unwrap_or(statement.started),
         };
-        reference.bounds.iter().filter(|bound| schema.key.contains(&bound.column)).all(|bound| {
-            let known = schema.column(&bound.column);
-            let values = known.and_then(|known| constant_values(bound, &known.column_type, &statement.parameters));
-            values.is_none_or(|values| row.get(&bound.column).is_some_and(|held| values.contains(held)))
+        let earliest = Timestamp::from_micros(looked.as_micros().saturating_sub(not_yet_seen));
+        if latest.committed <= earliest {
+            return vec![0];
+        }
+        // Its own session's commits it has seen, and all before them.
+        let own = |recent: &&Recent| recent.session.is_some() && recent.session == looking.transaction.session;
+        let unseen = |moment: Timestamp| {
+            let since = self.recent.iter().rev().take_while(|recent| recent.committed > moment && !own(recent));
+            since.count()
+        };
+        let after = Timestamp::from_micros(looked.as_micros().saturating_add(still_seen));
+        let (likeliest, fewest, most) = (unseen(looked), unseen(after), unseen(earliest));
+        let matters = |count: &usize| {
+            let at = self.recent.len().checked_sub(*count);
+            let recent = at.and_then(|at| self.recent.get(at));
+            recent.is_some_and(|recent| !self.seen_of(recent, looking).is_empty())
+        };
+        // A state differs from the one with a commit more where that commit changed something that the statement reads.
+        let mut states = vec![fewest];
+        states.extend((fewest + 1..=most).filter(matters));
+        let nearest = states.iter().rposition(|count| *count <= likeliest).unwrap_or_default();
+        states.swap(0, nearest);
+        states
+    }
+
+    /// Whether it is sure that the statement saw everything that is committed now.
+    pub(super) fn saw_all(&self, looking: Looking<'_>, states: &[usize]) -> bool {
+        states.iter().all(|unseen| {
+            let hidden = self.recent.iter().rev().take(*unseen);
+            hidden.into_iter().all(|recent| self.seen_of(recent, looking).is_empty())
         })
     }
+
+    /// Takes the latest commits back, as far as the statement reads what they changed; to be rolled back.
+    pub(super) fn hide(&mut self, unseen: usize, looking: Looking<'_>) -> BTreeSet<RecordName> {
+        let written = self.written_so_far(looking);
+        let mut hidden = BTreeSet::new();
+        self.worlds.begin();
+        for place in (self.recent.len().saturating_sub(unseen)..self.recent.len()).rev() {
+            let records = self.recent.get(place).map(|recent| self.seen_of(recent, looking)).unwrap_or_default();
+            for record in records.into_iter().filter(|record| !written.contains(record)) {
+                let earlier = self.recent[place].changes.of_record(&record.0, &record.1);
+                if let Some((_, earlier)) = earlier {
+                    self.worlds.put_back(&record, earlier);
+                    hidden.insert(record);
+                }
+            }
+        }
+        hidden
+    }
+
+    /// What the transaction wrote up to the statement, its own rows included: those are as they stand.
+    fn written_so_far(&self, looking: Looking<'_>) -> BTreeSet<RecordName> {
+        let steps = looking.transaction.steps.iter().take(looking.place + 1);
+        steps.flat_map(|step| &step.writes).flat_map(|write| [record_of(write), self.old_record(write)]).collect()
+    }
+
+    /// The records that a commit changed and that the statement may read.
+    fn seen_of(&self, recent: &Recent, looking: Looking<'_>) -> BTreeSet<RecordName> {
+        let mut records = BTreeSet::new();
+        for reference in looking.references {
+            let table = &reference.table;
+            let bounded = self.key_bounds(reference, looking.statement);
+            let is_let_through = |key: &RecordKey| {
+                bounded.iter().all(|(column, values)| key.get(column).is_none_or(|held| values.contains(held)))
+            };
+            match bounded.as_slice() {
+                [(column, values)] if self.is_whole_key(table, column) => {
+                    let keys = values.iter().map(|value| RecordKey::new(vec![(column.clone(), value.clone())]));
+                    let changed = keys.filter_map(|key| recent.changes.of_record(table, &key));
+                    records.extend(changed.map(|(key, _)| (table.clone(), key.clone())));
+                }
+                _ => {
+                    let changed = recent.changes.of_table(table).filter(|(key, _)| is_let_through(key));
+                    records.extend(changed.map(|(key, _)| (table.clone(), key.clone())));
+                }
+            }
+        }
+        records
+    }
+
+    /// The key's columns that the statement fixes, each with its values.
+    fn key_bounds(
+        &self,
+        reference: &TableReference,
+        statement: &Statement,
+    ) -> Vec<(crate::model::ColumnName, BTreeSet<crate::model::Value>)> {
+        let Some(schema) = self.worlds.schema(&reference.table) else { return Vec::new() };
+        let of_key = reference.bounds.iter().filter(|bound| schema.key.contains(&bound.column));
+        of_key
+            .filter_map(|bound| {
+                let known = schema.column(&bound.column)?;
+                let values = constant_values(bound, &known.column_type, &statement.parameters)?;
+                Some((bound.column.clone(), values.into_iter().collect()))
+            })
+            .collect()
+    }
+
+    fn is_whole_key(&self, table: &crate::model::TableName, column: &crate::model::ColumnName) -> bool {
+        self.worlds.schema(table).is_some_and(|schema| schema.key == [column.clone()])
+    }
+
+    /// What comes of the statement, run over the state that it saw.
+    pub(super) async fn evaluated_then(
+        &mut self,
+        looking: Looking<'_>,
+        write: &CompiledWrite,
+        states: &[usize],
+    ) -> Evaluated {
+        if states.len() > MOST_STATES {
+            let reason = "saw one of many states between the commits of other transactions".to_owned();
+            return self.evaluated_as_refused(looking, write, states, reason);
+        }
+        let mut all_untouched = true;
+        for unseen in states {
+            self.hide(*unseen, looking);
+            all_untouched &= self.touched(write.references(), &looking.statement.parameters).records.is_empty();
+            self.worlds.roll_back();
+        }
+        if all_untouched {
+            return Evaluated::Untouched;
+        }
+        let mut found: Option<Evaluated> = None;
+        let mut refused: Option<Evaluated> = None;
+        for unseen in states {
+            let hidden = self.hide(*unseen, looking);
+            let evaluated = self.evaluated_surely(looking, write, &hidden).await;
+            self.worlds.roll_back();
+            match (evaluated, &found) {
+                (evaluated @ Evaluated::Refused { .. }, _) => {
+                    refused.get_or_insert(evaluated);
+                }
+                (evaluated, None) => found = Some(evaluated),
+                (evaluated, Some(known)) if known.is_same(&evaluated) => {}
+                (_, Some(_)) => {
+                    let reason = "saw a state that the log does not tell: another transaction committed just then";
+                    return self.evaluated_as_refused(looking, write, states, reason.to_owned());
+                }
+            }
+        }
+        found.or(refused).unwrap_or(Evaluated::Untouched)
+    }
+
+    fn evaluated_as_refused(
+        &mut self,
+        looking: Looking<'_>,
+        write: &CompiledWrite,
+        states: &[usize],
+        reason: String,
+    ) -> Evaluated {
+        let mut touched = super::touch::Touched::default();
+        for unseen in states {
+            self.hide(*unseen, looking);
+            touched.records.extend(self.touched(write.references(), &looking.statement.parameters).records);
+            self.worlds.roll_back();
+        }
+        Evaluated::Refused { touched, reason: Refusal(reason) }
+    }
+}
+
+fn first_statement(transaction: &Transaction) -> Option<Timestamp> {
+    transaction.steps.iter().filter_map(|step| step.statement.as_ref()).map(|statement| statement.started).min()
+}
+
+/// For each transaction, when the first statement of those after it began.
+pub(super) fn oldest_to_come(transactions: &[Transaction]) -> Vec<Option<Timestamp>> {
+    let mut oldest: Vec<Option<Timestamp>> = Vec::with_capacity(transactions.len());
+    let mut to_come: Option<Timestamp> = None;
+    for transaction in transactions.iter().rev() {
+        oldest.push(to_come);
+        to_come = match (to_come, first_statement(transaction)) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    oldest.reverse();
+    oldest
 }

@@ -1,0 +1,204 @@
+//! Expressions as the built-in evaluator computes them, against PostgreSQL: what it does not refuse must be the same.
+//!
+//! Some thousand expressions are computed over a few rows of every type, by both. Each difference is listed.
+
+#[path = "expressions/grammar.rs"]
+mod grammar;
+mod postgres;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use blast_radius::catalog::RollingTables;
+use blast_radius::model::{Column, ColumnType, Row, TableName, TableSchema, Timestamp, Value};
+use blast_radius::trace::Evaluator;
+use postgres::Database;
+
+const SAMPLES: &str = include_str!("expressions/samples.sql");
+
+/// A column of the samples; its type as PostgreSQL names it.
+const COLUMNS: [(&str, ColumnType); 18] = [
+    ("id", ColumnType::Integer),
+    ("s", ColumnType::SmallInt),
+    ("i", ColumnType::Integer),
+    ("j", ColumnType::Integer),
+    ("b", ColumnType::BigInt),
+    ("n", ColumnType::Numeric(Some((12, 2)))),
+    ("m", ColumnType::Numeric(Some((8, 4)))),
+    ("p", ColumnType::Numeric(None)),
+    ("f", ColumnType::Double),
+    ("t", ColumnType::Text),
+    ("u", ColumnType::Text),
+    ("v", ColumnType::Varchar(10)),
+    ("d", ColumnType::Date),
+    ("e", ColumnType::Date),
+    ("ts", ColumnType::Timestamp),
+    ("tz", ColumnType::TimestampTz),
+    ("o", ColumnType::Boolean),
+    ("q", ColumnType::Boolean),
+];
+
+/// What PostgreSQL makes of an expression: its type, and for each row the value's text, or none where it fails.
+struct Answer {
+    column_type: ColumnType,
+    rows: BTreeMap<i32, Option<Value>>,
+}
+
+async fn postgres_answers(client: &tokio_postgres::Client, queries: &[String]) -> Vec<Option<Answer>> {
+    let mut answers = Vec::with_capacity(queries.len());
+    for query in queries {
+        let rows = client.query("SELECT * FROM answers($1)", &[query]).await.expect("the function catches errors");
+        let mut answer: Option<Answer> = None;
+        for row in rows {
+            let (id, type_name, failed, text): (i32, Option<String>, bool, Option<String>) =
+                (row.get(0), row.get(1), row.get(2), row.get(3));
+            let value = (!failed).then(|| text.map_or(Value::NULL, Value::text));
+            if let Some(known) = type_name.as_deref().map(column_type) {
+                answer.get_or_insert_with(|| Answer { column_type: known, rows: BTreeMap::new() });
+            }
+            if let Some(answer) = &mut answer {
+                answer.rows.insert(id, value);
+            }
+        }
+        answers.push(answer);
+    }
+    answers
+}
+
+fn column_type(name: &str) -> ColumnType {
+    match name {
+        "boolean" => ColumnType::Boolean,
+        "smallint" => ColumnType::SmallInt,
+        "integer" => ColumnType::Integer,
+        "bigint" => ColumnType::BigInt,
+        "numeric" => ColumnType::Numeric(None),
+        "double precision" => ColumnType::Double,
+        "real" => ColumnType::Real,
+        "text" | "character varying" | "unknown" => ColumnType::Text,
+        "date" => ColumnType::Date,
+        "timestamp without time zone" => ColumnType::Timestamp,
+        "timestamp with time zone" => ColumnType::TimestampTz,
+        other => ColumnType::Other(other.to_owned()),
+    }
+}
+
+async fn samples(client: &tokio_postgres::Client) -> (RollingTables, BTreeMap<TableName, Arc<TableSchema>>) {
+    let column = |(name, column_type): &(&str, ColumnType)| Column {
+        name: (*name).into(),
+        column_type: column_type.clone(),
+        not_null: *name == "id",
+        generated: false,
+    };
+    let schema = Arc::new(TableSchema {
+        name: TableName::new("public", "samples"),
+        columns: COLUMNS.iter().map(column).collect(),
+        key: vec!["id".into()],
+        foreign_keys: vec![],
+    });
+    let texts: Vec<String> = COLUMNS.iter().map(|(name, _)| format!("{name}::text")).collect();
+    let rows = client.query(&format!("SELECT {} FROM samples ORDER BY id", texts.join(", ")), &[]).await;
+    let cells = |row: &tokio_postgres::Row| -> Row {
+        let value = |(place, (name, column_type)): (usize, &(&str, ColumnType))| {
+            let text: Option<String> = row.get(place);
+            let value = text.map_or(Value::NULL, Value::text);
+            ((*name).into(), column_type.canonical(&value).expect("PostgreSQL prints values of the type"))
+        };
+        COLUMNS.iter().enumerate().map(value).collect()
+    };
+    let rows = rows.expect("the samples can be read").iter().map(cells).collect();
+    let mut tables = RollingTables::new();
+    tables.load(schema.clone(), rows).expect("the samples are of their types");
+    (tables, BTreeMap::from([(schema.name.clone(), schema)]))
+}
+
+/// Ours, by row: the value, or why there is none.
+async fn our_answers(
+    evaluator: &mut Evaluator,
+    tables: &mut RollingTables,
+    query: &str,
+    answer: &Answer,
+) -> BTreeMap<i32, Result<Value, String>> {
+    let types = [ColumnType::Integer, answer.column_type.clone()];
+    let time = Timestamp::from_micros(1_772_000_000_000_000);
+    let id_of = |row: &[Value]| row.first().and_then(Value::as_str).and_then(|id| id.parse::<i32>().ok());
+    let whole = evaluator.rows(tables, &format!("SELECT id, {query} FROM samples"), &types, time).await;
+    let refusal = match whole {
+        Ok(rows) => {
+            return rows.into_iter().filter_map(|row| Some((id_of(&row)?, Ok(row.get(1)?.clone())))).collect();
+        }
+        Err(refusal) => refusal.to_string(),
+    };
+    // Where it fails for one row, the others may have values.
+    let fails_somewhere = answer.rows.values().any(Option::is_none);
+    let mut answers = BTreeMap::new();
+    for id in answer.rows.keys() {
+        let one = match fails_somewhere {
+            true => {
+                let text = format!("SELECT id, {query} FROM samples WHERE id = {id}");
+                let rows = evaluator.rows(tables, &text, &types, time).await.map_err(|refusal| refusal.to_string());
+                rows.and_then(|rows| rows.first().and_then(|row| row.get(1)).cloned().ok_or("no row".to_owned()))
+            }
+            false => Err(refusal.clone()),
+        };
+        answers.insert(*id, one);
+    }
+    answers
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "an error".to_owned(),
+        Some(value) => value.as_str().map_or("NULL".to_owned(), |text| format!("{text:?}")),
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_refused_is_what_postgres_computes() {
+    let database = Database::create("expressions").await;
+    let client = database.client("expressions").await;
+    client.batch_execute(SAMPLES).await.expect("the samples can be made");
+    let queries = grammar::expressions();
+    let answers = postgres_answers(&client, &queries).await;
+    let (mut tables, schemas) = samples(&client).await;
+    let mut evaluator = Evaluator::new(schemas);
+    let (mut same, mut fail) = (0_usize, 0_usize);
+    let mut different: Vec<String> = Vec::new();
+    let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
+    for (query, answer) in queries.iter().zip(&answers) {
+        let Some(answer) = answer else {
+            fail += 1;
+            continue;
+        };
+        let ours = our_answers(&mut evaluator, &mut tables, query, answer).await;
+        let canonical = |value: &Value| answer.column_type.canonical(value).unwrap_or_else(|_| value.clone());
+        let before = different.len();
+        for (id, expected) in &answer.rows {
+            let found = ours.get(id).and_then(|found| found.as_ref().ok());
+            let is_same =
+                |expected: &Value, found: &Value| answer.column_type.is_same(&canonical(expected), &canonical(found));
+            let agrees = match (expected, found) {
+                (_, None) => true,
+                (Some(expected), Some(found)) => is_same(expected, found),
+                (None, Some(_)) => false,
+            };
+            if !agrees {
+                let (expected, found) = (shown(expected.as_ref()), shown(found));
+                different.push(format!("{query} of row {id}: PostgreSQL {expected}, ours {found}"));
+            }
+        }
+        let refused = answer.rows.iter().filter(|(_, expected)| expected.is_some());
+        let mut refused = refused.filter_map(|(id, _)| ours.get(id).and_then(|found| found.as_ref().err()));
+        match refused.next() {
+            Some(refusal) => *refusals.entry(refusal.chars().take(70).collect()).or_default() += 1,
+            None if different.len() == before => same += 1,
+            None => {}
+        }
+    }
+    let refused: usize = refusals.values().sum();
+    println!("{} expressions: {same} the same, {refused} refused, {fail} fail in PostgreSQL", queries.len());
+    for (refusal, count) in &refusals {
+        println!("refused {count} times: {refusal}");
+    }
+    assert!(same > 1_500, "too few are computed at all: {same}");
+    assert!(different.is_empty(), "{} values differ:\n{}", different.len(), different.join("\n"));
+}

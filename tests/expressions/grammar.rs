@@ -1,0 +1,310 @@
+//! The expressions: every operator and function that the evaluator takes for the same as PostgreSQL's, over columns and
+//! literals of every type that it may meet.
+
+const NUMBERS: [&str; 13] = ["s", "i", "j", "b", "n", "m", "p", "f", "3", "7.5", "-2", "0.1", "'5'"];
+const TEXTS: [&str; 7] = ["t", "u", "v", "'a'", "''", "'B'", "'Grüße'"];
+const DATES: [&str; 4] = ["d", "e", "date '2026-03-02'", "'2026-01-31'"];
+const TIMES: [&str; 4] = ["ts", "tz", "timestamp '2026-03-02 10:15:30'", "d"];
+const BOOLEANS: [&str; 4] = ["o", "q", "true", "(i > 5)"];
+const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
+
+fn pairs<'a>(one: &'a [&'a str], other: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    one.iter().flat_map(move |left| other.iter().map(move |right| (*left, *right)))
+}
+
+fn arithmetic(all: &mut Vec<String>) {
+    for (left, right) in pairs(&NUMBERS, &NUMBERS) {
+        all.extend(["+", "-", "*", "/", "%"].map(|operator| format!("{left} {operator} {right}")));
+    }
+    for (left, right) in pairs(&["i", "n", "p", "b"], &["j", "m", "2", "1.5"]) {
+        all.push(format!("({left} + {right}) * 2 - {right}"));
+        all.push(format!("{left} * {right} / 3"));
+        all.push(format!("({left} - {right}) / nullif(j, 0)"));
+        all.push(format!("round({left} * {right}, 2)"));
+        all.push(format!("round({left} / 7.0, 3)"));
+        all.push(format!("mod({left}, {right})"));
+        all.push(format!("greatest({left}, {right})"));
+        all.push(format!("least({left}, {right}, 0)"));
+        all.push(format!("coalesce({left}, {right}, 0)"));
+        all.push(format!("nullif({left}, {right})"));
+        all.push(format!("CASE WHEN {left} > {right} THEN {left} ELSE {right} END"));
+        all.push(format!("- {left} + {right}"));
+    }
+    for number in NUMBERS {
+        for function in ["abs", "ceil", "ceiling", "floor", "round", "trunc", "sign"] {
+            all.push(format!("{function}({number})"));
+        }
+        for digits in ["-2", "-1", "0", "1", "2", "3", "5"] {
+            all.push(format!("round({number}, {digits})"));
+            all.push(format!("trunc({number}, {digits})"));
+        }
+        all.push(format!("-{number}"));
+        all.push(format!("+ {number}"));
+    }
+}
+
+fn comparisons(all: &mut Vec<String>) {
+    for comparison in COMPARISONS {
+        let numbers = pairs(&NUMBERS[..10], &["i", "n", "p", "f", "2.50", "'10'"]);
+        let texts = pairs(&TEXTS[..4], &TEXTS);
+        let dates = pairs(&DATES[..2], &DATES);
+        let times = pairs(&TIMES[..2], &TIMES);
+        let booleans = pairs(&BOOLEANS[..2], &BOOLEANS);
+        for (left, right) in numbers.chain(texts).chain(dates).chain(times).chain(booleans) {
+            all.push(format!("{left} {comparison} {right}"));
+        }
+    }
+    for (left, right) in
+        pairs(&["i", "n", "t", "d", "o"], &["NULL"]).chain([("i", "j"), ("n", "m"), ("t", "u"), ("o", "q")])
+    {
+        all.push(format!("({left} IS DISTINCT FROM {right})"));
+        all.push(format!("({left} IS NOT DISTINCT FROM {right})"));
+        all.push(format!("{left} IS NULL"));
+        all.push(format!("{left} IS NOT NULL"));
+    }
+    for expression in [
+        "i BETWEEN 1 AND 10",
+        "n NOT BETWEEN 0 AND 12.34",
+        "t BETWEEN 'a' AND 'b'",
+        "d BETWEEN '2026-01-01' AND '2026-12-31'",
+        "i IN (1, 8, NULL)",
+        "i NOT IN (1, 8)",
+        "i NOT IN (1, NULL)",
+        "n IN (12.34, 2.5)",
+        "t IN ('abc', '')",
+        "t = ANY ('{abc,a}')",
+        "i = ANY (ARRAY[1, 10])",
+        "o AND q",
+        "o OR q",
+        "NOT o",
+        "o IS TRUE",
+        "o IS NOT TRUE",
+        "o IS FALSE",
+        "o IS UNKNOWN",
+        "o IS NOT UNKNOWN",
+        "(i, j) = (17, 5)",
+        "(i, j) < (17, 6)",
+        "CASE i WHEN 1 THEN 'one' WHEN 8 THEN 'eight' ELSE t END",
+        "CASE WHEN o THEN n ELSE p END",
+        "CASE WHEN o THEN i ELSE n END",
+        "CASE WHEN o THEN 1 END",
+        "CASE WHEN i > 5 THEN 'high' WHEN i IS NULL THEN NULL ELSE 'low' END",
+    ] {
+        all.push(expression.to_owned());
+    }
+}
+
+fn texts(all: &mut Vec<String>) {
+    for (left, right) in pairs(&TEXTS[..3], &["t", "'x'", "i", "n", "p", "d", "ts", "o", "b", "NULL", "f"]) {
+        all.push(format!("{left} || {right}"));
+        all.push(format!("concat({left}, {right})"));
+        all.push(format!("concat_ws('-', {left}, {right}, 'z')"));
+    }
+    all.extend(["i || 'x'", "n || 'x'", "d || ''", "'x' || tz"].map(str::to_owned));
+    for text in TEXTS {
+        for function in [
+            "length",
+            "char_length",
+            "character_length",
+            "octet_length",
+            "lower",
+            "upper",
+            "initcap",
+            "btrim",
+            "ltrim",
+            "rtrim",
+            "reverse",
+            "md5",
+        ] {
+            all.push(format!("{function}({text})"));
+        }
+        for count in ["-7", "-2", "-1", "0", "1", "2", "5", "30"] {
+            for function in ["left", "right", "repeat"] {
+                all.push(format!("{function}({text}, {count})"));
+            }
+            for function in ["lpad", "rpad"] {
+                all.push(format!("{function}({text}, {count})"));
+                all.push(format!("{function}({text}, {count}, 'xy')"));
+            }
+            for function in ["substr", "substring"] {
+                all.push(format!("{function}({text}, {count})"));
+                all.push(format!("{function}({text}, {count}, 2)"));
+            }
+            all.push(format!("split_part({text}, ',', {count})"));
+        }
+        for characters in ["'a'", "' '", "'ab '", "''"] {
+            for function in ["btrim", "ltrim", "rtrim", "strpos", "starts_with"] {
+                all.push(format!("{function}({text}, {characters})"));
+            }
+            all.push(format!("trim(both {characters} from {text})"));
+            all.push(format!("trim(leading {characters} from {text})"));
+            all.push(format!("trim(trailing {characters} from {text})"));
+            all.push(format!("replace({text}, {characters}, 'X')"));
+            all.push(format!("translate({text}, {characters}, 'X')"));
+            all.push(format!("position({characters} in {text})"));
+        }
+        for pattern in ["'a%'", "'%b%'", "'_b_'", "''", "'%\\_%'", "'A\\_B\\%'", "'gr%'", "'%'", "'%ü%'"] {
+            all.push(format!("{text} LIKE {pattern}"));
+            all.push(format!("{text} NOT LIKE {pattern}"));
+            all.push(format!("{text} ILIKE {pattern}"));
+        }
+        all.push(format!("trim({text})"));
+        all.push(format!("substring({text} from 2 for 2)"));
+        all.push(format!("substring({text} from 0)"));
+        all.push(format!("overlay({text} placing 'Z' from 2)"));
+        all.push(format!("{text} SIMILAR TO 'a%'"));
+        all.push(format!("{text} ~ '^[a-c]'"));
+        all.push(format!("{text} ~* '^A'"));
+        all.push(format!("coalesce({text}, 'none')"));
+        all.push(format!("nullif({text}, '')"));
+        all.push(format!("greatest({text}, 'b')"));
+    }
+    all.extend(["65", "0", "8364", "i", "s"].map(|code| format!("chr({code})")));
+}
+
+fn moments(all: &mut Vec<String>) {
+    for unit in ["year", "quarter", "month", "week", "day", "hour", "minute", "second"] {
+        for moment in ["d", "ts", "tz"] {
+            all.push(format!("date_trunc('{unit}', {moment})"));
+        }
+    }
+    for field in
+        ["year", "quarter", "month", "week", "day", "hour", "minute", "second", "dow", "doy", "isodow", "epoch"]
+    {
+        for moment in ["d", "ts", "tz"] {
+            all.push(format!("date_part('{field}', {moment})"));
+            all.push(format!("extract({field} from {moment})"));
+        }
+    }
+    for span in ["'1 day'", "'2 months'", "'1 year'", "'36 hours'", "'90 minutes'", "'1 month -1 day'"] {
+        for moment in ["d", "ts", "tz"] {
+            all.push(format!("{moment} + interval {span}"));
+            all.push(format!("{moment} - interval {span}"));
+        }
+    }
+    for (left, right) in pairs(&["d", "e"], &["d", "e", "1", "i", "s", "-30", "date '2026-03-02'"]) {
+        all.push(format!("{left} - {right}"));
+        all.push(format!("{left} + {right}"));
+    }
+    all.extend(["ts - ts", "tz - tz", "ts - d", "tz - ts", "date '2026-03-02' + i", "1 + d"].map(str::to_owned));
+    for (left, right) in pairs(&["d", "ts", "tz"], &["d", "ts", "tz"]) {
+        all.push(format!("greatest({left}, {right})"));
+        all.push(format!("coalesce({left}, {right})"));
+        all.push(format!("CASE WHEN o THEN {left} ELSE {right} END"));
+    }
+}
+
+fn casts(all: &mut Vec<String>) {
+    let types = [
+        "int",
+        "bigint",
+        "smallint",
+        "numeric",
+        "numeric(10,2)",
+        "numeric(5,0)",
+        "text",
+        "boolean",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "float8",
+        "varchar(3)",
+    ];
+    let values = [
+        "s",
+        "i",
+        "b",
+        "n",
+        "m",
+        "p",
+        "f",
+        "t",
+        "u",
+        "v",
+        "d",
+        "ts",
+        "tz",
+        "o",
+        "'12'",
+        "'12.50'",
+        "'2026-03-02'",
+        "'t'",
+        "2.5",
+        "-2.5",
+        "3.5",
+    ];
+    for (value, target) in pairs(&values, &types) {
+        all.push(format!("{value}::{target}"));
+        all.push(format!("CAST({value} AS {target})"));
+    }
+    for value in values {
+        all.push(format!("({value})::text || '!'"));
+    }
+}
+
+fn over_rows(all: &mut Vec<String>) {
+    let columns = ["s", "i", "b", "n", "m", "p", "f", "t", "d", "ts", "tz"];
+    for column in columns {
+        for function in ["sum", "avg", "min", "max", "count"] {
+            all.push(format!("(SELECT {function}(x.{column}) FROM samples x)"));
+            all.push(format!("(SELECT {function}(DISTINCT x.{column}) FROM samples x WHERE x.id > 1)"));
+            all.push(format!("(SELECT {function}(x.{column}) FILTER (WHERE x.o) FROM samples x)"));
+            all.push(format!("(SELECT {function}(x.{column}) FROM samples x WHERE x.id > 100)"));
+            all.push(format!("(SELECT {function}(x.{column}) FROM samples x WHERE x.j = samples.j)"));
+        }
+        for order in ["", " DESC", " NULLS FIRST", " DESC NULLS LAST"] {
+            for function in ["rank()", "row_number()", "dense_rank()", "percent_rank()", "cume_dist()", "ntile(3)"] {
+                all.push(format!(
+                    "(SELECT w.r FROM (SELECT x.id, {function} OVER (ORDER BY x.{column}{order}, x.id) r FROM samples x) w WHERE w.id = samples.id)"
+                ));
+            }
+            for function in [
+                format!("lag(x.{column})"),
+                format!("lead(x.{column}, 2)"),
+                format!("first_value(x.{column})"),
+                format!("last_value(x.{column})"),
+                format!("nth_value(x.{column}, 2)"),
+                format!("sum(x.i)"),
+                format!("count(x.{column})"),
+                format!("max(x.{column})"),
+            ] {
+                all.push(format!(
+                    "(SELECT w.r FROM (SELECT x.id, {function} OVER (ORDER BY x.{column}{order}, x.id) r FROM samples x) w WHERE w.id = samples.id)"
+                ));
+            }
+            all.push(format!("(SELECT x.id FROM samples x ORDER BY x.{column}{order}, x.id LIMIT 1)"));
+            all.push(format!("(SELECT x.id FROM samples x ORDER BY x.{column}{order}, x.id OFFSET 3 LIMIT 1)"));
+        }
+    }
+    for function in ["bool_and", "bool_or", "every"] {
+        all.push(format!("(SELECT {function}(x.o) FROM samples x)"));
+        all.push(format!("(SELECT {function}(x.i > 0) FROM samples x WHERE x.q)"));
+    }
+    for query in [
+        "(SELECT count(*) FROM samples x WHERE x.t = samples.t)",
+        "(SELECT count(*) FROM samples x JOIN samples y ON x.j = y.j WHERE x.id = samples.id)",
+        "(SELECT count(*) FROM samples x LEFT JOIN samples y ON x.i = y.j WHERE x.id >= samples.id)",
+        "EXISTS (SELECT 1 FROM samples x WHERE x.j > samples.j)",
+        "NOT EXISTS (SELECT 1 FROM samples x WHERE x.i > samples.i)",
+        "i IN (SELECT x.j FROM samples x)",
+        "i NOT IN (SELECT x.j FROM samples x)",
+        "i NOT IN (SELECT x.j FROM samples x WHERE x.j IS NOT NULL)",
+        "(SELECT sum(v.a) FROM (VALUES (1, 'a'), (2, 'b')) AS v(a, b) WHERE v.a <= samples.j)",
+        "(SELECT count(*) FROM (SELECT x.j FROM samples x UNION SELECT y.i FROM samples y) z)",
+        "(SELECT count(*) FROM (SELECT x.j FROM samples x EXCEPT SELECT y.i FROM samples y) z)",
+        "(SELECT count(*) FROM (SELECT x.j FROM samples x INTERSECT SELECT y.i FROM samples y) z)",
+        "(SELECT sum(z.c) FROM (SELECT x.o, count(*) c FROM samples x GROUP BY x.o HAVING count(*) > 1) z)",
+        "(SELECT count(DISTINCT x.o) FROM samples x)",
+    ] {
+        all.push(query.to_owned());
+    }
+}
+
+/// All of them, in a fixed order.
+pub fn expressions() -> Vec<String> {
+    let mut all = Vec::new();
+    for group in [arithmetic, comparisons, texts, moments, casts, over_rows] {
+        group(&mut all);
+    }
+    all
+}
