@@ -111,38 +111,65 @@ async fn samples(client: &tokio_postgres::Client) -> (RollingTables, BTreeMap<Ta
     (tables, BTreeMap::from([(schema.name.clone(), schema)]))
 }
 
+/// How many expressions are computed by one query: planning each alone takes the longest.
+const TOGETHER: usize = 12;
+
 /// Ours, by row: the value, or why there is none.
-async fn our_answers(
-    evaluator: &mut Evaluator,
-    tables: &mut RollingTables,
-    query: &str,
-    answer: &Answer,
-) -> BTreeMap<i32, Result<Value, String>> {
-    let types = [ColumnType::Integer, answer.column_type.clone()];
-    let time = Timestamp::from_micros(1_772_000_000_000_000);
-    let id_of = |row: &[Value]| row.first().and_then(Value::as_str).and_then(|id| id.parse::<i32>().ok());
-    let whole = evaluator.rows(tables, &format!("SELECT id, {query} FROM samples"), &types, time).await;
-    let refusal = match whole {
-        Ok(rows) => {
-            return rows.into_iter().filter_map(|row| Some((id_of(&row)?, Ok(row.get(1)?.clone())))).collect();
-        }
-        Err(refusal) => refusal.to_string(),
-    };
-    // Where it fails for one row, the others may have values.
-    let fails_somewhere = answer.rows.values().any(Option::is_none);
-    let mut answers = BTreeMap::new();
-    for id in answer.rows.keys() {
-        let one = match fails_somewhere {
-            true => {
-                let text = format!("SELECT id, {query} FROM samples WHERE id = {id}");
-                let rows = evaluator.rows(tables, &text, &types, time).await.map_err(|refusal| refusal.to_string());
-                rows.and_then(|rows| rows.first().and_then(|row| row.get(1)).cloned().ok_or("no row".to_owned()))
-            }
-            false => Err(refusal.clone()),
-        };
-        answers.insert(*id, one);
+type OurAnswer = BTreeMap<i32, Result<Value, String>>;
+
+struct Ours {
+    evaluator: Evaluator,
+    tables: RollingTables,
+}
+
+impl Ours {
+    async fn rows(&mut self, sql: &str, types: &[ColumnType]) -> Result<Vec<(i32, Vec<Value>)>, String> {
+        let time = Timestamp::from_micros(1_772_000_000_000_000);
+        let rows = self.evaluator.rows(&mut self.tables, sql, types, time).await.map_err(|error| error.to_string())?;
+        let id_of = |row: &[Value]| row.first().and_then(Value::as_str).and_then(|id| id.parse::<i32>().ok());
+        Ok(rows.into_iter().filter_map(|mut row| Some((id_of(&row)?, row.split_off(1)))).collect())
     }
-    answers
+
+    /// Each of these alone where they cannot be computed together.
+    async fn answers(&mut self, queries: &[(&String, &Answer)]) -> Vec<OurAnswer> {
+        let listed: Vec<String> =
+            queries.iter().enumerate().map(|(place, (query, _))| format!("{query} AS value_{place}")).collect();
+        let types = std::iter::once(ColumnType::Integer);
+        let types: Vec<ColumnType> =
+            types.chain(queries.iter().map(|(_, answer)| answer.column_type.clone())).collect();
+        match (self.rows(&format!("SELECT id, {} FROM samples", listed.join(", ")), &types).await, queries) {
+            (Ok(rows), _) => {
+                let of_place = |place: usize| rows.iter().map(move |(id, values)| (*id, Ok(values[place].clone())));
+                (0..queries.len()).map(|place| of_place(place).collect()).collect()
+            }
+            (Err(refusal), [(query, answer)]) => vec![self.row_by_row(query, answer, &refusal).await],
+            (Err(_), _) => {
+                let (one, other) = queries.split_at(queries.len() / 2);
+                let mut answers = Box::pin(self.answers(one)).await;
+                answers.extend(Box::pin(self.answers(other)).await);
+                answers
+            }
+        }
+    }
+
+    /// Where it fails for one row, the others may have values.
+    async fn row_by_row(&mut self, query: &str, answer: &Answer, refusal: &str) -> OurAnswer {
+        let types = [ColumnType::Integer, answer.column_type.clone()];
+        let fails_somewhere = answer.rows.values().any(Option::is_none);
+        let mut answers = OurAnswer::new();
+        for id in answer.rows.keys() {
+            let one = match fails_somewhere {
+                true => {
+                    let rows = self.rows(&format!("SELECT id, {query} FROM samples WHERE id = {id}"), &types).await;
+                    let first = |rows: Vec<(i32, Vec<Value>)>| rows.into_iter().flat_map(|(_, values)| values).next();
+                    rows.and_then(|rows| first(rows).ok_or("no row".to_owned()))
+                }
+                false => Err(refusal.to_owned()),
+            };
+            answers.insert(*id, one);
+        }
+        answers
+    }
 }
 
 fn shown(value: Option<&Value>) -> String {
@@ -159,17 +186,19 @@ async fn what_is_not_refused_is_what_postgres_computes() {
     client.batch_execute(SAMPLES).await.expect("the samples can be made");
     let queries = grammar::expressions();
     let answers = postgres_answers(&client, &queries).await;
-    let (mut tables, schemas) = samples(&client).await;
-    let mut evaluator = Evaluator::new(schemas);
-    let (mut same, mut fail) = (0_usize, 0_usize);
+    let (tables, schemas) = samples(&client).await;
+    let mut ours = Ours { evaluator: Evaluator::new(schemas), tables };
+    let mut same = 0_usize;
     let mut different: Vec<String> = Vec::new();
     let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
-    for (query, answer) in queries.iter().zip(&answers) {
-        let Some(answer) = answer else {
-            fail += 1;
-            continue;
-        };
-        let ours = our_answers(&mut evaluator, &mut tables, query, answer).await;
+    let answered: Vec<(&String, &Answer)> =
+        queries.iter().zip(&answers).filter_map(|(query, answer)| Some((query, answer.as_ref()?))).collect();
+    let fail = queries.len() - answered.len();
+    let mut computed = Vec::with_capacity(answered.len());
+    for together in answered.chunks(TOGETHER) {
+        computed.extend(ours.answers(together).await);
+    }
+    for ((query, answer), ours) in answered.into_iter().zip(computed) {
         let canonical = |value: &Value| answer.column_type.canonical(value).unwrap_or_else(|_| value.clone());
         let before = different.len();
         for (id, expected) in &answer.rows {

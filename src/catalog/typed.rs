@@ -187,6 +187,8 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             arrow::util::display::array_value_to_string(array, position).map_err(|_| beyond(column_type))?
         }
+        // The engine writes spans of time otherwise than PostgreSQL.
+        DataType::Duration(_) | DataType::Interval(_) => return Err(beyond(column_type)),
         _ => {
             let cast = arrow::compute::cast(&array.slice(position, 1), &arrow_type(column_type))
                 .map_err(|error| ModelError::Value { text: error.to_string(), column_type: column_type.to_string() })?;

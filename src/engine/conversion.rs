@@ -1,4 +1,5 @@
-//! PostgreSQL's conversions where the engine's differ: a cast to an integer rounds, a cast to `numeric` keeps all digits.
+//! PostgreSQL's conversions where the engine's differ: a cast to an integer rounds, a cast to `numeric` keeps all digits, a
+//! sum of `bigint` is a `numeric`.
 
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
-/// Registers `to_numeric(a)`, and `round(a)` and `round(a, digits)` in place of the engine's own: that one says other
-/// scales than it yields.
+/// Registers `to_numeric(a)`, `to_whole(a)` and `to_sum(a)`, and `round` and `trunc` in place of the engine's own: those
+/// compute decimals as floats, or say other scales than they yield.
 pub fn register(context: &SessionContext) {
-    for conversion in [Conversion::ToNumeric, Conversion::Round] {
+    use Conversion::{Round, ToNumeric, ToSum, ToWhole, Truncate};
+    for conversion in [ToNumeric, ToWhole, ToSum, Round, Truncate] {
         context.register_udf(ScalarUDF::from(Convert {
             conversion,
             signature: Signature::user_defined(Volatility::Immutable),
@@ -33,9 +35,15 @@ fn decimal(scale: i8) -> DataType {
 enum Conversion {
     /// An integer or decimal as the decimal of its own scale.
     ToNumeric,
-    /// A decimal rounded half away from zero to some digits (it keeps its scale), a float half to even; anything else as
-    /// it is.
+    /// What is to become an integer: as [`Conversion::Round`], an integer as it is.
+    ToWhole,
+    /// What is to be added up: a `bigint` as a decimal, whose sum does not overflow; anything else as it is.
+    ToSum,
+    /// A decimal rounded half away from zero to some digits (it keeps its scale), a float half to even; an integer
+    /// becomes a float, and with digits a decimal.
     Round,
+    /// The same, with the digits cut off.
+    Truncate,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -48,7 +56,10 @@ impl ScalarUDFImpl for Convert {
     fn name(&self) -> &str {
         match self.conversion {
             Conversion::ToNumeric => "to_numeric",
+            Conversion::ToWhole => "to_whole",
+            Conversion::ToSum => "to_sum",
             Conversion::Round => "round",
+            Conversion::Truncate => "trunc",
         }
     }
 
@@ -59,21 +70,25 @@ impl ScalarUDFImpl for Convert {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let (data_type, digits) = match (self.conversion, types) {
             (_, [data_type]) => (data_type, None),
-            (Conversion::Round, [data_type, _]) => (data_type, Some(DataType::Int64)),
+            (Conversion::Round | Conversion::Truncate, [data_type, _]) => (data_type, Some(DataType::Int64)),
             _ => return exec_err!("{} does not take {} values", self.name(), types.len()),
         };
         if digits.is_some() && data_type.is_floating() {
             return exec_err!("PostgreSQL rounds no float to digits");
         }
         let converted = match (self.conversion, data_type) {
+            (Conversion::ToSum, DataType::Int64) => decimal(0),
+            (Conversion::ToSum, other) => other.clone(),
             (_, DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale)) => decimal(*scale),
             (Conversion::ToNumeric, integer) if integer.is_integer() => decimal(0),
             (Conversion::ToNumeric, other) => {
                 return exec_err!("a cast of {other} to numeric is not evaluated as PostgreSQL does");
             }
-            (Conversion::Round, float) if float.is_floating() => DataType::Float64,
-            (Conversion::Round, integer) if integer.is_integer() && digits.is_some() => decimal(0),
-            (Conversion::Round, other) => other.clone(),
+            (_, float) if float.is_floating() => DataType::Float64,
+            (Conversion::ToWhole, other) => other.clone(),
+            (_, integer) if integer.is_integer() && digits.is_some() => decimal(0),
+            (_, integer) if integer.is_integer() => DataType::Float64,
+            (_, other) => other.clone(),
         };
         Ok(std::iter::once(converted).chain(digits).collect())
     }
@@ -90,7 +105,9 @@ impl ScalarUDFImpl for Convert {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         let digits = match (self.conversion, arguments.scalar_arguments) {
-            (Conversion::Round, [_, Some(ScalarValue::Int64(Some(digits)))]) => i8::try_from(*digits).ok(),
+            (Conversion::Round | Conversion::Truncate, [_, Some(ScalarValue::Int64(Some(digits)))]) => {
+                i8::try_from(*digits).ok()
+            }
             _ => None,
         };
         let data_type = match (self.return_type(&types)?, digits) {
@@ -104,12 +121,15 @@ impl ScalarUDFImpl for Convert {
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
         let [array, digits @ ..] = arrays.as_slice() else { return exec_err!("{} takes a value", self.name()) };
         let converted = match (self.conversion, array.data_type()) {
-            (Conversion::Round, DataType::Float64) => {
-                let rounded = array.as_primitive::<Float64Type>().iter().map(|value| value.map(f64::round_ties_even));
+            (Conversion::ToNumeric | Conversion::ToSum, _) => array.clone(),
+            (conversion, DataType::Float64) => {
+                let round = if conversion == Conversion::Truncate { f64::trunc } else { f64::round_ties_even };
+                let rounded = array.as_primitive::<Float64Type>().iter().map(|value| value.map(round));
                 Arc::new(rounded.collect::<Float64Array>()) as ArrayRef
             }
-            (Conversion::Round, DataType::Decimal256(_, scale)) => {
-                rounded_decimals(array, *scale, arguments.return_field.data_type(), digits.first())?
+            (conversion, DataType::Decimal256(_, scale)) => {
+                let cut = conversion == Conversion::Truncate;
+                rounded_decimals(array, *scale, arguments.return_field.data_type(), digits.first(), cut)?
             }
             _ => array.clone(),
         };
@@ -118,7 +138,13 @@ impl ScalarUDFImpl for Convert {
 }
 
 /// The digits rounded away are not in the result's type.
-fn rounded_decimals(array: &ArrayRef, scale: i8, data_type: &DataType, digits: Option<&ArrayRef>) -> Result<ArrayRef> {
+fn rounded_decimals(
+    array: &ArrayRef,
+    scale: i8,
+    data_type: &DataType,
+    digits: Option<&ArrayRef>,
+    cut: bool,
+) -> Result<ArrayRef> {
     let kept = match data_type {
         DataType::Decimal256(_, kept) => *kept,
         _ => scale,
@@ -136,7 +162,10 @@ fn rounded_decimals(array: &ArrayRef, scale: i8, data_type: &DataType, digits: O
             builder.append_null();
             continue;
         };
-        match rounded(value, i64::from(scale) - wanted).zip(dropped).and_then(|(value, unit)| value.checked_div(unit)) {
+        match rounded(value, i64::from(scale) - wanted, cut)
+            .zip(dropped)
+            .and_then(|(value, unit)| value.checked_div(unit))
+        {
             Some(rounded) => builder.append_value(rounded),
             None => return exec_err!("rounding to {wanted} digits is out of range"),
         }
@@ -144,15 +173,15 @@ fn rounded_decimals(array: &ArrayRef, scale: i8, data_type: &DataType, digits: O
     Ok(Arc::new(builder.finish()))
 }
 
-/// The value with its last `dropped` digits rounded away, half away from zero.
-fn rounded(value: i256, dropped: i64) -> Option<i256> {
+/// The value with its last `dropped` digits rounded away, half away from zero, or cut off.
+fn rounded(value: i256, dropped: i64, cut: bool) -> Option<i256> {
     let Ok(exponent) = u32::try_from(dropped) else { return Some(value) };
     // More digits than any value has: nothing is left.
     let Some(unit) = i256::from_i128(10).checked_pow(exponent) else { return Some(i256::ZERO) };
     let rest = value.checked_rem(unit)?;
     let whole = value.checked_sub(rest)?;
     let up = rest.wrapping_abs() >= unit.checked_sub(rest.wrapping_abs())?;
-    match (up && dropped > 0, value < i256::ZERO) {
+    match (up && !cut && dropped > 0, value < i256::ZERO) {
         (false, _) => Some(whole),
         (true, false) => whole.checked_add(unit),
         (true, true) => whole.checked_sub(unit),

@@ -4,14 +4,18 @@
 //! and what a query needs to run many times with other values: [`ValueCell`]s and [`LiveTable`]s. Where it runs on a
 //! PostgreSQL, [`postgres`] makes the connection.
 
+mod arithmetic;
 mod conversion;
 mod error;
+mod letters;
+mod literals;
 mod live;
 mod numeric;
 pub mod postgres;
 mod precedence;
 mod single_row;
 mod subqueries;
+mod texts;
 
 pub use error::EngineError;
 pub use live::{LiveTable, ValueCell};
@@ -24,18 +28,27 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::Analyzer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use texts::Digits;
+
 /// A session in which `12.30` is a decimal and not a binary float, decimals divide as PostgreSQL divides them, and
 /// names fold to lower case.
 pub fn session_context() -> SessionContext {
-    session_context_of(1)
+    session_context_of(1, Digits::Trimmed)
+}
+
+/// The same for statements that are run again: what rests on something that only their database knows is an error.
+pub fn statement_context() -> SessionContext {
+    let context = session_context_of(1, Digits::Refused);
+    letters::register(&context);
+    context
 }
 
 /// The same for a query whose rows may come in any order: it uses every core that this process may use.
 pub fn parallel_session_context() -> SessionContext {
-    session_context_of(std::thread::available_parallelism().map_or(1, NonZero::get))
+    session_context_of(std::thread::available_parallelism().map_or(1, NonZero::get), Digits::Trimmed)
 }
 
-fn session_context_of(partitions: usize) -> SessionContext {
+fn session_context_of(partitions: usize, digits: Digits) -> SessionContext {
     let config = SessionConfig::new()
         .with_information_schema(false)
         .with_target_partitions(partitions)
@@ -45,10 +58,19 @@ fn session_context_of(partitions: usize) -> SessionContext {
         // Filters that a plan learns while it runs would be wrong when it runs again on other rows.
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false);
     let mut rules = Analyzer::new().rules;
+    if digits == Digits::Refused {
+        rules.insert(0, Arc::new(literals::IntegerLiterals));
+    }
     rules.push(Arc::new(subqueries::PostgresSubqueries));
+    rules.push(Arc::new(texts::PostgresCasts { digits }));
     let mut builder = SessionStateBuilder::new_with_default_features().with_config(config).with_analyzer_rules(rules);
     // The first planner that answers wins.
-    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(numeric::DivisionPlanner));
+    let planners = builder.expr_planners().get_or_insert_default();
+    planners.insert(0, Arc::new(numeric::DivisionPlanner));
+    planners.insert(1, Arc::new(arithmetic::ArithmeticPlanner));
+    if digits == Digits::Refused {
+        planners.insert(0, Arc::new(arithmetic::LiteralPlanner));
+    }
     let context = SessionContext::new_with_state(builder.build());
     conversion::register(&context);
     numeric::register(&context);

@@ -128,12 +128,24 @@ fn divide_decimals(left: &ArrayRef, left_scale: i8, right: &ArrayRef, right_scal
         if right == i256::ZERO {
             return exec_err!("division by zero");
         }
+        let (left, left_scale) = without_zeros(left, left_scale);
+        let (right, right_scale) = without_zeros(right, right_scale);
         match quotient(left, left_scale, right, right_scale) {
             Some(quotient) => builder.append_value(quotient),
             None => return exec_err!("a quotient needs more than {QUOTIENT_SCALE} digits after the point"),
         }
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// A decimal is carried with more digits than PostgreSQL's has: those that it surely has are the ones that are not zero.
+fn without_zeros(mut value: i256, mut scale: i8) -> (i256, i8) {
+    let ten = i256::from_i128(10);
+    while scale > 0 && value.wrapping_rem(ten) == i256::ZERO {
+        value = value.wrapping_div(ten);
+        scale -= 1;
+    }
+    (value, scale)
 }
 
 /// The quotient as PostgreSQL rounds it, in units of `10^-QUOTIENT_SCALE`.

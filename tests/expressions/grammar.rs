@@ -83,7 +83,10 @@ fn comparisons(all: &mut Vec<String>) {
         "o IS UNKNOWN",
         "o IS NOT UNKNOWN",
         "(i, j) = (17, 5)",
+        "(i, j) <> (17, 6)",
         "(i, j) < (17, 6)",
+        "(i, j) IN ((17, 5), (8, -3))",
+        "(i, j) NOT IN ((17, 5), (8, NULL))",
         "CASE i WHEN 1 THEN 'one' WHEN 8 THEN 'eight' ELSE t END",
         "CASE WHEN o THEN n ELSE p END",
         "CASE WHEN o THEN i ELSE n END",
@@ -171,7 +174,9 @@ fn moments(all: &mut Vec<String>) {
     for field in
         ["year", "quarter", "month", "week", "day", "hour", "minute", "second", "dow", "doy", "isodow", "epoch"]
     {
-        for moment in ["d", "ts", "tz"] {
+        // PostgreSQL knows no time of a date.
+        let of_date = !matches!(field, "hour" | "minute" | "second");
+        for moment in ["d", "ts", "tz"].into_iter().filter(|moment| of_date || *moment != "d") {
             all.push(format!("date_part('{field}', {moment})"));
             all.push(format!("extract({field} from {moment})"));
         }
@@ -284,6 +289,18 @@ fn over_rows(all: &mut Vec<String>) {
         "(SELECT count(*) FROM samples x WHERE x.t = samples.t)",
         "(SELECT count(*) FROM samples x JOIN samples y ON x.j = y.j WHERE x.id = samples.id)",
         "(SELECT count(*) FROM samples x LEFT JOIN samples y ON x.i = y.j WHERE x.id >= samples.id)",
+        "(SELECT sum(CASE WHEN x.o THEN 1 ELSE 0 END) / 2 FROM samples x)",
+        "(SELECT sum(z.c) / 2 FROM (SELECT x.j, count(*) c FROM samples x GROUP BY x.j) z)",
+        "(SELECT sum(x.s) / 4 FROM samples x WHERE x.id < 5)",
+        "(SELECT avg(x.i) / 2 FROM samples x WHERE x.id <> 5)",
+        "(SELECT count(*) / 3 FROM samples x)",
+        "(SELECT sum(1) / 3 FROM samples x)",
+        "(SELECT sum(x.b) OVER (ORDER BY x.id) / 7 FROM samples x WHERE x.id = 1)",
+        "round(i) / 2",
+        "coalesce(i, 0) / 2",
+        "greatest(i, 3) / 2",
+        "(i + 1) / 2",
+        "(i * 100) / 7",
         "EXISTS (SELECT 1 FROM samples x WHERE x.j > samples.j)",
         "NOT EXISTS (SELECT 1 FROM samples x WHERE x.i > samples.i)",
         "i IN (SELECT x.j FROM samples x)",

@@ -37,7 +37,10 @@ pub enum Compiled {
 
 /// Every statement compiled so far.
 pub struct Statements {
+    /// Where statements run …
     context: SessionContext,
+    /// … and rules.
+    own: SessionContext,
     schemas: Schemas,
     views: Views,
     compiled: HashMap<StatementIdentity, Arc<Compiled>>,
@@ -63,7 +66,8 @@ impl Statements {
     /// Statements over tables of these shapes.
     pub fn new(schemas: Schemas) -> Self {
         Statements {
-            context: crate::engine::session_context(),
+            context: crate::engine::statement_context(),
+            own: crate::engine::session_context(),
             schemas,
             views: Views::new(),
             compiled: HashMap::new(),
@@ -145,7 +149,11 @@ impl Statements {
         let prefix = self.next_prefix();
         let mut schemas = self.schemas.clone();
         schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
-        let query = CompiledQuery::compile(&self.context, query, &schemas, language, &prefix, &[], &[])?;
+        let context = match language {
+            Language::PostgreSql => &self.context,
+            Language::Engine => &self.own,
+        };
+        let query = CompiledQuery::compile(context, query, &schemas, language, &prefix, &[], &[])?;
         query.prepare().await?;
         Ok(query)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value as SqlValue, VisitMut,
     VisitorMut,
 };
@@ -167,7 +167,8 @@ impl Translation<'_> {
 
     fn function(&mut self, function: &Function) -> Result<Option<Expr>, String> {
         let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
-        let own = name.starts_with(self.prefix) || matches!(name.as_str(), "numeric_divide" | "to_numeric");
+        let own = name.starts_with(self.prefix)
+            || matches!(name.as_str(), "numeric_divide" | "to_numeric" | "to_whole" | "to_sum");
         if own {
             return Ok(None);
         }
@@ -177,12 +178,21 @@ impl Translation<'_> {
         {
             return Err(format!("the function {name}, which the built-in evaluator does not run"));
         }
+        if self.language == Language::PostgreSql
+            && name == "date_part"
+            && let Some(Expr::Value(field)) = arguments(function).first()
+            && field.clone().into_string().is_some_and(|field| is_below_minutes(&field))
+        {
+            return Err("the seconds of a moment, which have fractions in PostgreSQL".to_owned());
+        }
         let time = || function_call(&time_function(self.prefix), Vec::new());
         Ok(match name.as_str() {
             "now" | "current_timestamp" | "transaction_timestamp" => Some(time()),
             "current_date" => Some(cast(time(), DataType::Date)),
             "localtimestamp" => Some(cast(time(), DataType::Timestamp(None, sqlparser::ast::TimezoneInfo::None))),
             "every" => Some(renamed(function, "bool_and")),
+            "ceiling" => Some(renamed(function, "ceil")),
+            "sign" => Some(renamed(function, "signum")),
             "mod" => match arguments(function).as_slice() {
                 [left, right] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
                     left: Box::new(left.clone()),
@@ -192,6 +202,12 @@ impl Translation<'_> {
                 _ => None,
             },
             "avg" => Some(average(function)),
+            "sum" if self.language == Language::PostgreSql => Some(Expr::Function(summed(function))),
+            // Which digits make no letter is an error to PostgreSQL.
+            "chr" if !matches!(arguments(function).as_slice(), [Expr::Value(_)]) => {
+                return Err("a letter by a number that is no literal".to_owned());
+            }
+            "abs" | "ceil" | "floor" | "round" | "trunc" => Some(with_numbers(function)),
             _ => None,
         })
     }
@@ -218,6 +234,18 @@ impl VisitorMut for Translation<'_> {
                 Err(what) => return self.refuse(what),
             },
             Expr::BinaryOp { op, .. } if !is_plain(op) => return self.refuse(format!("the operator {op}")),
+            Expr::BinaryOp { op, left, right } if matches!((&**left, &**right), (Expr::Tuple(_), Expr::Tuple(_))) => {
+                match row_comparison(left, op, right) {
+                    Some(comparison) => comparison,
+                    None => return self.refuse(format!("a comparison of rows by {op}")),
+                }
+            }
+            Expr::InList { expr, list, negated } if matches!(**expr, Expr::Tuple(_)) => {
+                match row_in_list(expr, list, *negated) {
+                    Some(comparison) => comparison,
+                    None => return self.refuse("a list of rows"),
+                }
+            }
             Expr::BinaryOp { op, left, right } if is_arithmetic(op) => {
                 quoted_number(left);
                 quoted_number(right);
@@ -227,6 +255,12 @@ impl VisitorMut for Translation<'_> {
                 return ControlFlow::Continue(());
             }
             Expr::UnaryOp { op, .. } => return self.refuse(format!("the operator {op}")),
+            Expr::Cast { data_type: DataType::Char(_) | DataType::Character(_), .. } => {
+                return self.refuse("a text padded with blanks");
+            }
+            Expr::Extract { field, .. } if is_below_minutes(&field.to_string()) => {
+                return self.refuse(format!("the {field} of a moment"));
+            }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. } => {
                 match cast_meaning(expr, data_type) {
                     Some(replacement) => replacement,
@@ -292,6 +326,39 @@ impl VisitorMut for ArrayExpansion<'_> {
     }
 }
 
+/// Seconds have fractions in PostgreSQL.
+fn is_below_minutes(field: &str) -> bool {
+    let name = field.to_ascii_lowercase();
+    ["second", "millisecond", "microsecond"].iter().any(|unit| name.trim_matches('\'').starts_with(unit))
+}
+
+/// `(a, b) = (c, d)` as `a = c AND b = d`.
+fn row_comparison(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    let (Expr::Tuple(left), Expr::Tuple(right)) = (left, right) else { return None };
+    let joined = match operator {
+        BinaryOperator::Eq => BinaryOperator::And,
+        BinaryOperator::NotEq => BinaryOperator::Or,
+        _ => return None,
+    };
+    let pairs = left.iter().zip(right).map(|(left, right)| binary(left.clone(), operator.clone(), right.clone()));
+    let all = pairs.reduce(|one, other| binary(one, joined.clone(), other));
+    (left.len() == right.len()).then_some(all).flatten()
+}
+
+fn row_in_list(row: &Expr, list: &[Expr], negated: bool) -> Option<Expr> {
+    let equal = |other: &Expr| row_comparison(row, &BinaryOperator::Eq, other);
+    let any = list.iter().map(equal).collect::<Option<Vec<_>>>()?;
+    let any = any.into_iter().reduce(|one, other| binary(one, BinaryOperator::Or, other))?;
+    Some(match negated {
+        true => Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) })),
+        false => any,
+    })
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+}
+
 fn is_plain(operator: &BinaryOperator) -> bool {
     use BinaryOperator::{And, Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Or, Plus, StringConcat};
     matches!(
@@ -338,9 +405,15 @@ fn cast_meaning(inner: &Expr, data_type: &DataType) -> Option<Expr> {
         | DataType::Int2(None)
         | DataType::Int4(None)
         | DataType::Int8(None)
-            if !matches!(inner, Expr::Value(_)) && !is_rounded(inner) =>
+            if !is_text_or_whole(inner) =>
         {
-            Some(cast(function_call("round", vec![inner.clone()]), data_type.clone()))
+            Some(cast(function_call("to_whole", vec![inner.clone()]), data_type.clone()))
+        }
+        // What is too long is cut off.
+        DataType::Varchar(Some(CharacterLength::IntegerLength { length, .. }))
+        | DataType::CharacterVarying(Some(CharacterLength::IntegerLength { length, .. })) => {
+            let length = Expr::value(SqlValue::Number(length.to_string(), false));
+            Some(function_call("left", vec![cast(inner.clone(), DataType::Text), length]))
         }
         _ => None,
     }
@@ -367,15 +440,45 @@ fn literal_size(expression: &Expr) -> Option<ExactNumberInfo> {
     Some(ExactNumberInfo::PrecisionAndScale(precision, i64::try_from(fraction.len()).ok()?))
 }
 
-fn is_rounded(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(function) if function.name.to_string() == "round")
+/// A quoted literal is read as the type says, and a whole number has nothing to round.
+fn is_text_or_whole(expression: &Expr) -> bool {
+    match expression {
+        Expr::Nested(inner) => is_text_or_whole(inner),
+        Expr::Value(value) => !matches!(&value.value, SqlValue::Number(text, _) if text.contains(['.', 'e', 'E'])),
+        _ => false,
+    }
 }
 
 /// `avg(x)` as `sum(x) / count(x)`, which is how PostgreSQL rounds it.
 fn average(function: &Function) -> Expr {
-    let part =
-        |name: &str| Expr::Function(Function { name: ObjectName::from(vec![Ident::new(name)]), ..function.clone() });
-    function_call("numeric_divide", vec![part("sum"), nullif_zero(part("count"))])
+    function_call("numeric_divide", vec![Expr::Function(summed(function)), nullif_zero(renamed(function, "count"))])
+}
+
+/// `sum(x)`, of a `bigint` as a `numeric`.
+fn summed(function: &Function) -> Function {
+    let mut sum = Function { name: ObjectName::from(vec![Ident::new("sum")]), ..function.clone() };
+    for expression in expressions(&mut sum) {
+        *expression = function_call("to_sum", vec![expression.clone()]);
+    }
+    sum
+}
+
+/// A function of numbers: a quoted argument is one.
+fn with_numbers(function: &Function) -> Expr {
+    let mut function = function.clone();
+    expressions(&mut function).for_each(quoted_number);
+    Expr::Function(function)
+}
+
+fn expressions(function: &mut Function) -> impl Iterator<Item = &mut Expr> {
+    let list = match &mut function.args {
+        FunctionArguments::List(list) => list.args.as_mut_slice(),
+        _ => &mut [],
+    };
+    list.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+        _ => None,
+    })
 }
 
 fn nullif_zero(count: Expr) -> Expr {
