@@ -269,7 +269,7 @@ fn over_rows(all: &mut Vec<String>) {
                 format!("first_value(x.{column})"),
                 format!("last_value(x.{column})"),
                 format!("nth_value(x.{column}, 2)"),
-                format!("sum(x.i)"),
+                "sum(x.i)".to_owned(),
                 format!("count(x.{column})"),
                 format!("max(x.{column})"),
             ] {

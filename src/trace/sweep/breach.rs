@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::candidates::rows_of;
 use super::judge::{Pins, evaluating, last_write};
-use super::{Judges, Sweep};
+use super::{Judges, PlannedRule, Sweep};
 use crate::catalog::World;
-use crate::model::{RecordKey, TableName, Transaction};
+use crate::model::{ColumnName, RecordKey, Row, TableName, Transaction, Value};
 use crate::trace::error::TraceError;
 use crate::trace::worlds::RecordName;
 
@@ -40,14 +40,9 @@ impl Sweep {
                 continue;
             }
             let mut rows = rule.candidates(transaction).after(rule, &mut self.worlds.tables, World::Right);
-            if let (true, Some(rows), Some(schema)) =
-                (rule.keys.is_of_row_alone(), &mut rows, self.worlds.schema(&rule.rule.table))
-            {
-                // Where the worlds agreed on the row before and agree now, the actual world has told.
-                rows.retain(|row| {
-                    let record = row.key(&schema.key).map(|key| (schema.name.clone(), key));
-                    record.is_some_and(|record| self.worlds.was_wrong(&record) || self.worlds.is_wrong(&record))
-                });
+            if let Some(rows) = &mut rows {
+                let all = std::mem::take(rows);
+                rows.extend(all.into_iter().filter(|row| self.is_another_matter(rule, row)));
             }
             if rows.as_ref().is_some_and(Vec::is_empty) {
                 continue;
@@ -68,6 +63,44 @@ impl Sweep {
             }
         }
         Ok(breaches)
+    }
+
+    /// Whether the rule may say something else of the row in the right world: where the worlds agreed before on all that
+    /// it looks at, and agree now, the actual world has told.
+    fn is_another_matter(&mut self, rule: &PlannedRule, row: &Row) -> bool {
+        let table = &rule.rule.table;
+        let Some(key) = self.worlds.schema(table).and_then(|schema| row.key(&schema.key)) else { return true };
+        if self.is_or_was_wrong(&(table.clone(), key)) {
+            return true;
+        }
+        let others = rule.rule.reads.iter().filter(|_| !rule.keys.is_of_row_alone());
+        others.into_iter().any(|other| {
+            if self.worlds.was_affected(other) {
+                return true;
+            }
+            let Some(ties) = rule.keys.ties(other).filter(|_| self.worlds.is_affected(other)) else {
+                return self.worlds.is_affected(other);
+            };
+            ties.iter().any(|(column, at_hand)| match row.get(at_hand) {
+                Some(value) => self.leads_to_wrong(other, column, value),
+                None => true,
+            })
+        })
+    }
+
+    fn is_or_was_wrong(&self, record: &RecordName) -> bool {
+        self.worlds.is_wrong(record) || self.worlds.was_wrong(record)
+    }
+
+    fn leads_to_wrong(&mut self, table: &TableName, column: &ColumnName, value: &Value) -> bool {
+        let values = BTreeSet::from([value.clone()]);
+        [World::Actual, World::Right].into_iter().any(|world| {
+            let Some(rolling) = self.worlds.tables.table_mut(table) else { return true };
+            let key = rolling.schema().key.clone();
+            let keys: Vec<RecordKey> =
+                rolling.rows_where(world, column, &values).iter().filter_map(|row| row.key(&key)).collect();
+            keys.into_iter().any(|key| self.worlds.is_wrong(&(table.clone(), key)))
+        })
     }
 
     /// Of these breaches, pins those that did not stand before the transaction, to which the worlds have been taken back.
