@@ -13,6 +13,9 @@ use crate::model::{ColumnName, RecordKey, Row, TableName, Transaction, Value};
 use crate::trace::error::TraceError;
 use crate::trace::worlds::RecordName;
 
+/// With more rows than this, to evaluate the rule costs less than to look at each of them.
+const LOOKED_AT: usize = 16;
+
 /// By rule: records of the right world that break it.
 pub(super) type Breaches = BTreeMap<usize, BTreeSet<RecordKey>>;
 
@@ -40,7 +43,9 @@ impl Sweep {
                 continue;
             }
             let mut rows = rule.candidates(transaction).after(rule, &mut self.worlds.tables, World::Right);
-            if let Some(rows) = &mut rows {
+            if let Some(rows) = &mut rows
+                && (rule.keys.is_of_row_alone() || rows.len() <= LOOKED_AT)
+            {
                 let all = std::mem::take(rows);
                 rows.extend(all.into_iter().filter(|row| self.is_another_matter(rule, row)));
             }
@@ -97,9 +102,9 @@ impl Sweep {
         [World::Actual, World::Right].into_iter().any(|world| {
             let Some(rolling) = self.worlds.tables.table_mut(table) else { return true };
             let key = rolling.schema().key.clone();
-            let keys: Vec<RecordKey> =
-                rolling.rows_where(world, column, &values).iter().filter_map(|row| row.key(&key)).collect();
-            keys.into_iter().any(|key| self.worlds.is_wrong(&(table.clone(), key)))
+            let rows = rolling.rows_where(world, column, &values);
+            rows.len() > LOOKED_AT
+                || rows.iter().filter_map(|row| row.key(&key)).any(|key| self.worlds.is_wrong(&(table.clone(), key)))
         })
     }
 
