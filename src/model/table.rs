@@ -81,6 +81,8 @@ pub struct Declarations {
     pub generated: Vec<GeneratedColumn>,
     /// Its views.
     pub views: Vec<View>,
+    /// Its materialized views, functions, procedures and triggers: the statements that define them.
+    pub definitions: Vec<Arc<str>>,
 }
 
 /// What the database does to the rows that refer to a row, when that is deleted or its key changes.

@@ -8,7 +8,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
 
 use super::SqlError;
-use super::analysis::without_only;
+use super::analysis::unmistaken;
 use super::nesting::{MOST_NESTED, nesting_bound};
 use crate::engine::bind_distinct_from;
 
@@ -55,7 +55,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
     if nesting_bound(&tokens) > MOST_NESTED {
         return Err(SqlError::TooDeep { most: MOST_NESTED });
     }
-    let parsed = Parser::new(&dialect).with_tokens_with_locations(without_only(tokens)).parse_statements();
+    let parsed = Parser::new(&dialect).with_tokens_with_locations(unmistaken(tokens)).parse_statements();
     let mut statements = parsed.map_err(|error| SqlError::Parse(error.to_string()))?;
     // A walk over the whole statement, for the few that need it.
     if sql.as_bytes().windows(DISTINCT.len()).any(|word| word.eq_ignore_ascii_case(DISTINCT)) {
@@ -135,6 +135,17 @@ mod tests {
             let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
             assert_eq!(statements[0].to_string(), expected);
         }
+    }
+
+    #[test]
+    fn what_follows_a_copy_is_no_data() {
+        let statements =
+            parse("COPY t (a) FROM stdin; UPDATE t SET a = 1; COPY t FROM STDIN WITH (FORMAT csv); SELECT 1");
+        let shown: Vec<String> = statements.expect("it parses").iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            ["COPY t (a) FROM 'stdin'", "UPDATE t SET a = 1", "COPY t FROM 'stdin' (FORMAT csv)", "SELECT 1"]
+        );
     }
 
     #[test]

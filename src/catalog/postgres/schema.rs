@@ -1,6 +1,7 @@
 //! The tables of a database, from `pg_catalog`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio_postgres::{Client, Error};
 
@@ -42,6 +43,7 @@ pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<Database
     let declarations = Declarations {
         generated: read_generated_columns(client, schemas).await?,
         views: read_views(client, schemas).await?,
+        definitions: read_definitions(client, schemas).await?,
     };
     Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, declarations })
 }
@@ -160,6 +162,26 @@ async fn read_views(client: &Client, schemas: &[String]) -> Result<Vec<View>, Er
         })
     });
     views.collect()
+}
+
+/// Materialized views, routines in SQL and PL/pgSQL and other languages that are text, and triggers that fire. What an
+/// extension brings is its own affair.
+async fn read_definitions(client: &Client, schemas: &[String]) -> Result<Vec<Arc<str>>, Error> {
+    let sql = "SELECT format('CREATE MATERIALIZED VIEW %I.%I AS %s', n.nspname, c.relname, pg_get_viewdef(c.oid))
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'm' AND n.nspname = ANY($1)
+               UNION ALL
+               SELECT pg_get_functiondef(p.oid)
+               FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+               WHERE p.prokind IN ('f', 'p') AND l.lanname NOT IN ('c', 'internal') AND n.nspname = ANY($1)
+                 AND NOT EXISTS (SELECT FROM pg_depend d
+                                 WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+               UNION ALL
+               SELECT pg_get_triggerdef(t.oid)
+               FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND n.nspname = ANY($1)";
+    let rows = client.query(sql, &[&schemas]).await?;
+    rows.iter().map(|row| Ok(row.try_get::<_, String>(0)?.into())).collect()
 }
 
 /// Foreign keys as they were declared: those that partitions inherit are left out.

@@ -5,15 +5,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, ColumnOption, CreateTable, CreateTableLikeKind, CreateView, Expr, Ident,
-    ObjectType, RenameTableNameKind, SelectInto, Set, Statement, visit_expressions,
+    AlterTable, AlterTableOperation, ArgMode, ColumnOption, ContextModifier, CreateTable, CreateTableLikeKind,
+    CreateView, Expr, FunctionDesc, Ident, ObjectName, ObjectType, OperateFunctionArg, RenameTableNameKind, Reset,
+    SelectInto, Set, Statement, visit_expressions,
 };
 
 use super::dependencies::{Dependencies, Role};
 use super::outcome::Via;
-use super::routines::{Routine, routine_of, trigger_of};
+use super::routines::{Routine, routine_of, trigger_of, type_of};
 use super::schema::{Schema, Shape};
 use super::scope::{Body, Output, OutputColumn, spelled};
+use super::updatable::{Through, only_table};
 use super::walk::Walk;
 use super::writes::{last_name, shared};
 use super::{Dialect, StatementAnalysis, StatementKind};
@@ -61,6 +63,7 @@ impl Walk<'_> {
     /// All columns of a new table from what a query returns.
     pub(super) fn fill(&mut self, table: TableName, names: Vec<ColumnName>, output: &Output) {
         let mut target = self.target_table(table, None);
+        self.defined.insert(target.id);
         // What stood there before under this name is not what is filled now.
         target.shape = None;
         let placed = self.placed(&target, &names, output);
@@ -157,6 +160,10 @@ impl Schema {
                 if create.materialized && !deep {
                     shape.get_or_insert_default().query = Some(Arc::new(create.query.as_ref().clone()));
                 }
+                if let (false, Some(shape), Some(base)) = (create.materialized, &mut shape, only_table(&create.query)) {
+                    let base = self.resolve(base, dialect);
+                    shape.through = Through::of(base, &table, analysis).map(Arc::new);
+                }
                 self.redefine(table, shape);
             }
             Statement::AlterTable(alter) => self.apply_alter(alter, dialect),
@@ -176,21 +183,21 @@ impl Schema {
                 }
             }
             Statement::CreateFunction(create) => {
-                if let (Some(name), Some(routine)) = (last_name(&create.name), routine_of(create)) {
-                    self.define_routine(name, routine);
+                if let Some(routine) = routine_of(create) {
+                    self.define_routine(self.created(&create.name, false, dialect), routine);
                 }
             }
             Statement::CreateProcedure { name, params, body, .. } => {
                 let parameters = params.iter().flatten().map(|parameter| spelled(&parameter.name).into()).collect();
                 let statements: Vec<String> = body.statements().iter().map(ToString::to_string).collect();
-                if let Some(name) = last_name(name) {
-                    self.define_routine(name, Routine::of_statements(parameters, statements.join(";\n")));
-                }
+                let routine = Routine::of_statements(parameters, statements.join(";\n"));
+                self.define_routine(self.created(name, false, dialect), routine);
             }
             Statement::DropFunction(drop) => {
-                for name in drop.func_desc.iter().filter_map(|function| last_name(&function.name)) {
-                    self.forget_routines(&name);
-                }
+                drop.func_desc.iter().for_each(|function| self.forget_described(function, dialect));
+            }
+            Statement::DropProcedure { proc_desc, .. } => {
+                proc_desc.iter().for_each(|procedure| self.forget_described(procedure, dialect));
             }
             Statement::CreateTrigger(create) if !deep => {
                 if let Some(trigger) = trigger_of(create) {
@@ -214,6 +221,11 @@ impl Schema {
                 }
             }
             Statement::Set(set) => self.apply_set(set),
+            Statement::Reset(reset) => match &reset.reset {
+                Reset::ALL => self.search_as_at_first(),
+                Reset::ConfigurationParameter(name) if is_search_path(name) => self.search_as_at_first(),
+                Reset::ConfigurationParameter(_) => {}
+            },
             Statement::Use(used) => self.apply_use(used),
             Statement::Query(_) => {
                 // SELECT … INTO, also inside.
@@ -223,6 +235,14 @@ impl Schema {
             }
             _ => {}
         }
+    }
+
+    fn forget_described(&mut self, routine: &FunctionDesc, dialect: Dialect) {
+        let taken = |argument: &&OperateFunctionArg| !matches!(argument.mode, Some(ArgMode::Out));
+        let types = routine.args.as_ref().map(|arguments| {
+            arguments.iter().filter(taken).map(|argument| type_of(&argument.data_type)).collect::<Vec<_>>()
+        });
+        self.forget_routines(&routine.name, types.as_deref(), dialect);
     }
 
     fn redefine(&mut self, table: TableName, shape: Option<Shape>) {
@@ -281,6 +301,17 @@ impl Schema {
                             columns.push(name);
                         }
                     });
+                    for option in &column_def.options {
+                        if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option {
+                            self.generate(&table, spelled(&column_def.name).into(), expression.clone());
+                        }
+                    }
+                }
+                AlterTableOperation::DisableTrigger { name } => {
+                    self.switch_trigger(&table, &spelled(name), false);
+                }
+                AlterTableOperation::EnableTrigger { name } | AlterTableOperation::EnableAlwaysTrigger { name } => {
+                    self.switch_trigger(&table, &spelled(name), true);
                 }
                 AlterTableOperation::DropColumn { column_names, .. } => {
                     let dropped: Vec<_> = column_names.iter().map(spelled).collect();
@@ -289,10 +320,10 @@ impl Schema {
                     });
                 }
                 AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-                    self.change(&table, |columns| rename_column(columns, old_column_name, new_column_name));
+                    self.rename_column(&table, old_column_name, new_column_name);
                 }
                 AlterTableOperation::ChangeColumn { old_name, new_name, .. } => {
-                    self.change(&table, |columns| rename_column(columns, old_name, new_name));
+                    self.rename_column(&table, old_name, new_name);
                 }
                 AlterTableOperation::RenameTable { table_name } => {
                     let new = renamed_to(&table, table_name);
@@ -315,18 +346,26 @@ impl Schema {
     }
 
     fn apply_set(&mut self, set: &Set) {
-        let Set::SingleAssignment { variable, values, .. } = set else { return };
-        if last_name(variable).is_some_and(|name| *name == *"search_path") {
-            self.search(
-                values
-                    .iter()
-                    .filter_map(|value| match value {
-                        Expr::Identifier(ident) => Some(spelled(ident).into_owned()),
-                        Expr::Value(value) => value.value.clone().into_string(),
-                        _ => None,
-                    })
-                    .flat_map(|value| value.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>()),
-            );
+        let Set::SingleAssignment { scope, variable, values, .. } = set else { return };
+        if !is_search_path(variable) {
+            return;
+        }
+        if let [Expr::Identifier(Ident { value, quote_style: None, .. })] = values.as_slice()
+            && value.eq_ignore_ascii_case("default")
+        {
+            return self.search_as_at_first();
+        }
+        let schemas = values
+            .iter()
+            .filter_map(|value| match value {
+                Expr::Identifier(ident) => Some(spelled(ident).into_owned()),
+                Expr::Value(value) => value.value.clone().into_string(),
+                _ => None,
+            })
+            .flat_map(|value| value.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>());
+        match scope {
+            Some(ContextModifier::Local) => self.search_in_transaction(schemas),
+            _ => self.search(schemas),
         }
     }
 
@@ -342,11 +381,8 @@ impl Schema {
     }
 }
 
-fn rename_column(columns: &mut [ColumnName], old: &Ident, new: &Ident) {
-    let old = spelled(old);
-    if let Some(column) = columns.iter_mut().find(|column| ***column == *old) {
-        *column = spelled(new).into();
-    }
+fn is_search_path(variable: &ObjectName) -> bool {
+    last_name(variable).is_some_and(|name| *name == *"search_path")
 }
 
 /// The columns of a table that the statement made by a query; `None` where a `*` hides some.

@@ -7,10 +7,12 @@ use sqlparser::ast::{
     FunctionArguments, Ident, OrderByExpr, Query, Subscript, Value, WindowFrameBound, WindowSpec, WindowType,
 };
 
+use super::Dialect;
 use super::dependencies::{Dependencies, Role};
+use super::known_functions::only_computes;
 use super::outcome::{InfluenceKind, Via};
-use super::rewrite::CURRENT_OF;
-use super::routines::Argument;
+use super::rewrite::{CURRENT_OF, ELEMENT};
+use super::routines::{Active, Argument};
 use super::scope::{Body, OutputColumn, Scope, spelled};
 use super::walk::Walk;
 use crate::sql::SqlError;
@@ -336,8 +338,7 @@ impl Walk<'_> {
 
     /// A call of a routine that is defined, followed into its body; `false` where it is none.
     fn routine_called(&mut self, function: &Function, role: Role, into: &mut Dependencies) -> bool {
-        let known = function.name.0.last().and_then(|part| part.as_ident());
-        if known.is_none_or(|name| self.schema.routines(&spelled(name)).is_empty()) {
+        if self.schema.routines(&function.name, self.dialect).is_empty() {
             return false;
         }
         let arguments = self.arguments(&function.args);
@@ -389,11 +390,26 @@ impl Walk<'_> {
         if name == CURRENT_OF {
             return self.current_of(function, role, into);
         }
+        if name == ELEMENT {
+            let FunctionArguments::List(list) = &function.args else { return };
+            let role = role.deciding(InfluenceKind::Conditional);
+            return list.args.iter().for_each(|argument| self.argument(argument, role, into));
+        }
+        let count = match &function.args {
+            FunctionArguments::List(list) => list.args.len(),
+            FunctionArguments::None | FunctionArguments::Subquery(_) => 0,
+        };
+        self.note_unknown(&function.name, count);
         let aggregates = AGGREGATES.binary_search(&name.as_ref()).is_ok();
         let role = role.at_least(if aggregates { Via::Aggregate } else { Via::Transform });
         match &function.args {
             FunctionArguments::None => {}
-            FunctionArguments::Subquery(query) => self.scalar_subquery(query, role, into),
+            // The order of the rows is that of the elements.
+            FunctionArguments::Subquery(query) => {
+                self.ordered = true;
+                self.scalar_subquery(query, role, into);
+                self.ordered = false;
+            }
             FunctionArguments::List(list) => {
                 let chooses = matches!(name.as_ref(), "if" | "iff" | "iif") && list.args.len() > 1;
                 for (place, argument) in list.args.iter().enumerate() {
@@ -411,6 +427,17 @@ impl Walk<'_> {
             None => {}
             Some(WindowType::NamedWindow(name)) => self.named_window(&spelled(name), role, into),
             Some(WindowType::WindowSpec(window)) => self.window(window, role, into),
+        }
+    }
+
+    /// A function may read and write anything, unless it is known.
+    pub(super) fn note_unknown(&mut self, name: &sqlparser::ast::ObjectName, arguments: usize) {
+        let last = super::writes::last_name(name);
+        // What a routine that calls itself does is known from the call around it.
+        let called = |active: &Active| last.as_ref() == Some(&active.name.table) && active.routine.takes(arguments);
+        let is_itself = self.active.iter().any(called);
+        if self.dialect == Dialect::Postgres && !is_itself && !only_computes(name) {
+            self.note(SqlError::Unsupported(format!("what {name} does: its definition is not known")));
         }
     }
 

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use super::dependencies::{Dependencies, Role};
 use super::outcome::{InfluenceKind, Via};
 use super::query::{relation_rows, renamed, with_names};
-use super::scope::{Body, Output, OutputColumn, Relation, Scope, spelled};
+use super::scope::{Body, Merged, Output, OutputColumn, Relation, Scope, spelled};
 use super::walk::Walk;
 use super::writes::last_name;
 use crate::model::ColumnName;
@@ -60,10 +60,14 @@ impl Walk<'_> {
                 let relation = self.relation_named(name, alias.as_ref());
                 self.add_relation(relation, rows);
             }
-            TableFactor::Table { name, alias, args: Some(args), .. } => {
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 self.function_in_from(name, &args.args, alias.as_ref(), rows);
+                self.count_rows(*with_ordinality, alias.as_ref());
             }
-            TableFactor::Function { name, args, alias, .. } => self.function_in_from(name, args, alias.as_ref(), rows),
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                self.function_in_from(name, args, alias.as_ref(), rows);
+                self.count_rows(*with_ordinality, alias.as_ref());
+            }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let output = if *lateral { self.query(subquery) } else { self.apart(|walk| walk.query(subquery)) };
                 self.add_output(output, alias.as_ref(), rows);
@@ -107,11 +111,12 @@ impl Walk<'_> {
                 self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
                 self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
             }
-            TableFactor::XmlTable { passing, alias, .. } => {
+            TableFactor::XmlTable { passing, alias, columns, .. } => {
                 for argument in &passing.arguments {
                     self.expression(&argument.expr, Role::Value(Via::Transform), &mut dependencies);
                 }
-                self.add_function(Vec::new(), dependencies, alias.as_ref(), rows);
+                let names = columns.iter().map(|column| spelled(&column.name).into()).collect();
+                self.add_function(names, dependencies, alias.as_ref(), rows);
             }
             TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
                 let mut output = self.nested_output(|walk, rows| {
@@ -162,11 +167,7 @@ impl Walk<'_> {
             let mut rows = Dependencies::default();
             walk.scopes.push(Scope::default());
             within(walk, &mut rows);
-            let mut columns = Vec::new();
-            let relations = walk.scopes.last().map(|scope| scope.relations.clone()).unwrap_or_default();
-            for relation in relations {
-                columns.append(&mut walk.listed(&relation.body, &relation.merged));
-            }
+            let columns = walk.listed_of_relations(0..usize::MAX);
             walk.scopes.pop();
             Output { columns, rows: rows.influences }
         })
@@ -258,6 +259,7 @@ impl Walk<'_> {
         if self.schema.has_routines() && self.routine_in_from(name, arguments, alias, rows) {
             return;
         }
+        self.note_unknown(name, arguments.len());
         let mut dependencies = Dependencies::default();
         for argument in arguments {
             self.argument(argument, Role::Value(Via::Transform), &mut dependencies);
@@ -286,9 +288,10 @@ impl Walk<'_> {
         alias: Option<&TableAlias>,
         rows: &mut Dependencies,
     ) -> bool {
-        let Some(function) = last_name(name).filter(|name| !self.schema.routines(name).is_empty()) else {
+        let Some(function) = last_name(name) else { return false };
+        if self.schema.routines(name, self.dialect).is_empty() {
             return false;
-        };
+        }
         let arguments = self.listed_arguments(arguments);
         let Some(output) = self.called(name, &arguments) else { return false };
         let mut output = match alias {
@@ -342,6 +345,17 @@ impl Walk<'_> {
         let body = Body::Function { names, listed, dependencies: Rc::new(dependencies) };
         let alias = alias_name.or(shown).unwrap_or_else(|| "".into());
         self.add_relation(Relation { alias, body, merged: Vec::new() }, rows);
+    }
+
+    /// `WITH ORDINALITY`: a `*` lists the number of each row too, where no alias names the columns.
+    fn count_rows(&mut self, with_ordinality: bool, alias: Option<&TableAlias>) {
+        let added = self.scopes.last_mut().and_then(|scope| scope.relations.last_mut());
+        if let (true, Some(Relation { body: Body::Function { names, listed, .. }, .. })) = (with_ordinality, added)
+            && alias.is_none_or(|alias| alias.columns.is_empty())
+        {
+            names.insert(*listed, "ordinality".into());
+            *listed += 1;
+        }
     }
 
     pub(super) fn lateral_views(&mut self, select: &Select, rows: &mut Dependencies) {
@@ -401,14 +415,7 @@ impl Walk<'_> {
 
     /// NATURAL joins by every name that both sides have.
     fn natural(&mut self, start: usize, right: usize, keeps: Keeps, rows: &mut Dependencies) {
-        let relations = self.scopes.last().map(|scope| scope.relations.clone()).unwrap_or_default();
-        let mut sides: [Vec<OutputColumn>; 2] = [Vec::new(), Vec::new()];
-        for (place, relation) in relations.iter().enumerate().skip(start) {
-            let [left, other] = &mut sides;
-            let side = if place < right { left } else { other };
-            side.append(&mut self.listed(&relation.body, &[]));
-        }
-        let [left, other] = sides;
+        let (left, other) = (self.listed_of_relations(start..right), self.listed_of_relations(right..usize::MAX));
         let names = |columns: &[OutputColumn]| -> Vec<ColumnName> {
             let named = columns.iter().filter_map(|column| match column {
                 OutputColumn::Named { name, .. } => Some(Arc::clone(name)),
@@ -428,14 +435,8 @@ impl Walk<'_> {
 
     /// One column of USING: from here on the bare name means the merged one.
     fn merge(&mut self, name: &str, start: usize, right: usize, keeps: Keeps, rows: &mut Dependencies) {
-        let held = self.scopes.last().and_then(|scope| scope.merged.iter().position(|(merged, _)| **merged == *name));
-        let mut left = Dependencies::default();
-        match held.and_then(|place| self.scopes.last()?.merged.get(place)) {
-            Some((_, dependencies)) => left = dependencies.clone(),
-            None => self.column_among(name, start..right, &mut left),
-        }
-        let mut other = Dependencies::default();
-        self.column_among(name, right..usize::MAX, &mut other);
+        let left = self.merged_or_among(name, start..right);
+        let other = self.merged_or_among(name, right..usize::MAX);
         rows.absorb(&left, Role::Influence(InfluenceKind::Join));
         rows.absorb(&other, Role::Influence(InfluenceKind::Join));
         let merged = match keeps {
@@ -449,13 +450,26 @@ impl Walk<'_> {
             }
         };
         let Some(scope) = self.scopes.last_mut() else { return };
-        match held.and_then(|place| scope.merged.get_mut(place)) {
-            Some((_, dependencies)) => *dependencies = merged,
-            None => scope.merged.push((name.into(), merged)),
-        }
+        scope.merged.retain(|known| *known.name != *name || known.start < start);
+        scope.merged.push(Merged { name: name.into(), dependencies: merged, start, right });
         for relation in scope.relations.iter_mut().skip(start) {
             relation.merged.push(name.into());
         }
+    }
+}
+
+impl Walk<'_> {
+    /// One side's column of USING: what an earlier join there merged, or a relation's.
+    fn merged_or_among(&mut self, name: &str, places: std::ops::Range<usize>) -> Dependencies {
+        let known = self.scopes.last().and_then(|scope| {
+            scope.merged.iter().find(|merged| *merged.name == *name && places.contains(&merged.start))
+        });
+        if let Some(known) = known {
+            return known.dependencies.clone();
+        }
+        let mut dependencies = Dependencies::default();
+        self.column_among(name, places, &mut dependencies);
+        dependencies
     }
 }
 

@@ -6,9 +6,9 @@ use sqlparser::ast::{
 
 use super::dependencies::Dependencies;
 use super::outcome::InfluenceKind;
-use super::rewrite::DO_NOTHING;
+use super::rewrite::{DEFAULTS, DO_NOTHING};
 use super::routines::Event;
-use super::scope::{Output, Scope};
+use super::scope::{Output, OutputColumn, Scope};
 use super::walk::{Rows, Walk};
 use super::writes::{Target, assigned, last_name, shared};
 use crate::model::ColumnName;
@@ -78,7 +78,15 @@ impl Walk<'_> {
         if let Some(predicate) = &insert.insert_predicate {
             self.condition(predicate, InfluenceKind::Filter, &mut decides);
         }
-        let listed: Vec<ColumnName> = insert.columns.iter().filter_map(last_name).collect();
+        let listed: Vec<ColumnName> = insert.columns.iter().filter_map(|name| self.set_column(name, target)).collect();
+        if listed.iter().any(|name| **name == *DEFAULTS) {
+            let columns = target.shape.iter().flat_map(|shape| shape.given()).cloned();
+            let values: Vec<OutputColumn> =
+                columns.map(|name| OutputColumn::Named { name, dependencies: Dependencies::default() }).collect();
+            let rows = shared(decides);
+            self.assign_all(target, &values, &rows);
+            return rows;
+        }
         let source = match &insert.kind {
             MergeInsertKind::Values(values) => self.values(values),
             MergeInsertKind::Row => {

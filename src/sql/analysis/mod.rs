@@ -11,7 +11,9 @@ mod dependencies;
 mod dialect;
 mod expression;
 mod from;
+mod known_functions;
 mod merge;
+mod names;
 mod outcome;
 mod plpgsql;
 mod query;
@@ -21,8 +23,10 @@ mod scan;
 mod schema;
 mod scope;
 mod select;
+mod statement;
 mod statements;
 mod text;
+mod updatable;
 mod walk;
 mod words;
 mod writes;
@@ -31,6 +35,6 @@ pub use dialect::Dialect;
 pub use outcome::{
     ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
 };
-pub use rewrite::without_only;
+pub use rewrite::unmistaken;
 pub use schema::Schema;
 pub use statements::{Analyzer, analyze};

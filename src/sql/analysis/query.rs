@@ -41,12 +41,13 @@ impl Walk<'_> {
             Some(OrderByKind::Expressions(order)) => order.as_slice(),
             Some(OrderByKind::All(_)) | None => &[],
         };
+        let ordered = std::mem::take(&mut self.ordered);
         let limited = query.fetch.is_some() || query.limit_clause.as_ref().is_some_and(limits);
         let mut output = match query.body.as_ref() {
-            SetExpr::Select(select) => self.select(select, Around { order, limited }),
+            SetExpr::Select(select) => self.select(select, Around { order, limited: limited || ordered }),
             body => {
                 let mut output = self.set_expression(body);
-                if limited {
+                if limited || ordered {
                     self.order_of_output(order, &mut output);
                 }
                 output

@@ -9,12 +9,13 @@ use sqlparser::ast::{
 };
 
 use super::dependencies::{Dependencies, Role};
+use super::names::type_name;
 use super::outcome::{InfluenceKind, Via};
 use super::plpgsql::RETURNED;
 use super::scope::{Output, OutputColumn, Relation, Scope, spelled};
 use super::walk::{CommonTable, Rows, Walk};
 use super::writes::{Target, last_name};
-use crate::model::ColumnName;
+use crate::model::{ColumnName, TableName};
 use crate::sql::SqlError;
 
 /// The language of a routine's body.
@@ -85,10 +86,17 @@ pub(super) enum Returns {
 pub(super) struct Trigger {
     pub(super) name: ColumnName,
     events: Vec<TriggerEvent>,
-    routine: ColumnName,
+    routine: ObjectName,
     /// The names of the tables that hold the rows before and after.
     transition_tables: Vec<ColumnName>,
     condition: Option<Expr>,
+    pub(super) enabled: bool,
+}
+
+/// A routine that is being read.
+pub(super) struct Active {
+    pub(super) name: TableName,
+    pub(super) routine: Arc<Routine>,
 }
 
 /// What happens to a table's rows, as triggers see it.
@@ -136,7 +144,7 @@ pub(super) fn routine_of(create: &CreateFunction) -> Option<Routine> {
     let given = arguments().filter(|argument| !matches!(argument.mode, Some(ArgMode::Out)));
     let parameters = given.map(|argument| Parameter {
         name: argument.name.as_ref().map(|name| spelled(name).into()),
-        type_name: argument.data_type.to_string().to_ascii_lowercase(),
+        type_name: type_of(&argument.data_type),
         has_default: argument.default_expr.is_some(),
         variadic: matches!(argument.mode, Some(ArgMode::Variadic)),
     });
@@ -161,6 +169,12 @@ pub(super) fn routine_of(create: &CreateFunction) -> Option<Routine> {
         None => {}
     }
     Some(Routine { parameters: parameters.collect(), columns, returns, language, body: body.into() })
+}
+
+/// A parameter's type as the catalog tells it from others: `int` is `integer`, and lengths say nothing.
+pub(super) fn type_of(data_type: &DataType) -> String {
+    let of_element = type_name(data_type);
+    if data_type.to_string().ends_with(']') { format!("{of_element}[]") } else { of_element.to_string() }
 }
 
 impl Routine {
@@ -189,7 +203,12 @@ impl Routine {
         types(self) == types(other)
     }
 
-    fn takes(&self, count: usize) -> bool {
+    /// Whether it is the one that DROP FUNCTION names by these types.
+    pub(super) fn takes_types(&self, types: &[String]) -> bool {
+        self.parameters.iter().map(|parameter| &parameter.type_name).eq(types)
+    }
+
+    pub(super) fn takes(&self, count: usize) -> bool {
         let required = self.parameters.iter().filter(|parameter| !parameter.has_default && !parameter.variadic).count();
         let any_number = self.parameters.iter().any(|parameter| parameter.variadic);
         required <= count && (count <= self.parameters.len() || any_number)
@@ -197,7 +216,7 @@ impl Routine {
 }
 
 pub(super) fn trigger_of(create: &CreateTrigger) -> Option<Trigger> {
-    let routine = last_name(&create.exec_body.as_ref()?.func_desc.name)?;
+    let routine = create.exec_body.as_ref()?.func_desc.name.clone();
     let transition_tables = create.referencing.iter().filter_map(|referencing| match referencing.refer_type {
         TriggerReferencingType::OldTable | TriggerReferencingType::NewTable => {
             last_name(&referencing.transition_relation_name)
@@ -209,6 +228,7 @@ pub(super) fn trigger_of(create: &CreateTrigger) -> Option<Trigger> {
         routine,
         transition_tables: transition_tables.collect(),
         condition: create.condition.clone(),
+        enabled: true,
     })
 }
 
@@ -222,12 +242,11 @@ impl Walk<'_> {
 
     /// What a call of this name returns; `None` where no routine of the name takes so many arguments.
     pub(super) fn called(&mut self, name: &ObjectName, arguments: &[Argument]) -> Option<Output> {
-        let name = last_name(name)?;
-        let all = self.schema.routines(&name);
-        let fitting: Vec<Arc<Routine>> = all.iter().filter(|routine| routine.takes(arguments.len())).cloned().collect();
+        let mut fitting = self.schema.routines(name, self.dialect);
+        fitting.retain(|(_, routine)| routine.takes(arguments.len()));
         let mut output: Option<Output> = None;
-        for routine in &fitting {
-            let more = self.routine(&name, routine, arguments);
+        for (name, routine) in &fitting {
+            let more = self.routine(name, routine, arguments);
             match &mut output {
                 // Which of several is meant depends on types: it may be each.
                 Some(output) => self.lay_on(output, more),
@@ -238,22 +257,24 @@ impl Walk<'_> {
     }
 
     /// What a routine reads and writes when it is called with values of these dependencies, and what it returns.
-    pub(super) fn routine(&mut self, name: &ColumnName, routine: &Routine, arguments: &[Argument]) -> Output {
+    pub(super) fn routine(&mut self, name: &TableName, routine: &Arc<Routine>, arguments: &[Argument]) -> Output {
         let mut given = Dependencies::default();
         arguments.iter().for_each(|argument| given.absorb(&argument.value, Role::Value(Via::Transform)));
         given.settle();
         let unknown = |given: Dependencies| match routine.returns {
             Returns::Value => Output {
-                columns: vec![OutputColumn::Named { name: Arc::clone(name), dependencies: given }],
+                columns: vec![OutputColumn::Named { name: Arc::clone(&name.table), dependencies: given }],
                 rows: Vec::new(),
             },
             Returns::Nothing | Returns::Trigger => Output::default(),
         };
         if routine.language == Language::Other {
+            let name = &name.table;
             self.note(SqlError::Unsupported(format!("what {name} does: its language is not SQL nor PL/pgSQL")));
             return unknown(given);
         }
-        if self.active.contains(name) {
+        let itself = |active: &Active| active.name == *name && active.routine.is_of_types_of(routine);
+        if self.active.iter().any(itself) {
             // What it reads and writes is known from the call around this one.
             return unknown(given);
         }
@@ -269,8 +290,8 @@ impl Walk<'_> {
     }
 
     /// Reads the body where only its parameters are in reach.
-    fn inside(&mut self, name: &ColumnName, routine: &Routine, arguments: &[Argument]) -> Output {
-        self.active.push(Arc::clone(name));
+    fn inside(&mut self, name: &TableName, routine: &Arc<Routine>, arguments: &[Argument]) -> Output {
+        self.active.push(Active { name: name.clone(), routine: Arc::clone(routine) });
         let called = self.control.of_call();
         let control = std::mem::replace(&mut self.control, called);
         let variables = std::mem::take(&mut self.variables);
@@ -336,19 +357,26 @@ impl Walk<'_> {
     }
 
     /// What a definition reads and writes once it is called, its parameters not known yet.
-    pub(super) fn definition(&mut self, name: &ColumnName, routine: &Routine) {
+    pub(super) fn definition(&mut self, name: &TableName, routine: Routine) {
         // What a trigger's function does depends on the rows and tables it is fired for.
         if routine.language == Language::Other || routine.returns == Returns::Trigger {
             return;
         }
-        self.routine(name, routine, &[]);
+        self.routine(name, &Arc::new(routine), &[]);
     }
 
     /// Takes in what the triggers of a table do when the rows that these decide on are written.
     pub(super) fn fire(&mut self, target: &Target, event: Event<'_>, rows: &Rows) {
+        if self.fire_through(target, event, rows) {
+            return;
+        }
         let triggers: Vec<Trigger> = self.schema.triggers(&target.name).to_vec();
-        for trigger in triggers.iter().filter(|trigger| trigger.events.iter().any(|of| fits(of, event))) {
-            let Some(routine) = self.schema.routines(&trigger.routine).first().cloned() else {
+        let fires = |trigger: &&Trigger| trigger.enabled && trigger.events.iter().any(|of| fits(of, event));
+        for trigger in triggers.iter().filter(fires) {
+            // A trigger's function takes no arguments.
+            let mut routines = self.schema.routines(&trigger.routine, self.dialect);
+            routines.retain(|(_, routine)| routine.parameters.is_empty());
+            let Some((name, routine)) = routines.first() else {
                 self.note(SqlError::Unsupported(format!(
                     "what trigger {} does: the definition of {} is not known",
                     trigger.name, trigger.routine
@@ -375,7 +403,7 @@ impl Walk<'_> {
                 self.control.add(decides);
             }
             let row = self.trigger_row.replace(target.id);
-            self.routine(&trigger.routine, &routine, &[]);
+            self.routine(name, routine, &[]);
             self.trigger_row = row;
             self.control = control;
             self.common_tables = common_tables;

@@ -1,26 +1,36 @@
 //! The tables, views and routines that are defined when a statement runs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, ObjectName, Query, Statement};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query, Statement, visit_expressions_mut};
+use sqlparser::parser::Parser;
 
 use super::routines::{Routine, Trigger};
 use super::scope::spelled;
-use super::{Analyzer, Dialect, StatementAnalysis};
-use crate::model::{ColumnName, TableName};
+use super::updatable::Through;
+use super::{Analyzer, Dialect, StatementAnalysis, StatementKind};
+use crate::model::{ColumnName, Declarations, TableName};
 use crate::sql::Schemas;
 
 /// What is defined: tables and views with their columns, and where a bare name is looked for. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Schema {
     relations: Arc<BTreeMap<TableName, Arc<Shape>>>,
+    has_updatable_views: bool,
     search_path: Arc<[Arc<str>]>,
-    routines: Arc<BTreeMap<ColumnName, Vec<Arc<Routine>>>>,
+    /// What the path is again once the transaction ends that set it for itself.
+    path_of_session: Option<Arc<[Arc<str>]>>,
+    /// By the name that each was defined under.
+    routines: Arc<BTreeMap<TableName, Vec<Arc<Routine>>>>,
     triggers: Arc<BTreeMap<TableName, Vec<Trigger>>>,
     prepared: Arc<BTreeMap<ColumnName, Arc<Statement>>>,
     cursors: Arc<BTreeMap<ColumnName, Arc<Query>>>,
 }
+
+/// Where bare names are looked for at first.
+const FIRST_SCHEMA: &str = "public";
 
 /// The schema of temporary tables.
 const TEMPORARY: &str = "pg_temp";
@@ -35,6 +45,8 @@ pub(super) struct Shape {
     pub(super) generated: Vec<(ColumnName, Expr)>,
     /// For a materialized view: its query.
     pub(super) query: Option<Arc<Query>>,
+    /// For a view over one table: what is written through it.
+    pub(super) through: Option<Arc<Through>>,
 }
 
 impl Shape {
@@ -46,6 +58,11 @@ impl Shape {
     pub(super) fn has(&self, column: &str) -> bool {
         self.names.contains(column)
     }
+
+    /// The columns that a write gives values for: not those that the database computes.
+    pub(super) fn given(&self) -> impl Iterator<Item = &ColumnName> {
+        self.columns.iter().filter(|name| !self.generated.iter().any(|(generated, _)| generated == *name))
+    }
 }
 
 impl Default for Schema {
@@ -53,7 +70,9 @@ impl Default for Schema {
     fn default() -> Self {
         Schema {
             relations: Arc::default(),
-            search_path: Arc::from([Arc::from("public")]),
+            has_updatable_views: false,
+            search_path: Arc::from([Arc::from(FIRST_SCHEMA)]),
+            path_of_session: None,
             routines: Arc::default(),
             triggers: Arc::default(),
             prepared: Arc::default(),
@@ -78,6 +97,29 @@ impl Schema {
         let mut analyzer = Analyzer::new(Schema::default(), dialect);
         let statements = analyzer.analyze(sql);
         (analyzer.into_schema(), statements)
+    }
+
+    /// With what a database declares beside the shapes of its tables; and the analysis of each view's definition.
+    pub fn with(self, declared: &Declarations) -> (Schema, Vec<StatementAnalysis>) {
+        let mut schema = self;
+        for generated in &declared.generated {
+            let parsed = Parser::new(Dialect::Postgres.parser()).try_with_sql(&generated.expression);
+            if let Ok(expression) = parsed.and_then(|mut parser| parser.parse_expr()) {
+                schema.generate(&generated.table, Arc::clone(&generated.column), expression);
+            }
+        }
+        let mut analyzer = Analyzer::new(schema, Dialect::Postgres);
+        let mut definitions = Vec::new();
+        for definition in &declared.definitions {
+            definitions.append(&mut analyzer.analyze(definition));
+        }
+        for view in &declared.views {
+            let name = |part: &str| Ident::with_quote('"', part).to_string();
+            let sql = format!("CREATE VIEW {}.{} AS {}", name(&view.name.schema), name(&view.name.table), view.sql);
+            definitions.append(&mut analyzer.analyze(&sql));
+        }
+        definitions.retain(|one| matches!(one.kind, StatementKind::CreateView | StatementKind::CreateMaterializedView));
+        (analyzer.into_schema(), definitions)
     }
 
     /// Whether nothing was changed since the one was cloned from the other.
@@ -133,6 +175,7 @@ impl Schema {
     }
 
     pub(super) fn define(&mut self, table: TableName, shape: Shape) {
+        self.has_updatable_views |= shape.through.is_some();
         Arc::make_mut(&mut self.relations).insert(table, Arc::new(shape));
     }
 
@@ -152,27 +195,94 @@ impl Schema {
             let mut changed = Shape::clone(shape);
             change(&mut changed.columns);
             changed.names = changed.columns.iter().cloned().collect();
+            changed.generated.retain(|(column, _)| changed.names.contains(column));
             *shape = Arc::new(changed);
         }
+    }
+
+    /// A column of a table that the database computes from others of the row.
+    pub(super) fn generate(&mut self, table: &TableName, column: ColumnName, expression: Expr) {
+        if let Some(shape) = Arc::make_mut(&mut self.relations).get_mut(table) {
+            let mut changed = Shape::clone(shape);
+            changed.generated.push((column, expression));
+            *shape = Arc::new(changed);
+        }
+    }
+
+    /// A column under a new name: what is computed from it names it so too.
+    pub(super) fn rename_column(&mut self, table: &TableName, old: &Ident, new: &Ident) {
+        let (from, to) = (spelled(old), ColumnName::from(spelled(new)));
+        if let Some(shape) = Arc::make_mut(&mut self.relations).get_mut(table) {
+            let mut changed = Shape::clone(shape);
+            for column in &mut changed.columns {
+                if **column == *from {
+                    *column = Arc::clone(&to);
+                }
+            }
+            for (column, expression) in &mut changed.generated {
+                if **column == *from {
+                    *column = Arc::clone(&to);
+                }
+                let _ = visit_expressions_mut(expression, |part| {
+                    let named = match part {
+                        Expr::Identifier(ident) => Some(ident),
+                        Expr::CompoundIdentifier(parts) => parts.last_mut(),
+                        _ => None,
+                    };
+                    if let Some(ident) = named.filter(|ident| spelled(ident) == from) {
+                        *ident = new.clone();
+                    }
+                    ControlFlow::<()>::Continue(())
+                });
+            }
+            changed.names = changed.columns.iter().cloned().collect();
+            *shape = Arc::new(changed);
+        }
+    }
+
+    /// Whether a write of a view may be one of the table behind it.
+    pub(super) fn has_updatable_views(&self) -> bool {
+        self.has_updatable_views
     }
 
     pub(super) fn has_routines(&self) -> bool {
         !self.routines.is_empty()
     }
 
-    /// The routines of this name, which take other arguments each.
-    pub(super) fn routines(&self, name: &str) -> &[Arc<Routine>] {
-        self.routines.get(name).map(Vec::as_slice).unwrap_or_default()
+    /// The routines that a call of this name may mean, which take other arguments each: of a bare name those of every
+    /// schema on the search path, where the first of equal types hides the others.
+    pub(super) fn routines(&self, name: &ObjectName, dialect: Dialect) -> Vec<(TableName, Arc<Routine>)> {
+        let names = match parts(name, dialect).as_slice() {
+            [] => Vec::new(),
+            [bare] => self.search_path.iter().map(|schema| TableName::new(Arc::clone(schema), bare.as_str())).collect(),
+            [path @ .., last] => vec![TableName::new(path.join("."), last.as_str())],
+        };
+        let mut found: Vec<(TableName, Arc<Routine>)> = Vec::new();
+        for name in names {
+            for routine in self.routines.get(&name).into_iter().flatten() {
+                if !found.iter().any(|(_, known)| known.is_of_types_of(routine)) {
+                    found.push((name.clone(), Arc::clone(routine)));
+                }
+            }
+        }
+        found
     }
 
-    pub(super) fn define_routine(&mut self, name: ColumnName, routine: Routine) {
+    pub(super) fn define_routine(&mut self, name: TableName, routine: Routine) {
         let routines = Arc::make_mut(&mut self.routines).entry(name).or_default();
         routines.retain(|known| !known.is_of_types_of(&routine));
         routines.push(Arc::new(routine));
     }
 
-    pub(super) fn forget_routines(&mut self, name: &str) {
-        Arc::make_mut(&mut self.routines).remove(name);
+    /// Forgets the routines of this name that take these types; without types all of the name.
+    pub(super) fn forget_routines(&mut self, name: &ObjectName, types: Option<&[String]>, dialect: Dialect) {
+        for (name, routine) in self.routines(name, dialect) {
+            if types.is_none_or(|types| routine.takes_types(types))
+                && let Some(routines) = Arc::make_mut(&mut self.routines).get_mut(&name)
+            {
+                routines.retain(|known| !Arc::ptr_eq(known, &routine));
+            }
+        }
     }
 
     pub(super) fn triggers(&self, table: &TableName) -> &[Trigger] {
@@ -183,6 +293,16 @@ impl Schema {
         let triggers = Arc::make_mut(&mut self.triggers).entry(table).or_default();
         triggers.retain(|known| known.name != trigger.name);
         triggers.push(trigger);
+    }
+
+    /// `DISABLE TRIGGER`, `ENABLE TRIGGER` of one, or of all.
+    pub(super) fn switch_trigger(&mut self, table: &TableName, name: &str, enabled: bool) {
+        let triggers = Arc::make_mut(&mut self.triggers).get_mut(table);
+        for trigger in triggers.into_iter().flatten() {
+            if *trigger.name == *name || matches!(name, "all" | "user") {
+                trigger.enabled = enabled;
+            }
+        }
     }
 
     pub(super) fn forget_trigger(&mut self, name: &str) {
@@ -213,7 +333,33 @@ impl Schema {
             schemas.into_iter().filter(|schema| schema != "$user" && !schema.is_empty()).map(Arc::from).collect();
         if !path.is_empty() {
             self.search_path = path.into();
+            self.path_of_session = None;
         }
+    }
+
+    /// `SET LOCAL search_path`: until the transaction ends.
+    pub(super) fn search_in_transaction(&mut self, schemas: impl IntoIterator<Item = String>) {
+        let before = self.path_of_session.clone().unwrap_or_else(|| Arc::clone(&self.search_path));
+        self.search(schemas);
+        self.path_of_session = Some(before);
+    }
+
+    /// `RESET search_path`, `SET search_path TO DEFAULT`.
+    pub(super) fn search_as_at_first(&mut self) {
+        self.search([FIRST_SCHEMA.to_owned()]);
+    }
+
+    /// The end of a transaction: what was set for it alone is no more.
+    pub(super) fn end_transaction(&mut self) {
+        if let Some(path) = self.path_of_session.take() {
+            self.search_path = path;
+        }
+    }
+
+    /// What is defined again after a rollback to where `earlier` was defined: prepared statements outlive it.
+    pub(super) fn roll_back_to(&mut self, earlier: Schema) {
+        let prepared = std::mem::take(&mut self.prepared);
+        *self = Schema { prepared, ..earlier };
     }
 }
 
@@ -233,4 +379,35 @@ pub(super) fn parts(name: &ObjectName, dialect: Dialect) -> Vec<String> {
         parts.drain(..parts.len() - 2);
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::GeneratedColumn;
+
+    #[test]
+    fn what_a_database_declares_counts_for_its_statements() {
+        let (schema, _) = Schema::from_definitions("CREATE TABLE a (id int, x int, y int)", Dialect::Postgres);
+        let declared = Declarations {
+            generated: vec![GeneratedColumn {
+                table: TableName::new("public", "a"),
+                column: "y".into(),
+                expression: "(x + 1)".into(),
+            }],
+            views: Vec::new(),
+            definitions: vec![
+                "CREATE OR REPLACE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $function$ \
+                 BEGIN INSERT INTO log (id) VALUES (NEW.id); RETURN NEW; END $function$"
+                    .into(),
+                "CREATE TRIGGER note AFTER INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION note()".into(),
+            ],
+        };
+        let (schema, views) = schema.with(&declared);
+        assert!(views.is_empty());
+        let analyses = Analyzer::new(schema, Dialect::Postgres).analyze("INSERT INTO a (id, x) VALUES (1, 2)");
+        let targets: Vec<String> = analyses[0].targets.iter().map(ToString::to_string).collect();
+        assert_eq!((targets, &analyses[0].error), (vec!["public.a".to_owned(), "public.log".to_owned()], &None));
+        assert!(analyses[0].columns.iter().any(|column| column.target.to_string() == "public.a.y"));
+    }
 }

@@ -59,12 +59,23 @@ pub(super) enum Body {
     },
 }
 
+/// A column that a join made of one on each of its sides.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) name: ColumnName,
+    pub(super) dependencies: Dependencies,
+    /// Where the join's relations begin, and its right side: a `*` lists the columns of the last join first, before those of
+    /// its relations.
+    pub(super) start: usize,
+    pub(super) right: usize,
+}
+
 /// The relations of one query.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     pub(super) relations: Vec<Relation>,
     /// Columns that joins merged: what a bare name of this kind means.
-    pub(super) merged: Vec<(ColumnName, Dependencies)>,
+    pub(super) merged: Vec<Merged>,
     /// Names of the SELECT list so far, where the dialect lets them be used again.
     pub(super) outputs: Vec<(ColumnName, Dependencies)>,
     /// NEW and OLD of a trigger: only their names bring their columns in reach.
@@ -183,13 +194,16 @@ impl Walk<'_> {
         match self.meaning(&name) {
             Meaning::In { scope, relation } => self.column_of(scope, relation, &name, role, into),
             Meaning::Merged { scope, place } => {
-                if let Some((_, dependencies)) = self.scopes.get(scope).and_then(|scope| scope.merged.get(place)) {
-                    into.absorb(dependencies, role);
+                if let Some(merged) = self.scopes.get(scope).and_then(|scope| scope.merged.get(place)) {
+                    into.absorb(&merged.dependencies, role);
                 }
             }
             Meaning::Ambiguous => self.unresolved(&name, role, into),
             Meaning::Nothing => {
-                if self.output_name(&name, role, into) || self.whole_row(ident, role, into) {
+                if self.output_name(&name, role, into)
+                    || self.whole_row(ident, role, into)
+                    || self.system_column(&name, role, into)
+                {
                     return;
                 }
                 if self.dialect_constant(&name) {
@@ -247,7 +261,7 @@ impl Walk<'_> {
     /// further out counts where none further in might have it.
     fn meaning(&self, name: &str) -> Meaning {
         for (scope_place, scope) in self.scopes.iter().enumerate().rev() {
-            if let Some(place) = scope.merged.iter().position(|(merged, _)| merged.as_ref() == name) {
+            if let Some(place) = scope.merged.iter().position(|merged| merged.name.as_ref() == name) {
                 return Meaning::Merged { scope: scope_place, place };
             }
             let (mut sure, mut perhaps) = (None, None);
@@ -293,7 +307,7 @@ impl Walk<'_> {
     /// Whether a relation of the innermost query surely has the column.
     pub(super) fn surely_has(&self, name: &str) -> bool {
         self.scopes.last().is_some_and(|scope| {
-            scope.merged.iter().any(|(merged, _)| **merged == *name)
+            scope.merged.iter().any(|merged| *merged.name == *name)
                 || scope.relations.iter().any(|relation| matches!(relation.has(name), Has::Yes))
         })
     }
@@ -315,6 +329,19 @@ impl Walk<'_> {
     fn unresolved(&mut self, name: &str, role: Role, into: &mut Dependencies) {
         let column = self.arena.column(None, name);
         into.add(column, role);
+    }
+
+    /// A column that every table has, of the only one in reach.
+    fn system_column(&mut self, name: &str, role: Role, into: &mut Dependencies) -> bool {
+        let relations = self.scopes.last().map(|scope| scope.relations.as_slice()).unwrap_or_default();
+        let mut tables = relations.iter().filter_map(|relation| match &relation.body {
+            Body::Table { id, .. } => Some(*id),
+            Body::Output(_) | Body::Function { .. } => None,
+        });
+        let (Some(table), None, true) = (tables.next(), tables.next(), is_system_column(name)) else { return false };
+        let column = self.arena.column(Some(table), name);
+        into.add(column, role);
+        true
     }
 
     fn whole_row(&mut self, ident: &Ident, role: Role, into: &mut Dependencies) -> bool {
@@ -408,7 +435,7 @@ impl Walk<'_> {
         }
         // A parameter by its routine's name.
         if let [routine, variable] = parts
-            && self.active.last().is_some_and(|active| **active == *spelled(routine))
+            && self.active.last().is_some_and(|active| *active.name.table == *spelled(routine))
             && self.variables.contains_key(spelled(variable).as_ref())
         {
             return self.bare_column(variable, role, into);

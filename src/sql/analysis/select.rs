@@ -4,14 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AccessExpr, ConnectByKind, DataType, Distinct, ExcludeSelectItem, Expr, Function, GroupByExpr, GroupByWithModifier,
-    Ident, NamedWindowExpr, RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, TrimWhereField,
-    Value, WildcardAdditionalOptions,
+    ConnectByKind, Distinct, ExcludeSelectItem, Expr, GroupByExpr, GroupByWithModifier, Ident, NamedWindowExpr,
+    RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, Value, WildcardAdditionalOptions,
 };
 
 use super::Dialect;
 use super::dependencies::{Dependencies, Role};
 use super::expression::idents;
+use super::names::postgres_name;
 use super::outcome::{InfluenceKind, Via};
 use super::query::Around;
 use super::scope::{Output, OutputColumn, Scope, spelled};
@@ -117,13 +117,31 @@ impl Walk<'_> {
     }
 
     fn listed_of_scope(&mut self) -> Vec<OutputColumn> {
+        self.listed_of_relations(0..usize::MAX)
+    }
+
+    /// The columns of some relations of the innermost scope as a `*` lists them: what a join merged before its relations.
+    pub(super) fn listed_of_relations(&mut self, places: std::ops::Range<usize>) -> Vec<OutputColumn> {
         let Some(scope) = self.scopes.last() else { return Vec::new() };
-        let merged = scope.merged.iter().map(|(name, dependencies)| OutputColumn::Named {
-            name: Arc::clone(name),
-            dependencies: dependencies.clone(),
-        });
-        let mut listed: Vec<OutputColumn> = merged.collect();
-        for relation in scope.relations.clone() {
+        let mut merged: Vec<_> = scope
+            .merged
+            .iter()
+            .filter(|merged| places.contains(&merged.start) && merged.right < places.end)
+            .map(|merged| {
+                let (name, dependencies) = (Arc::clone(&merged.name), merged.dependencies.clone());
+                (merged.start, std::cmp::Reverse(merged.right), OutputColumn::Named { name, dependencies })
+            })
+            .collect();
+        merged.sort_by_key(|(start, right, _)| (*start, *right));
+        let mut merged = merged.into_iter().peekable();
+        let mut listed = Vec::new();
+        for (place, relation) in scope.relations.clone().into_iter().enumerate() {
+            if !places.contains(&place) {
+                continue;
+            }
+            while let Some((_, _, column)) = merged.next_if(|(start, ..)| *start <= place) {
+                listed.push(column);
+            }
             listed.append(&mut self.listed(&relation.body, &relation.merged));
         }
         listed
@@ -322,78 +340,6 @@ impl Walk<'_> {
             _ if self.dialect != Dialect::Postgres => expression.to_string().into(),
             _ => postgres_name(expression),
         }
-    }
-}
-
-/// The name of a column that nothing names.
-const UNNAMED: &str = "?column?";
-
-/// A type by the name that the catalog has for it.
-fn type_name(data_type: &DataType) -> ColumnName {
-    let spelled = data_type.to_string().to_ascii_lowercase();
-    let base = spelled.split(['(', '[']).next().unwrap_or_default().trim();
-    match base {
-        "int" | "integer" => "int4",
-        "bigint" => "int8",
-        "smallint" => "int2",
-        "boolean" => "bool",
-        "real" => "float4",
-        "double precision" | "float" => "float8",
-        "decimal" => "numeric",
-        "character varying" => "varchar",
-        "timestamp with time zone" => "timestamptz",
-        "timestamp without time zone" => "timestamp",
-        other => other,
-    }
-    .into()
-}
-
-fn postgres_name(expression: &Expr) -> ColumnName {
-    match expression {
-        Expr::Identifier(ident) => spelled(ident).into(),
-        Expr::CompoundIdentifier(parts) => parts.last().map(spelled).unwrap_or_default().into(),
-        Expr::Function(Function { name, .. }) => {
-            name.0.last().and_then(|part| part.as_ident()).map(spelled).unwrap_or_default().into()
-        }
-        Expr::Cast { expr, data_type, .. } => match postgres_name(expr) {
-            name if *name == *UNNAMED => type_name(data_type),
-            name => name,
-        },
-        Expr::Nested(expr) | Expr::Collate { expr, .. } => postgres_name(expr),
-        Expr::CompoundFieldAccess { root, access_chain } => {
-            let fields = access_chain.iter().rev().filter_map(|access| match access {
-                AccessExpr::Dot(Expr::Identifier(field)) => Some(ColumnName::from(spelled(field))),
-                _ => None,
-            });
-            fields.take(1).next().unwrap_or_else(|| postgres_name(root))
-        }
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Interval(_) => "interval".into(),
-        Expr::Position { .. } => "position".into(),
-        Expr::Overlay { .. } => "overlay".into(),
-        Expr::Ceil { .. } => "ceil".into(),
-        Expr::Floor { .. } => "floor".into(),
-        Expr::AtTimeZone { .. } => "timezone".into(),
-        Expr::Tuple(_) => "row".into(),
-        Expr::Trim { trim_where, .. } => match trim_where {
-            Some(TrimWhereField::Leading) => "ltrim".into(),
-            Some(TrimWhereField::Trailing) => "rtrim".into(),
-            _ => "btrim".into(),
-        },
-        Expr::Case { .. } => "case".into(),
-        Expr::Array(_) => "array".into(),
-        Expr::Exists { .. } => "exists".into(),
-        Expr::Extract { .. } => "extract".into(),
-        Expr::Substring { .. } => "substring".into(),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            sqlparser::ast::SetExpr::Select(select) => match select.projection.first() {
-                Some(SelectItem::UnnamedExpr(expression)) => postgres_name(expression),
-                Some(SelectItem::ExprWithAlias { alias, .. }) => spelled(alias).into(),
-                _ => UNNAMED.into(),
-            },
-            _ => UNNAMED.into(),
-        },
-        _ => UNNAMED.into(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::arena::{Arena, ColumnId, TableId};
 use super::dependencies::{Dependencies, settle_influences};
 use super::outcome::{ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn};
 use super::plpgsql::Control;
+use super::routines::Active;
 use super::schema::Schema;
 use super::scope::{Output, Scope};
 use crate::model::{ColumnName, TableName};
@@ -47,6 +48,8 @@ pub(super) struct Walk<'s> {
     sources: Vec<TableId>,
     read: HashSet<TableId>,
     written: HashSet<TableId>,
+    /// What the statement makes anew, or gives another definition.
+    pub(super) defined: HashSet<TableId>,
     drafts: Vec<Draft>,
     draft_places: HashMap<(Option<TableId>, ColumnName), usize>,
     error: Option<SqlError>,
@@ -54,13 +57,15 @@ pub(super) struct Walk<'s> {
     lookups: Cell<usize>,
     depth: usize,
     /// The routines that are being read, each called by the one before.
-    pub(super) active: Vec<ColumnName>,
+    pub(super) active: Vec<Active>,
     /// How many calls were followed.
     pub(super) calls: usize,
     /// What decides whether the statement of a routine is run.
     pub(super) control: Control,
     /// What the variables of the routine hold so far.
     pub(super) variables: HashMap<ColumnName, Rc<Output>>,
+    /// Whether the order of the next query's rows counts by itself.
+    pub(super) ordered: bool,
     /// In a trigger: the table of the row.
     pub(super) trigger_row: Option<TableId>,
 }
@@ -94,6 +99,7 @@ impl<'s> Walk<'s> {
             sources: Vec::new(),
             read: HashSet::new(),
             written: HashSet::new(),
+            defined: HashSet::new(),
             drafts: Vec::new(),
             draft_places: HashMap::new(),
             error: None,
@@ -104,6 +110,7 @@ impl<'s> Walk<'s> {
             calls: 0,
             control: Control::default(),
             variables: HashMap::new(),
+            ordered: false,
             trigger_row: None,
         }
     }
@@ -226,7 +233,16 @@ impl<'s> Walk<'s> {
         }
     }
 
+    /// What was assigned at this place, to a table's column.
+    pub(super) fn drafted(&self, place: usize) -> Option<(Option<TableId>, ColumnName, Dependencies, Rows)> {
+        let draft = self.drafts.get(place)?;
+        Some((draft.table, Arc::clone(&draft.column), draft.dependencies.clone(), Rc::clone(&draft.rows)))
+    }
+
     pub(super) fn finish(mut self) -> Findings {
+        if self.schema.has_updatable_views() {
+            self.write_through_views();
+        }
         self.read_what_flows_on();
         if self.lookups.get() == 0 {
             self.error = Some(SqlError::Unsupported("the statement: it names too much among too much".to_owned()));

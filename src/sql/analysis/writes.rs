@@ -9,6 +9,7 @@ use sqlparser::ast::{
     UpdateTableFromKind,
 };
 
+use super::Dialect;
 use super::arena::TableId;
 use super::dependencies::{Dependencies, Role, settle_influences};
 use super::outcome::{InfluenceKind, Via};
@@ -68,7 +69,7 @@ impl Walk<'_> {
             Some(source) => self.query(source),
             None => self.defaults(&target, insert),
         };
-        let listed: Vec<ColumnName> = insert.columns.iter().chain([]).filter_map(last_name).collect();
+        let listed: Vec<ColumnName> = insert.columns.iter().filter_map(|name| self.set_column(name, &target)).collect();
         let values = self.placed(&target, &listed, &source);
         let mut rows = Dependencies { sources: Vec::new(), influences: source.rows.clone() };
         self.arbiter(insert, &target, &mut rows);
@@ -242,11 +243,11 @@ impl Walk<'_> {
                 AssignmentTarget::ColumnName(name) => {
                     let mut dependencies = Dependencies::default();
                     self.expression(&assignment.value, Role::Value(Via::Copy), &mut dependencies);
-                    set.extend(last_name(name).map(|column| (column, dependencies)));
+                    set.extend(self.set_column(name, target).map(|column| (column, dependencies)));
                 }
                 AssignmentTarget::Tuple(names) => {
                     let values = self.tuple_values(&assignment.value, names.len());
-                    set.extend(names.iter().filter_map(last_name).zip(values));
+                    set.extend(names.iter().filter_map(|name| self.set_column(name, target)).zip(values));
                 }
             }
         }
@@ -277,14 +278,20 @@ impl Walk<'_> {
     pub(super) fn assignment(&mut self, assignment: &Assignment, target: &Target, rows: &Rows) {
         match &assignment.target {
             AssignmentTarget::ColumnName(name) => {
-                let Some(column) = last_name(name) else { return };
+                let Some(column) = self.set_column(name, target) else { return };
                 let mut dependencies = Dependencies::default();
                 self.expression(&assignment.value, Role::Value(Via::Copy), &mut dependencies);
+                if name.0.len() > 1 && self.dialect == Dialect::Postgres {
+                    // Of a value in parts, what is not set stays.
+                    let whole = self.arena.column(Some(target.id), &column);
+                    dependencies.add(whole, Role::Value(Via::Transform));
+                    dependencies.sources.iter_mut().for_each(|(_, via)| *via = (*via).max(Via::Transform));
+                }
                 let table = self.assigned_table(name, target);
                 self.assign(Some(table), &column, dependencies, rows);
             }
             AssignmentTarget::Tuple(names) => {
-                let names: Vec<ColumnName> = names.iter().filter_map(last_name).collect();
+                let names: Vec<ColumnName> = names.iter().filter_map(|name| self.set_column(name, target)).collect();
                 let values = self.tuple_values(&assignment.value, names.len());
                 for (name, dependencies) in names.iter().zip(values) {
                     self.assign(Some(target.id), name, dependencies, rows);
@@ -293,8 +300,26 @@ impl Walk<'_> {
         }
     }
 
+    /// The column that a write names: in PostgreSQL what follows it is a field of its value, or an element.
+    pub(super) fn set_column(&self, name: &ObjectName, target: &Target) -> Option<ColumnName> {
+        let first = name.0.first().and_then(|part| part.as_ident()).map(|ident| ColumnName::from(spelled(ident)));
+        let is_table = |first: &ColumnName| *first == target.alias || *first == target.name.table;
+        let has = |first: &ColumnName| target.shape.as_ref().is_some_and(|shape| shape.has(first));
+        match first {
+            Some(first)
+                if self.dialect == Dialect::Postgres && name.0.len() > 1 && (has(&first) || !is_table(&first)) =>
+            {
+                Some(first)
+            }
+            _ => last_name(name),
+        }
+    }
+
     /// MySQL's UPDATE of a join sets columns of any of its tables.
     fn assigned_table(&mut self, name: &ObjectName, target: &Target) -> TableId {
+        if self.dialect == Dialect::Postgres {
+            return target.id;
+        }
         let parts = super::expression::idents(name);
         let Some(qualifier) =
             parts.len().checked_sub(1).and_then(|count| parts.get(..count)).filter(|path| !path.is_empty())
@@ -430,6 +455,8 @@ impl Walk<'_> {
         }
         let target = self.target(&name, aliased);
         self.add_relation(target.relation(), rows);
+        let shown_by = self.rows_shown_by_view(&target);
+        rows.influences.extend(shown_by);
         for join in &item.joins {
             let right = self.scopes.last().map_or(0, |scope| scope.relations.len());
             self.factor(&join.relation, rows);

@@ -2,6 +2,10 @@
 //!
 //! In: the tokens of a text. Out: tokens that can be parsed; each new one stands where the one it replaces stood.
 
+mod clauses;
+
+use std::collections::BTreeMap;
+
 use sqlparser::ast::DollarQuotedString;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
@@ -12,6 +16,13 @@ pub(super) const CURRENT_OF: &str = "current of";
 /// The column that a MERGE's DO NOTHING sets. No name of a catalog is spelled so.
 pub(super) const DO_NOTHING: &str = "do nothing";
 
+/// What stands behind a column of which an element is set, and the function of that element's place. No name of a catalog
+/// is spelled so.
+pub(super) const ELEMENT: &str = "element of";
+
+/// The column that a MERGE's INSERT DEFAULT VALUES names. No name of a catalog is spelled so.
+pub(super) const DEFAULTS: &str = "default values";
+
 /// How many tokens the longest name has: catalog, schema, table, and the periods between.
 const LONGEST_NAME: usize = 5;
 
@@ -20,10 +31,11 @@ const FARTHEST: usize = 2_000;
 
 /// The tokens with what the parser does not know put in other words.
 pub(super) fn understood(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    if !tokens.iter().any(|token| keyword(token).is_some_and(is_of_interest)) {
+    let has_brackets = tokens.iter().any(|token| token.token == Token::LBracket);
+    if !has_brackets && !tokens.iter().any(|token| keyword(token).is_some_and(is_of_interest)) {
         return tokens;
     }
-    let mut rewriting = Rewriting::of(tokens);
+    let mut rewriting = Rewriting { has_brackets, ..Rewriting::of(tokens) };
     let mut place = 0;
     while place < rewriting.tokens.len() {
         place = rewriting.step(place);
@@ -46,6 +58,19 @@ fn is_of_interest(word: Keyword) -> bool {
             | Keyword::NOTHING
             | Keyword::ATOMIC
             | Keyword::VIEW
+            | Keyword::VARIADIC
+            | Keyword::SEARCH
+            | Keyword::CYCLE
+            | Keyword::COLLATE
+            | Keyword::CONFLICT
+            | Keyword::SYMMETRIC
+            | Keyword::ASYMMETRIC
+            | Keyword::EXCLUDE
+            | Keyword::DISTINCT
+            | Keyword::LEADING
+            | Keyword::TRAILING
+            | Keyword::BOTH
+            | Keyword::DEFAULT
     )
 }
 
@@ -58,38 +83,82 @@ struct Rewriting {
     view: Option<Vec<TokenWithSpan>>,
     /// A body was met that never ends: no later one does.
     unended: bool,
+    has_brackets: bool,
+    /// Where elements of columns are set: the bracket's place, and that of the equals sign.
+    elements: BTreeMap<usize, usize>,
 }
 
 impl Rewriting {
     fn of(tokens: Vec<TokenWithSpan>) -> Self {
-        Rewriting { kept: Vec::with_capacity(tokens.len() + 8), tokens, first: None, view: None, unended: false }
+        Rewriting {
+            kept: Vec::with_capacity(tokens.len() + 8),
+            tokens,
+            first: None,
+            view: None,
+            unended: false,
+            has_brackets: false,
+            elements: BTreeMap::new(),
+        }
     }
 
     /// Takes over what begins here; the place after it.
     fn step(&mut self, place: usize) -> usize {
-        let Some(token) = self.tokens.get(place).cloned() else { return place + 1 };
-        if token.token == Token::SemiColon {
-            self.end_of_view();
-            self.first = None;
-        }
-        let Some(word) = keyword(&token) else {
-            self.kept.push(token);
-            return place + 1;
+        let Some(TokenWithSpan { token, span }) = self.tokens.get(place) else { return place + 1 };
+        let span = *span;
+        let next = match token {
+            Token::SemiColon => {
+                self.end_of_view();
+                self.first = None;
+                None
+            }
+            Token::LBracket => self.element(place, span).or_else(|| self.element_inserted(place)),
+            Token::Word(word) if word.quote_style.is_none() => {
+                let word = word.keyword;
+                self.first.get_or_insert(word);
+                self.rewritten(word, place, span)
+            }
+            _ => None,
         };
-        self.first.get_or_insert(word);
-        if let Some(next) = self.rewritten(word, place, token.span) {
+        if let Some(next) = next {
             return next;
         }
-        self.kept.push(token);
+        // What has been taken over is not looked at where it stood.
+        if let Some(token) = self.tokens.get_mut(place) {
+            self.kept.push(std::mem::replace(token, TokenWithSpan::new_eof()));
+        }
         place + 1
     }
 
     fn rewritten(&mut self, word: Keyword, place: usize, span: Span) -> Option<usize> {
         match word {
             Keyword::CURRENT => self.current_of(place, span),
-            Keyword::ROWS if matches!(self.before(), Some(Keyword::FROM | Keyword::JOIN)) => {
+            Keyword::ROWS
+                if matches!(self.before(), Some(Keyword::FROM | Keyword::JOIN | Keyword::LATERAL))
+                    || self.before_token() == Some(&Token::Comma) =>
+            {
                 self.rows_from(place, span)
             }
+            Keyword::SET if self.has_brackets => {
+                self.elements_set(place);
+                None
+            }
+            Keyword::SEARCH | Keyword::CYCLE => self.searched(place, span),
+            // In a call it says that the last argument is many.
+            Keyword::VARIADIC
+                if !matches!(self.first, Some(Keyword::CREATE | Keyword::ALTER | Keyword::DROP | Keyword::COMMENT)) =>
+            {
+                Some(place + 1)
+            }
+            Keyword::COLLATE
+            | Keyword::CONFLICT
+            | Keyword::SYMMETRIC
+            | Keyword::ASYMMETRIC
+            | Keyword::EXCLUDE
+            | Keyword::DISTINCT
+            | Keyword::LEADING
+            | Keyword::TRAILING
+            | Keyword::BOTH
+            | Keyword::DEFAULT => self.without_effect(word, place, span),
             Keyword::ONLY => self.only(place),
             Keyword::VALUE => self.overriding(place),
             Keyword::DATA => self.with_data(place),
@@ -104,11 +173,7 @@ impl Rewriting {
                 Some(place + 1)
             }
             Keyword::TABLE if self.first == Some(Keyword::CREATE) => self.columns_without_types(place),
-            Keyword::STDIN if self.first == Some(Keyword::COPY) => {
-                // Behind a COPY the parser would take the statements that follow for data.
-                self.push(Token::SingleQuotedString("stdin".to_owned()), span);
-                Some(place + 1)
-            }
+            Keyword::STDIN => self.standard_input(place, span),
             Keyword::NOTHING => self.do_nothing(place, span),
             Keyword::ATOMIC if self.before() == Some(Keyword::BEGIN) => self.atomic(place, span),
             Keyword::RECURSIVE if self.keyword_at(self.after(place)) == Some(Keyword::VIEW) => {
@@ -122,8 +187,32 @@ impl Rewriting {
     fn only(&mut self, place: usize) -> Option<usize> {
         let before_table =
             matches!(self.before(), Some(Keyword::UPDATE | Keyword::FROM | Keyword::JOIN | Keyword::USING));
+        let before_table = before_table || self.before_token() == Some(&Token::Comma);
         let next = self.after(place);
+        if before_table && self.token(next) == Some(&Token::LParen) {
+            // ONLY (t)
+            let mut at = self.after(next);
+            let mut name = Vec::new();
+            while matches!(self.token(at), Some(Token::Word(_) | Token::Period)) && name.len() < LONGEST_NAME {
+                name.push(self.tokens.get(at)?.clone());
+                at = self.after(at);
+            }
+            let is_name = !name.is_empty() && self.token(at) == Some(&Token::RParen);
+            if is_name {
+                self.kept.append(&mut name);
+            }
+            return is_name.then_some(at + 1);
+        }
         (before_table && matches!(self.token(next), Some(Token::Word(_)))).then_some(next)
+    }
+
+    /// `COPY … FROM STDIN`: behind it the parser would take the statements that follow for data.
+    fn standard_input(&mut self, place: usize, span: Span) -> Option<usize> {
+        if self.first != Some(Keyword::COPY) || self.before() != Some(Keyword::FROM) {
+            return None;
+        }
+        self.push(Token::SingleQuotedString("stdin".to_owned()), span);
+        Some(place + 1)
     }
 
     /// `OVERRIDING SYSTEM VALUE`, which says nothing of where values come from.
@@ -344,6 +433,11 @@ impl Rewriting {
         self.push(Token::make_keyword(word), span);
     }
 
+    /// What was taken over last.
+    fn before_token(&self) -> Option<&Token> {
+        self.kept.iter().rev().find(|token| !is_space(token)).map(|token| &token.token)
+    }
+
     /// The keyword that was taken over last.
     fn before(&self) -> Option<Keyword> {
         self.kept.iter().rev().find(|token| !is_space(token)).and_then(keyword)
@@ -379,22 +473,33 @@ fn quoted(name: &str) -> Token {
     Token::Word(Word { value: name.to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword })
 }
 
-/// Takes out every `ONLY` before a table: it leaves out the table's children, of which nothing is known here, and the
-/// parser takes it for the table's name.
-pub fn without_only(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    if !tokens.iter().any(|token| keyword(token) == Some(Keyword::ONLY)) {
+/// What the parser would take for something else than it is, and no more: every `ONLY` before a table is taken out (it
+/// leaves out the table's children, of which nothing is known here, and would be the table's name), and the STDIN of a
+/// COPY is a file of this name (the statements that follow would be its data).
+pub fn unmistaken(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is_mistaken = |token: &TokenWithSpan| matches!(keyword(token), Some(Keyword::ONLY | Keyword::STDIN));
+    if !tokens.iter().any(is_mistaken) {
         return tokens;
     }
     let mut rewriting = Rewriting::of(tokens);
     let mut place = 0;
     while let Some(token) = rewriting.tokens.get(place).cloned() {
-        place = match rewriting.only(place).filter(|_| keyword(&token) == Some(Keyword::ONLY)) {
-            Some(next) => next,
-            None => {
-                rewriting.kept.push(token);
-                place + 1
-            }
+        if token.token == Token::SemiColon {
+            rewriting.first = None;
+        }
+        let word = keyword(&token);
+        if let Some(word) = word {
+            rewriting.first.get_or_insert(word);
+        }
+        let rewritten = match word {
+            Some(Keyword::ONLY) => rewriting.only(place),
+            Some(Keyword::STDIN) => rewriting.standard_input(place, token.span),
+            _ => None,
         };
+        place = rewritten.unwrap_or_else(|| {
+            rewriting.kept.push(token);
+            place + 1
+        });
     }
     rewriting.kept
 }

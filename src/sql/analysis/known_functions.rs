@@ -1,0 +1,59 @@
+//! The functions that read and write no table by themselves: PostgreSQL's own, and those of well-known extensions.
+//!
+//! What any other function does is not known until its definition is.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use sqlparser::ast::ObjectName;
+
+use super::scope::spelled;
+
+/// PostgreSQL's, up to version 18, without those that run a text or read a table that a text names.
+static OF_POSTGRES: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("known_functions/postgres.txt").lines().collect());
+
+/// Those of extensions that compute with their arguments alone; they are installed in any schema.
+static OF_EXTENSIONS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("known_functions/extensions.txt").lines().collect());
+
+/// How the functions of PostGIS begin.
+const OF_POSTGIS: &str = "st_";
+
+/// Whether a function of this name only computes with its arguments.
+pub(super) fn only_computes(name: &ObjectName) -> bool {
+    let parts: Option<Vec<_>> = name.0.iter().map(|part| part.as_ident().map(spelled)).collect();
+    match parts.as_deref() {
+        Some([function]) => OF_POSTGRES.contains(function.as_ref()) || is_of_extension(function),
+        Some([schema, function]) if schema == "pg_catalog" => OF_POSTGRES.contains(function.as_ref()),
+        Some([_, function]) => is_of_extension(function),
+        _ => false,
+    }
+}
+
+fn is_of_extension(function: &str) -> bool {
+    OF_EXTENSIONS.contains(function) || function.starts_with(OF_POSTGIS)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::ast::Ident;
+
+    use super::*;
+
+    #[test]
+    fn what_only_computes_is_known() {
+        for (name, expected) in [
+            ("lower", true),
+            ("pg_catalog.lower", true),
+            ("app.lower", false),
+            ("extensions.digest", true),
+            ("st_distance", true),
+            ("query_to_xml", false),
+            ("refresh_totals", false),
+        ] {
+            let parts: Vec<Ident> = name.split('.').map(Ident::new).collect();
+            assert_eq!(only_computes(&ObjectName::from(parts)), expected, "{name}");
+        }
+    }
+}
