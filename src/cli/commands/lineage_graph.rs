@@ -30,6 +30,7 @@ pub async fn lineage_graph(global: &GlobalArguments, arguments: &LineageArgument
         derives: &investigation.project.derives,
         stated: &stated,
         schemas: investigation.schemas(),
+        declared: investigation.catalog.declarations(),
     });
     let (focus, path) = (focus(&whole, arguments)?, path(&whole, arguments)?);
     let hops = path.as_ref().map(|(from, to)| whole.explanation(from, to).unwrap_or_default());

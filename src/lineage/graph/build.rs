@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use petgraph::stable_graph::NodeIndex;
 
-use super::computation::{computation_of_query, computation_of_sql};
+use super::computation::{computation_of, computation_of_query, computation_of_sql};
 use super::{Computation, LineageGraph, Origin, StatementName};
-use crate::model::{Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction};
+use crate::model::{
+    Declarations, Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction,
+};
 use crate::sql::{Scanner, Schema, Schemas, template};
 
 /// Everything a graph is built from.
@@ -21,13 +23,16 @@ pub struct LineageSources<'a> {
     pub stated: &'a [StatedLineage],
     /// The shapes of the tables.
     pub schemas: &'a Schemas,
+    /// What the database declares beside them.
+    pub declared: &'a Declarations,
 }
 
 /// Builds the graph.
 pub fn build(sources: LineageSources<'_>) -> LineageGraph {
+    let (schema, views) = Schema::from(sources.schemas).with(sources.declared);
     let mut building = Building {
         graph: LineageGraph::default(),
-        schema: Schema::from(sources.schemas),
+        schema,
         known: HashMap::new(),
         scanner: Scanner::default(),
         touch_nothing: HashSet::new(),
@@ -35,6 +40,10 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
     };
     for transaction in &sources.history.transactions {
         building.transaction(transaction);
+    }
+    for view in views {
+        let name = StatementName { origin: Origin::Catalog, text: template(&view.sql).into() };
+        building.graph.statement(&name, || computation_of(&[view]));
     }
     for derive in sources.derives {
         building.derive(derive);
@@ -179,7 +188,7 @@ fn computation_of_stated(stated: &StatedLineage, schema: &Schema) -> Computation
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FeedKind, RecordingId, StatedFeed, TableColumn};
+    use crate::model::{FeedKind, RecordingId, StatedFeed, TableColumn, View};
 
     fn table(name: &str) -> TableName {
         name.parse().expect("a table name")
@@ -200,7 +209,14 @@ mod tests {
     }
 
     fn built(stated: &[StatedLineage], derives: &[Derive]) -> LineageGraph {
-        build(LineageSources { history: &History::default(), derives, stated, schemas: &Schemas::new() })
+        let declared = Declarations::default();
+        build(LineageSources {
+            history: &History::default(),
+            derives,
+            stated,
+            schemas: &Schemas::new(),
+            declared: &declared,
+        })
     }
 
     #[test]
@@ -215,6 +231,34 @@ mod tests {
         assert_eq!((views.len(), views[0].statement.usage.count), (1, 2));
         let sources: Vec<String> = views[0].sources().into_iter().map(ToString::to_string).collect();
         assert_eq!(sources, ["public.orders", "public.rates"]);
+    }
+
+    #[test]
+    fn views_of_the_database_are_in_it() {
+        let declared = Declarations {
+            views: vec![View {
+                name: table("big"),
+                sql: "SELECT o.id FROM public.orders o WHERE o.total > 100".into(),
+            }],
+            definitions: vec![
+                "CREATE MATERIALIZED VIEW public.counted AS SELECT count(b.id) AS n FROM public.big b".into(),
+            ],
+            ..Declarations::default()
+        };
+        let graph = build(LineageSources {
+            history: &History::default(),
+            derives: &[],
+            stated: &[],
+            schemas: &Schemas::new(),
+            declared: &declared,
+        });
+        let views = graph.statements();
+        assert!(
+            views.iter().all(|view| view.statement.name.origin == Origin::Catalog && view.statement.error.is_none())
+        );
+        let column = |name: &str, column: &str| TableColumn::new(table(name), column);
+        let hops = graph.explanation(&column("orders", "total"), &column("counted", "n")).expect("known columns");
+        assert_eq!(hops.len(), 2, "through one view and the other");
     }
 
     #[test]

@@ -10,14 +10,14 @@ use crate::sql::{
 
 /// What the statements of a text read and write.
 pub(super) fn computation_of_sql(text: &str, schema: &Schema) -> Computation {
-    of_analyses(&analyze(text, schema, Dialect::default()))
+    computation_of(&analyze(text, schema, Dialect::default()))
 }
 
 /// What a query that gives the rows of a table reads and writes; a text that is another statement, as it stands.
 pub(super) fn computation_of_query(text: &str, table: &TableName, schema: &Schema) -> Computation {
     let analyses = analyze(text, schema, Dialect::default());
     let [StatementAnalysis { kind: StatementKind::Select, .. }] = analyses.as_slice() else {
-        let mut computation = of_analyses(&analyses);
+        let mut computation = computation_of(&analyses);
         if computation.targets.is_empty() {
             computation.targets.push(table.clone());
         }
@@ -33,10 +33,11 @@ pub(super) fn computation_of_query(text: &str, table: &TableName, schema: &Schem
         columns: analysis.columns.iter().map(returned).collect(),
         ..analysis.clone()
     });
-    of_analyses(&written.collect::<Vec<_>>())
+    computation_of(&written.collect::<Vec<_>>())
 }
 
-fn of_analyses(analyses: &[StatementAnalysis]) -> Computation {
+/// What analysed statements read and write together.
+pub(super) fn computation_of(analyses: &[StatementAnalysis]) -> Computation {
     let mut targets: BTreeSet<TableName> = BTreeSet::new();
     let mut sources: BTreeSet<TableName> = BTreeSet::new();
     let mut feeds: BTreeSet<StatedFeed> = BTreeSet::new();

@@ -26,6 +26,8 @@ use crate::model::{FeedKind, Release, StatedFeed, TableColumn, TableName, Timest
 pub enum Origin {
     /// Its own SQL, from a log or an event.
     Sql,
+    /// The database, of a view.
+    Catalog,
     /// The project file's `[[derive]]`.
     Derive,
     /// Another tool: the name of its format.
@@ -35,10 +37,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The word that outputs print: `sql`, `derive`, `dbt`, `openlineage`, `unrecorded`.
+    /// The word that outputs print: `sql`, `catalog`, `derive`, `dbt`, `openlineage`, `unrecorded`.
     pub fn as_str(&self) -> &str {
         match self {
             Origin::Sql => "sql",
+            Origin::Catalog => "catalog",
             Origin::Derive => "derive",
             Origin::Stated(by) => by,
             Origin::Unrecorded => "unrecorded",

@@ -1,6 +1,6 @@
 //! The shortest explanation: how one column comes to bear on another.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef as _;
@@ -26,27 +26,29 @@ impl LineageGraph {
     /// rather than used to choose. Empty where there is no way. `None` where the graph does not know one of them.
     pub fn explanation(&self, from: &TableColumn, to: &TableColumn) -> Option<Vec<Hop<'_>>> {
         let (start, end) = (*self.columns.get(from)?, *self.columns.get(to)?);
+        // For each column reached: the last step there, of ways by as few steps that on which the fewest steps only choose,
+        // then the fewest compute.
         let mut came_by: HashMap<NodeIndex, EdgeIndex> = HashMap::new();
-        let mut ahead = VecDeque::from([start]);
-        while let Some(node) = ahead.pop_front() {
-            let mut feeds: Vec<_> = self
-                .graph
-                .edges_directed(node, petgraph::Outgoing)
-                .filter_map(|edge| match edge.weight() {
-                    Edge::Feeds { kind, .. } => Some((*kind, edge.target(), edge.id())),
-                    _ => None,
-                })
-                .collect();
-            feeds.sort();
-            for (_, next, edge) in feeds {
-                if !came_by.contains_key(&next) && (next != start || next == end) {
-                    came_by.insert(next, edge);
-                    ahead.push_back(next);
+        let mut layer = BTreeMap::from([(start, (0, 0))]);
+        while !layer.is_empty() && !came_by.contains_key(&end) {
+            let mut next_layer: BTreeMap<NodeIndex, (usize, usize)> = BTreeMap::new();
+            for (node, (chosen, computed)) in layer {
+                for edge in self.graph.edges_directed(node, petgraph::Outgoing) {
+                    let Edge::Feeds { kind, .. } = edge.weight() else { continue };
+                    let next = edge.target();
+                    let is_known = came_by.contains_key(&next) || (next == start && next != end);
+                    let cost = (
+                        chosen + usize::from(*kind == FeedKind::Influence),
+                        computed + usize::from(*kind != FeedKind::Copy),
+                    );
+                    let is_better = next_layer.get(&next).is_some_and(|known| cost < *known);
+                    if is_better || !is_known {
+                        next_layer.insert(next, cost);
+                        came_by.insert(next, edge.id());
+                    }
                 }
             }
-            if came_by.contains_key(&end) {
-                break;
-            }
+            layer = next_layer;
         }
         let mut hops = Vec::new();
         let mut node = end;
@@ -95,5 +97,15 @@ mod tests {
         assert_eq!(explained("report.total", "orders.total"), Some(vec![]), "not against the data's direction");
         assert_eq!(explained("orders.nothing", "report.total"), None);
         assert_eq!(explained("stock.left", "stock.left").map(|hops| hops.len()), Some(2), "a circle");
+    }
+
+    #[test]
+    fn of_equally_short_ways_the_one_that_passes_values_on_is_told() {
+        let mut graph = LineageGraph::default();
+        statement(&mut graph, "fork", &[("a.x", "b.x", FeedKind::Copy), ("a.x", "c.x", FeedKind::Transform)]);
+        statement(&mut graph, "chosen", &[("b.x", "d.x", FeedKind::Influence)]);
+        statement(&mut graph, "passed", &[("c.x", "d.x", FeedKind::Copy)]);
+        let hops = graph.explanation(&column("a.x"), &column("d.x")).expect("known");
+        assert_eq!(hops.iter().map(|hop| hop.statement.name.text.as_ref()).collect::<Vec<_>>(), ["fork", "passed"]);
     }
 }

@@ -45,7 +45,7 @@ pub fn write_graph_openlineage(
 fn event(view: &StatementView<'_>, names: &OpenLineageNames<'_>) -> Json {
     let (namespace, name) = job(view);
     let mut facets = Map::new();
-    if matches!(view.statement.name.origin, Origin::Sql | Origin::Derive) {
+    if matches!(view.statement.name.origin, Origin::Sql | Origin::Catalog | Origin::Derive) {
         facets.insert(
             "sql".to_owned(),
             json!({ "_producer": PRODUCER, "_schemaURL": SQL_FACET, "query": view.statement.name.text.as_ref() }),
