@@ -111,15 +111,14 @@ fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStateme
         return false;
     }
     let Some(schema) = schemas.get(&target.table) else { return true };
-    // An upsert that updates a row need not have the values it proposed.
-    let proposed = operation == Operation::Update && target.operations.contains(&Operation::Insert);
+    // A row that an upsert updates has the values proposed only in the columns whose conflict made it an update.
+    let conflict = target.on_conflict.as_ref().filter(|_| operation == Operation::Update);
     let image = match operation {
         Operation::Insert => write.images.after.as_ref(),
         _ => write.images.before.as_ref(),
     };
     let holds_fixed = target.fixed.iter().all(|(column, operands)| {
-        let is_key = schema.key.contains(column);
-        if proposed && !is_key {
+        if conflict.is_some_and(|conflict| !conflict.columns.contains(column)) {
             return true;
         }
         let value = image.and_then(|row| row.get(column)).or_else(|| write.images.key.get(column));

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, Query, SetExpr,
-    Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Visit, Visitor,
+    Assignment, AssignmentTarget, ConflictTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert,
+    Query, SetExpr, Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind,
+    Visit, Visitor,
 };
 
 use super::bounds::{self, Operand};
@@ -25,6 +26,18 @@ pub struct WriteTarget {
     pub set: Vec<(ColumnName, Operand)>,
     /// For each column that the statement fixes to constants: the values a written row must have in it.
     pub fixed: Vec<(ColumnName, Vec<Operand>)>,
+    /// For an INSERT that updates the rows it conflicts with: how.
+    pub on_conflict: Option<ConflictUpdate>,
+}
+
+/// `ON CONFLICT (columns) DO UPDATE SET assigned = …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictUpdate {
+    /// The columns whose equality is a conflict: in these alone the row updated has the values proposed. None where a
+    /// constraint is named.
+    pub columns: Vec<ColumnName>,
+    /// The columns it sets.
+    pub assigned: Vec<ColumnName>,
 }
 
 /// The tables that a statement writes itself (not those that triggers and cascades write), data-modifying common table
@@ -55,18 +68,21 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
             assigned: Vec::new(),
             set: Vec::new(),
             fixed,
+            on_conflict: None,
         });
         one.into_iter().collect::<Vec<_>>()
     };
     match statement {
         Statement::Insert(insert) => {
             let TableObject::TableName(name) = &insert.table else { return Vec::new() };
-            let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict)) if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
+            let on_conflict = conflict_update(insert);
             let operations: &[Operation] =
-                if updates { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
+                if on_conflict.is_some() { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
             let table = table_name(name);
             let fixed = table.as_ref().map(|table| inserted_constants(insert, table, schemas)).unwrap_or_default();
-            target(table, operations, fixed)
+            let mut targets = target(table, operations, fixed);
+            targets.iter_mut().for_each(|target| target.on_conflict.clone_from(&on_conflict));
+            targets
         }
         Statement::Update(update) => {
             let table = joined_table(&update.table);
@@ -113,6 +129,16 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
         }
         _ => Vec::new(),
     }
+}
+
+fn conflict_update(insert: &Insert) -> Option<ConflictUpdate> {
+    let Some(OnInsert::OnConflict(conflict)) = &insert.on else { return None };
+    let OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
+    let columns = match &conflict.conflict_target {
+        Some(ConflictTarget::Columns(columns)) => columns.iter().map(|column| folded(column).into()).collect(),
+        Some(ConflictTarget::OnConstraint(_)) | None => Vec::new(),
+    };
+    Some(ConflictUpdate { columns, assigned: update.assignments.iter().flat_map(assigned_columns).collect() })
 }
 
 fn assigned_columns(assignment: &Assignment) -> Vec<ColumnName> {

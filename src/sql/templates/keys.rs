@@ -1,12 +1,17 @@
 //! How the keys that a template's executions touch are read off their literals and parameters.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{Query, Statement, Visit, Visitor};
 
 use super::fingerprint::Literal;
-use crate::model::{ColumnName, ColumnType, TableName, Value};
-use crate::sql::{Bound, Operand, Reads, Schemas, array_elements, canonical, parse, write_targets};
+use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value};
+use crate::sql::{
+    Bound, ConflictAction, OnConflict, Operand, Reads, Role, Schemas, TableReference, WriteForms, WriteKind,
+    WriteTarget, array_elements, canonical, parse, role_of, write_targets,
+};
 
 /// A table of which a template fixes the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,57 +37,146 @@ pub struct KeyColumn {
 /// More keys than these one execution is not said to touch.
 const MOST_KEYS: usize = 10_000;
 
-/// The tables whose keys a template fixes. Its literals are taken for parameters, numbered by their slots.
-pub(super) fn of_template(sql: &str, literals: &[Literal], schemas: &Schemas) -> Vec<KeysOfTable> {
+/// What a template says of the keys that its executions touch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    /// Where the keys are fixed, by each target and reference to a table.
+    pub(super) fixed: Vec<KeysOfTable>,
+    /// The tables of which it may touch any row all the same.
+    pub(super) open: BTreeSet<TableName>,
+    /// Whether what it reads is told: else any table that it names is open.
+    pub(super) reads_are_told: bool,
+}
+
+/// The tables whose keys a template fixes. Its literals are taken for parameters, numbered by their slots. `None` where a
+/// literal may stand but no parameter, as in `DATE '…'`.
+pub(super) fn of_template(sql: &str, literals: &[Literal], schemas: &Schemas) -> Option<Touched> {
     let mut text = String::with_capacity(sql.len() + literals.len());
     let mut from = 0;
     for literal in literals {
-        text.push_str(sql.get(from..literal.start).unwrap_or_default());
+        text.push_str(sql.get(from..literal.start)?);
         text.push('$');
         text.push_str(&(literal.slot + 1).to_string());
         from = literal.end;
     }
-    text.push_str(sql.get(from..).unwrap_or_default());
-    // Where a literal may stand but no parameter, as in DATE '…', the keys stay unknown.
-    let Ok(statements) = parse(&text) else { return Vec::new() };
-    statements.iter().flat_map(|statement| of_statement(statement, schemas)).collect()
+    text.push_str(sql.get(from..)?);
+    let statements = parse(&text).ok()?;
+    let [statement] = statements.as_slice() else { return None };
+    Some(of_statement(statement, schemas))
 }
 
-fn of_statement(statement: &Statement, schemas: &Schemas) -> Vec<KeysOfTable> {
-    let mut found = Vec::new();
+fn of_statement(statement: &Statement, schemas: &Schemas) -> Touched {
+    let mut touched = Touched { reads_are_told: true, ..Touched::default() };
     for target in write_targets(statement, schemas) {
+        touched.written(&target, schemas);
+    }
+    match references(statement, schemas) {
+        Some(references) => references.iter().for_each(|reference| touched.read(reference, schemas)),
+        None => touched.reads_are_told = false,
+    }
+    touched
+}
+
+impl Touched {
+    fn written(&mut self, target: &WriteTarget, schemas: &Schemas) {
+        let table = &target.table;
+        let Some(schema) = schemas.get(table) else {
+            self.open.insert(table.clone());
+            return;
+        };
+        let is_key = |column: &ColumnName| schema.key.contains(column);
+        // What conflicts in other columns than the key stands under a key of its own.
+        let elsewhere = target
+            .on_conflict
+            .as_ref()
+            .is_some_and(|conflict| schema.key.iter().any(|key| !conflict.columns.contains(key)));
         let fixed: Vec<(&ColumnName, &[Operand])> =
             target.fixed.iter().map(|(column, operands)| (column, operands.as_slice())).collect();
-        found.extend(of_table(&target.table, true, &fixed, schemas));
-    }
-    for mut query in queries(statement) {
-        let Ok(reads) = Reads::resolve(&mut query, schemas, "r") else { continue };
-        for reference in reads.references {
-            let bounds: Vec<(&ColumnName, &[Operand])> =
-                reference.bounds.iter().map(|Bound { column, operands }| (column, operands.as_slice())).collect();
-            found.extend(of_table(&reference.table, false, &bounds, schemas));
+        self.add(table, true, of_table(table, true, &fixed, schemas).filter(|_| !elsewhere));
+        if target.on_conflict.as_ref().is_some_and(|conflict| conflict.assigned.iter().any(is_key)) {
+            self.open.insert(table.clone());
+        }
+        // An UPDATE of the key writes the row under the new one too.
+        if target.assigned.iter().any(is_key) {
+            let set = target.set.iter().map(|(column, operand)| (column, std::slice::from_ref(operand)));
+            let kept = fixed.iter().copied().filter(|(column, _)| !target.assigned.contains(column));
+            let new: Vec<(&ColumnName, &[Operand])> = set.chain(kept).collect();
+            self.add(table, true, of_table(table, true, &new, schemas));
         }
     }
-    found.dedup();
-    found
+
+    fn read(&mut self, reference: &TableReference, schemas: &Schemas) {
+        let bounds: Vec<(&ColumnName, &[Operand])> =
+            reference.bounds.iter().map(|Bound { column, operands }| (column, operands.as_slice())).collect();
+        self.add(&reference.table, false, of_table(&reference.table, false, &bounds, schemas));
+    }
+
+    fn add(&mut self, table: &TableName, written: bool, keys: Option<KeysOfTable>) {
+        match keys {
+            Some(keys) => self.fixed.push(KeysOfTable { written, ..keys }),
+            None => _ = self.open.insert(table.clone()),
+        }
+    }
 }
 
-/// The query that a statement is, or is fed by.
-fn queries(statement: &Statement) -> Vec<Query> {
-    struct Outermost(Vec<Query>);
-    impl Visitor for Outermost {
+/// The references to tables in the queries that say what a statement reads; `None` where it has no such form.
+fn references(statement: &Statement, schemas: &Schemas) -> Option<Vec<TableReference>> {
+    let read = |mut query: Query, schemas: &Schemas| Some(Reads::resolve(&mut query, schemas, "r").ok()?.references);
+    if let (Statement::Query(query), Role::Read) = (statement, role_of(statement)) {
+        return read(query.as_ref().clone(), schemas);
+    }
+    if returns_what_it_reads(statement) {
+        return None;
+    }
+    let mut found = Vec::new();
+    for form in WriteForms::of(statement, schemas).ok()?.forms {
+        for arm in form.arms {
+            // Before all else an UPDATE and a DELETE read the rows that they write.
+            let own = matches!(arm.kind, WriteKind::Update | WriteKind::Delete) && arm.query.with.is_none();
+            let of_arm = read(*arm.query, schemas)?;
+            let own = own && of_arm.first().is_some_and(|first| first.table == form.target);
+            found.extend(of_arm.into_iter().skip(usize::from(own)));
+            if let WriteKind::Insert {
+                on_conflict: Some(OnConflict { action: ConflictAction::Update { query, .. }, .. }),
+            } = arm.kind
+            {
+                let mut schemas = schemas.clone();
+                let excluded = TableName::new("public", "excluded");
+                let proposed = TableSchema { name: excluded.clone(), ..schemas.get(&form.target)?.as_ref().clone() };
+                schemas.insert(excluded, Arc::new(proposed));
+                // The first two are the row that is met, which is written, and the one proposed.
+                found.extend(read(*query, &schemas)?.into_iter().skip(2));
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Whether a subquery stands in what the statement, or a part of it, returns.
+fn returns_what_it_reads(statement: &Statement) -> bool {
+    struct InReturned;
+    impl Visitor for InReturned {
         type Break = ();
 
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            self.0.push(query.clone());
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
             ControlFlow::Break(())
         }
     }
-    let mut outermost = Outermost(Vec::new());
-    if matches!(statement, Statement::Query(_) | Statement::Insert(_)) {
-        let _: ControlFlow<()> = statement.visit(&mut outermost);
+    struct EachPart;
+    impl Visitor for EachPart {
+        type Break = ();
+
+        fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
+            let returned = match statement {
+                Statement::Insert(insert) => &insert.returning,
+                Statement::Update(update) => &update.returning,
+                Statement::Delete(delete) => &delete.returning,
+                _ => &None,
+            };
+            returned.visit(&mut InReturned)
+        }
     }
-    outermost.0
+    statement.visit(&mut EachPart).is_break()
 }
 
 fn of_table(
@@ -116,51 +210,50 @@ fn slots(operands: &[Operand]) -> Option<Vec<(usize, bool)>> {
 
 /// The keys of one execution.
 pub(super) fn keys(of: &KeysOfTable, sql: &str, literals: &[Literal], parameters: &[Value]) -> Option<Vec<Vec<Value>>> {
-    let mut keys: Vec<Vec<Value>> = vec![Vec::new()];
+    // A value of NULL equals nothing, and neither does the row that it stands in.
+    let mut keys: Vec<Vec<Option<Value>>> = vec![Vec::new()];
     let mut zipped: Option<usize> = None;
-    for column in &of.columns {
+    for (place, column) in of.columns.iter().enumerate() {
         let (values, list) = values_of(column, sql, literals, parameters)?;
         // Columns of one list have their values in the same rows of it; of others, each with each.
-        if list.is_some() && list == zipped && values.len() == keys.len() {
+        if place > 0 && list.is_some() && list == zipped && values.len() == keys.len() {
             keys.iter_mut().zip(values).for_each(|(key, value)| key.push(value));
             continue;
         }
         if keys.len().checked_mul(values.len())? > MOST_KEYS {
             return None;
         }
-        zipped = if keys.len() == 1 { list } else { None };
+        zipped = if place == 0 { list } else { None };
         let each = keys.iter().flat_map(|key| {
             values.iter().map(move |value| key.iter().chain(std::iter::once(value)).cloned().collect())
         });
         keys = each.collect();
     }
-    Some(keys)
+    Some(keys.into_iter().filter_map(|key| key.into_iter().collect()).collect())
 }
 
-/// The values that a column has in the execution, and the list that they stand in where it is one.
+/// The values that a column has in the execution, and the list that they stand in where it is one: then one for each row
+/// of it.
 fn values_of(
     column: &KeyColumn,
     sql: &str,
     literals: &[Literal],
     parameters: &[Value],
-) -> Option<(Vec<Value>, Option<usize>)> {
+) -> Option<(Vec<Option<Value>>, Option<usize>)> {
     let mut values = Vec::new();
     let mut list = None;
     for (slot, is_array) in &column.slots {
         for literal in literals.iter().filter(|literal| literal.slot == *slot) {
-            list = (column.slots.len() == 1 && literal.list > 0).then_some(literal.list);
+            list = (column.slots.len() == 1 && literal.list > 0 && !is_array).then_some(literal.list);
             let value = value_of(sql.get(literal.start..literal.end)?, parameters)?;
-            let text = match value.as_str() {
-                Some(text) => text,
-                // NULL equals nothing.
-                None => continue,
-            };
-            if *is_array {
-                for element in array_elements(text)?.into_iter().flatten() {
-                    values.push(canonical(&element, &column.column_type)?);
+            match value.as_str() {
+                None => values.push(None),
+                Some(text) if *is_array => {
+                    for element in array_elements(text)?.into_iter().flatten() {
+                        values.push(Some(canonical(&element, &column.column_type)?));
+                    }
                 }
-            } else {
-                values.push(canonical(text, &column.column_type)?);
+                Some(text) => values.push(Some(canonical(text, &column.column_type)?)),
             }
         }
     }

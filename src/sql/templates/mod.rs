@@ -6,22 +6,28 @@
 mod fingerprint;
 mod keys;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use fingerprint::{Literal, Scanner};
 pub use keys::{KeyColumn, KeysOfTable};
 
 use super::{Analyzer, Dialect, Schema, Schemas, StatementAnalysis, StatementKind};
-use crate::model::Value;
+use crate::model::{TableName, Value};
+use keys::Touched;
 
 /// What all executions of a template have in common.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// What its first execution's statements read and write.
     pub analyses: Vec<StatementAnalysis>,
-    /// The tables of which the template's conditions and values fix the keys touched.
+    /// Where the template's conditions and values fix the keys of a table that it touches: one entry for each target and
+    /// reference.
     pub keys: Vec<KeysOfTable>,
+    /// The tables of which its executions may touch any row all the same.
+    open: BTreeSet<TableName>,
+    /// Whether all that it touches is known: else it may touch any table.
+    is_known: bool,
 }
 
 /// One execution of a template.
@@ -38,6 +44,20 @@ impl Execution<'_> {
     /// in order. `None` where they are not known: too many, or a value that is not there.
     pub fn keys(&self, of: &KeysOfTable, parameters: &[Value]) -> Option<Vec<Vec<Value>>> {
         keys::keys(of, self.sql, self.literals, parameters)
+    }
+
+    /// Whether the execution itself may read or write this row, whose key's values are given in order; what triggers,
+    /// cascades and rules do beside it is not told by its text. `false` is sure.
+    pub fn may_touch(&self, table: &TableName, key: &[Value], parameters: &[Value]) -> bool {
+        let template = &self.template;
+        if !template.is_known || template.open.contains(table) {
+            return true;
+        }
+        let of_table = template.keys.iter().filter(|keys| keys.table == *table);
+        of_table.into_iter().any(|keys| match self.keys(keys, parameters) {
+            Some(found) => found.iter().any(|found| found == key),
+            None => true,
+        })
     }
 }
 
@@ -96,8 +116,23 @@ impl Templates {
             )
         };
         let shared = !self.scanner.several && matches!(analyses.as_slice(), [one] if shares(one));
-        let keys = if shared { keys::of_template(sql, &self.scanner.literals, &self.schemas) } else { Vec::new() };
-        let template = Arc::new(Template { analyses, keys });
+        let touched = match shared {
+            true => keys::of_template(sql, &self.scanner.literals, &self.schemas),
+            false => None,
+        };
+        let mut template = Template { analyses, keys: Vec::new(), open: BTreeSet::new(), is_known: false };
+        if let Some(Touched { fixed, open, reads_are_told }) = touched {
+            (template.keys, template.open) = (fixed, open);
+            // A view, or a table that is not known, stands for what it reads.
+            let named: BTreeSet<TableName> =
+                template.analyses.iter().flat_map(|one| one.sources.iter().chain(&one.targets)).cloned().collect();
+            template.is_known = template.analyses.iter().all(|one| one.error.is_none())
+                && named.iter().all(|table| self.schemas.contains_key(table));
+            if !reads_are_told {
+                template.open.extend(named);
+            }
+        }
+        let template = Arc::new(template);
         if shared && self.known.len() < MOST_TEMPLATES {
             self.known.insert(self.scanner.text.as_slice().into(), Arc::clone(&template));
         }
@@ -108,7 +143,7 @@ impl Templates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, ColumnType, TableName, TableSchema};
+    use crate::model::{Column, ColumnType, TableSchema};
 
     fn schemas() -> Arc<Schemas> {
         let column =
@@ -158,9 +193,55 @@ mod tests {
             ("UPDATE t SET x = v.x FROM (VALUES (1, 10), (2, 20)) v(id, x) WHERE t.id = v.id", vec![], "t: 1 2"),
             ("UPDATE t SET x = 1 FROM unnest($1::int[]) AS v(id) WHERE v.id = t.id", vec![text("{6,7}")], "t: 6 7"),
             ("UPDATE t SET x = 1 WHERE x = 7", vec![], ""),
+            ("UPDATE t SET id = 9 WHERE id = 7", vec![], "t: 7; t: 9"),
+            ("UPDATE p SET b = 'z' WHERE (a, b) = (1, 'q')", vec![], "p: 1/q; p: 1/z"),
+            ("INSERT INTO t VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET x = excluded.x + t.x", vec![], "t: 1"),
+            ("SELECT 1 FROM t one, t two WHERE one.id = 1 AND two.id = 2", vec![], "t: 1; t: 2"),
+            ("UPDATE p SET x = t.x FROM t WHERE t.id = 3 AND p.a = 1 AND p.b = 'q'", vec![], "p: 1/q; t: 3"),
+            (
+                "DELETE FROM p WHERE (a, b) IN (($1, $2), ($3, $4), ($5, $6))",
+                vec![Value::NULL, text("q"), text("2"), text("r"), text("3"), Value::NULL],
+                "p: 2/r",
+            ),
             ("UPDATE t SET x = 1 WHERE id = $3", vec![], "t: ?"),
         ] {
             assert_eq!(touched(sql, &parameters), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_fixed_may_touch_any_row() {
+        let schemas = schemas();
+        let mut templates = Templates::new(Schema::from(schemas.as_ref()), Arc::clone(&schemas));
+        let (t, seven) = (TableName::new("public", "t"), [Value::text("7")]);
+        for (sql, touches) in [
+            ("UPDATE t SET x = 1 WHERE id = 7", true),
+            ("UPDATE t SET x = 1 WHERE id = 8", false),
+            ("UPDATE t SET id = 7 WHERE id = 8", true),
+            ("UPDATE t SET id = x WHERE id = 8", true),
+            ("UPDATE t SET x = 1 WHERE x = 8", true),
+            ("SELECT x FROM p", false),
+            ("SELECT 1 FROM t one, t two WHERE one.id = 8", true),
+            ("SELECT 1 FROM p WHERE p.x IN (SELECT x FROM t WHERE id = 8)", false),
+            ("SELECT 1 FROM p WHERE p.x IN (SELECT x FROM t)", true),
+            ("UPDATE p SET x = 1 WHERE a = 1 AND b = 'q' AND x = (SELECT max(x) FROM t)", true),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT (x) DO UPDATE SET x = 2", true),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT (id) DO UPDATE SET x = 2", false),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT (id) DO UPDATE SET id = 7", true),
+            ("INSERT INTO t VALUES (8, 1) RETURNING (SELECT max(x) FROM t)", true),
+            ("INSERT INTO p SELECT id, 'q', x FROM t WHERE id = 8", false),
+            ("WITH w AS (DELETE FROM t WHERE id = 8 RETURNING x) SELECT x FROM w", false),
+            ("WITH w AS (DELETE FROM t WHERE id = 8 RETURNING x) UPDATE t SET x = w.x FROM w", true),
+            ("SELECT * FROM v", true),
+            ("SELECT do_anything(8) FROM p", true),
+            ("MERGE INTO t USING p ON p.x = t.id WHEN MATCHED THEN DELETE", true),
+            ("DELETE FROM t", true),
+            ("TRUNCATE t", true),
+            ("DELETE FROM t WHERE id = 8 OR x = 1", true),
+            ("DELETE FROM t WHERE id = '8'", false),
+            ("DELETE FROM t WHERE id = 7.0", true),
+        ] {
+            assert_eq!(templates.execution(sql).may_touch(&t, &seven, &[]), touches, "{sql}");
         }
     }
 
