@@ -3,6 +3,8 @@
     python3 -m venv venv && venv/bin/pip install sqlglot sqllineage openlineage_sql
     venv/bin/python tests/corpora/compare.py [../shared/corpora]
 
+sql-insight, which is Rust, is run by `cargo +nightly -Zscript tests/corpora/sql_insight.rs`.
+
 Counted are statements for which an engine names exactly the tables that are expected, read and written. Not part of the
 tests: the engines are others' and change.
 """
@@ -10,6 +12,7 @@ tests: the engines are others' and change.
 import json
 import logging
 import pathlib
+import subprocess
 import sys
 
 import openlineage_sql
@@ -56,7 +59,23 @@ def glot(sql, dialect):
     return read, written
 
 
-ENGINES = {"openlineage-sql": openlineage, "sqlglot": glot, "sqllineage": sqllineage}
+class SqlInsight:
+    """sql-insight's program: a line for each statement in, a line out."""
+
+    def __init__(self):
+        command = ["cargo", "+nightly", "-Zscript", str(ROOT / "tests/corpora/sql_insight.rs")]
+        self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, sql, dialect):
+        self.program.stdin.write(json.dumps({"sql": sql, "dialect": dialect}) + "\n")
+        self.program.stdin.flush()
+        found = json.loads(self.program.stdout.readline())
+        if found is None:
+            raise ValueError("not understood")
+        return {plain(name) for name in found[0]}, {plain(name) for name in found[1]}
+
+
+ENGINES = {"sql-insight": SqlInsight(), "openlineage-sql": openlineage, "sqlglot": glot, "sqllineage": sqllineage}
 
 
 def own_cases():
