@@ -62,6 +62,35 @@ impl Authority {
         set_mode(&key, 0o600);
     }
 
+    /// What `root` has revoked, as a list that is good from the first to the second time.
+    fn revocation_list(&self, name: &str, revoked: Option<&str>, from: &str, until: &str) -> PathBuf {
+        let (config, list) = (self.path(&format!("{name}.conf")), self.path(&format!("{name}.crl")));
+        let (index, number) = (self.path(&format!("{name}.index")), self.path(&format!("{name}.number")));
+        std::fs::write(&index, "").expect("written");
+        std::fs::write(&number, "01\n").expect("written");
+        let settings = format!(
+            "[ca]\ndefault_ca = own\n[own]\ndatabase = {}\ncrlnumber = {}\ndefault_md = sha256\n",
+            index.display(),
+            number.display(),
+        );
+        std::fs::write(&config, settings).expect("written");
+        let ca = || {
+            let mut command = Command::new("openssl");
+            command.args(["ca", "-config"]).arg(&config);
+            command.arg("-keyfile").arg(self.path("root.key")).arg("-cert").arg(self.path("root.crt"));
+            command
+        };
+        if let Some(revoked) = revoked {
+            let mut command = ca();
+            command.arg("-revoke").arg(self.path(&format!("{revoked}.crt")));
+            run(command);
+        }
+        let mut command = ca();
+        command.args(["-gencrl", "-crl_lastupdate", from, "-crl_nextupdate", until, "-out"]).arg(&list);
+        run(command);
+        list
+    }
+
     /// Settings of a server with this certificate; its key is made the server's to read.
     fn settings(&self, name: &str) -> String {
         let hba = self.path("hba.conf");
@@ -145,6 +174,24 @@ async fn connections_are_encrypted_as_sslmode_says() {
     let named = to("localhost", &format!("user=postgres sslmode=verify-full {root}"));
     assert_eq!(connected(&named).await, answer(true, "postgres"));
 
+    // An address is no socket, whatever the host is called: what is to be encrypted is.
+    let by_address = format!("port={} dbname={} user=postgres hostaddr=127.0.0.1", cluster.port(), database.name());
+    for rest in [
+        "sslmode=require".to_owned(),
+        format!("host=/tmp sslmode=verify-ca {root}"),
+        format!("host=localhost sslmode=verify-full {root}"),
+    ] {
+        assert_eq!(connected(&format!("{by_address} {rest}")).await, answer(true, "postgres"), "{rest}");
+    }
+    for (rest, version) in
+        [("ssl_min_protocol_version=TLSv1.3", "TLSv1.3"), ("ssl_max_protocol_version=TLSv1.2", "TLSv1.2")]
+    {
+        let settings = ConnectionSettings::read(&format!("{by_address} sslmode=require {rest}"), |_| None);
+        let client = connect(&settings.expect(rest)).await.expect(rest);
+        let sql = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        assert_eq!(client.query_one(sql, &[]).await.expect("the server tells").get::<_, String>(0), version);
+    }
+
     for (rest, reason) in [
         ("user=nora sslmode=require".to_owned(), "no pg_hba.conf entry"),
         ("user=ann sslmode=disable".to_owned(), "no encryption"),
@@ -190,4 +237,37 @@ async fn a_certificate_that_signed_itself_is_trusted_where_it_is_the_root() {
     }
     let said = refused(&to("127.0.0.1", "sslmode=verify-full")).await;
     assert!(said.contains("subjectAltName"), "{said}");
+}
+
+#[tokio::test]
+async fn what_the_root_has_revoked_is_not_trusted() {
+    let (long_ago, past, future) = ("20200101000000Z", "20200201000000Z", "20491231000000Z");
+    let authority = Authority::new();
+    authority.self_signed("root", "Our root", "keyUsage=critical,keyCertSign,cRLSign");
+    authority.signed("server", "db.example", "subjectAltName=DNS:localhost");
+    authority.signed("another", "other.example", "subjectAltName=DNS:other.example");
+    let cluster = Cluster::start(&authority.settings("server"));
+    let to = |list: &Path| {
+        let (root, list) = (authority.path("root.crt"), list.display().to_string());
+        let root = root.display();
+        format!(
+            "host=localhost port={} dbname=postgres user=postgres sslmode=verify-full sslrootcert={root} sslcrl={list}",
+            cluster.port()
+        )
+    };
+    let sound = authority.revocation_list("sound", Some("another"), long_ago, future);
+    assert_eq!(connected(&to(&sound)).await, Ok((true, "postgres".to_owned())));
+    let revoked = authority.revocation_list("revoked", Some("server"), long_ago, future);
+    let outdated = authority.revocation_list("outdated", None, long_ago, past);
+    let empty = authority.path("empty.crl");
+    std::fs::write(&empty, "").expect("written");
+    for (list, reason) in [(&revoked, "Revoked"), (&outdated, "revocation list expired"), (&empty, "holds no list")] {
+        let said = refused(&to(list)).await;
+        assert!(said.contains(reason), "{}: {said}", list.display());
+    }
+    // A list of another signer says nothing of this server's certificate.
+    let elsewhere = Authority::new();
+    elsewhere.self_signed("root", "Another root", "keyUsage=critical,keyCertSign,cRLSign");
+    let said = refused(&to(&elsewhere.revocation_list("other", None, long_ago, future))).await;
+    assert!(said.contains("UnknownRevocationStatus"), "{said}");
 }

@@ -9,7 +9,9 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 
 /// Whose certificates are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(super) struct Certificates {
     pub(super) revoked: Option<PathBuf>,
     /// Our own certificate and its private key.
     pub(super) own: Option<(PathBuf, PathBuf)>,
+    /// The versions of TLS that may be spoken.
+    pub(super) versions: Vec<&'static SupportedProtocolVersion>,
 }
 
 impl Certificates {
@@ -48,7 +52,7 @@ impl Certificates {
             algorithms: provider.signature_verification_algorithms,
         });
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&self.versions)
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
@@ -73,12 +77,11 @@ impl Certificates {
         }
         let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
         if let Some(file) = &self.revoked {
-            let refuse = |error| unreadable("sslcrl", file, &error);
-            let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_file_iter(file).map_err(refuse)?.collect();
-            builder = builder.with_crls(lists.map_err(refuse)?).allow_unknown_revocation_status();
+            // As psql: a certificate of whose signer there is no list, or only an outdated one, is not trusted.
+            builder = builder.with_crls(revocation_lists(file)?).enforce_revocation_expiration();
         }
         let verifier = builder.build().map_err(|error| error.to_string())?;
-        Ok(Some(Chain { verifier, roots }))
+        Ok(Some(Chain { verifier, roots, checks_revocation: self.revoked.is_some() }))
     }
 }
 
@@ -89,6 +92,17 @@ fn certificates_of(option: &str, file: &Path) -> Result<Vec<CertificateDer<'stat
     match certificates.is_empty() {
         true => Err(format!("{option} {} holds no certificate in PEM", file.display())),
         false => Ok(certificates),
+    }
+}
+
+fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let refuse = |error| unreadable("sslcrl", file, &error);
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_file_iter(file).map_err(refuse)?.collect();
+    let lists = lists.map_err(refuse)?;
+    match lists.is_empty() {
+        // Nothing would be checked, where somebody asks for just that.
+        true => Err(format!("sslcrl {} holds no list of revoked certificates in PEM", file.display())),
+        false => Ok(lists),
     }
 }
 
@@ -119,6 +133,8 @@ struct Chain {
     verifier: Arc<WebPkiServerVerifier>,
     /// As they stand in the file.
     roots: Vec<CertificateDer<'static>>,
+    /// Whether there are lists of revoked certificates.
+    checks_revocation: bool,
 }
 
 /// What is checked of a server's certificate.
@@ -149,6 +165,10 @@ impl ServerCertVerifier for ServerCertificate {
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
                 if chain.roots.iter().any(|root| root.as_ref() == certificate.as_ref()) =>
             {
+                // It was refused before the lists were looked at.
+                if chain.checks_revocation {
+                    return Err(CertificateError::UnknownRevocationStatus.into());
+                }
                 if self.checks_name {
                     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 }
@@ -178,5 +198,21 @@ impl ServerCertVerifier for ServerCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_of_revoked_certificates_is_no_list() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("root.crl");
+        for (text, reason) in [("", "holds no list"), ("-----BEGIN X509 CRL-----\n", "read sslcrl")] {
+            std::fs::write(&file, text).expect("a file");
+            let error = revocation_lists(&file).expect_err("nothing would be checked");
+            assert!(error.contains(reason) && error.contains("root.crl"), "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod connection_string;
+mod encryption;
 mod password_file;
 mod service_file;
 mod session;

@@ -7,7 +7,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::{ConnectionSettings, Encryption};
+use super::encryption::Encryption;
+use super::settings::ConnectionSettings;
 use crate::engine::EngineError;
 
 /// One way to try.

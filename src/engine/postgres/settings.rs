@@ -1,29 +1,17 @@
 //! How to reach a database: a connection string as psql takes it, completed by a service, the environment and the files in
 //! the user's home.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
 
-use super::certificates::{Certificates, Trusted};
+use super::certificates::Certificates;
 use super::connection_string::{Options, parse};
+use super::encryption::{Encryption, encryption_of, is_socket, mode_of};
 use super::password_file::{StoredPassword, stored_password};
 use super::service_file::find_service;
 use crate::engine::EngineError;
-
-/// When a connection is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encryption {
-    /// Never.
-    Disabled,
-    /// Where the server takes no other.
-    Allowed,
-    /// Where the server can.
-    Preferred,
-    /// Always.
-    Required,
-}
 
 /// What a connection string, the environment and the user's files say together. Its `Debug` leaves the password out.
 #[derive(Clone)]
@@ -42,11 +30,12 @@ impl std::fmt::Debug for ConnectionSettings {
 }
 
 /// Options of libpq that we follow.
-const FOLLOWED: [&str; 18] = [
+const FOLLOWED: [&str; 21] = [
     "application_name",
     "channel_binding",
     "connect_timeout",
     "dbname",
+    "gssencmode",
     "host",
     "hostaddr",
     "options",
@@ -59,15 +48,19 @@ const FOLLOWED: [&str; 18] = [
     "sslkey",
     "sslmode",
     "sslrootcert",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
     "target_session_attrs",
     "user",
 ];
 
+/// Options of libpq that ask for safety of a kind that we cannot give: they are refused, not passed over.
+const NOT_HONOURED: [&str; 3] = ["require_auth", "requirepeer", "sslcrldir"];
+
 /// Options of libpq that change nothing about what we read.
-const WITHOUT_EFFECT: [&str; 13] = [
+const WITHOUT_EFFECT: [&str; 10] = [
     "client_encoding",
     "fallback_application_name",
-    "gssencmode",
     "keepalives",
     "keepalives_count",
     "keepalives_idle",
@@ -75,27 +68,31 @@ const WITHOUT_EFFECT: [&str; 13] = [
     "krbsrvname",
     "sslcompression",
     "sslsni",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
     "tcp_user_timeout",
 ];
 
 /// Options that can also come from an environment variable.
-const ENVIRONMENT: [(&str, &str); 16] = [
+const ENVIRONMENT: [(&str, &str); 22] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("dbname", "PGDATABASE"),
+    ("gssencmode", "PGGSSENCMODE"),
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("options", "PGOPTIONS"),
     ("passfile", "PGPASSFILE"),
     ("password", "PGPASSWORD"),
     ("port", "PGPORT"),
+    ("require_auth", "PGREQUIREAUTH"),
+    ("requirepeer", "PGREQUIREPEER"),
     ("sslcert", "PGSSLCERT"),
     ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
     ("sslkey", "PGSSLKEY"),
     ("sslmode", "PGSSLMODE"),
     ("sslrootcert", "PGSSLROOTCERT"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
     ("user", "PGUSER"),
 ];
@@ -131,10 +128,8 @@ impl ConnectionSettings {
                 options.set_default(option, value);
             }
         }
-        if let Some(unknown) = options.names().find(|name| !FOLLOWED.contains(name) && !WITHOUT_EFFECT.contains(name)) {
-            return Err(format!("unknown connection option '{unknown}'"));
-        }
-        options.set_default("host", default_host());
+        check_names(&options)?;
+        name_hosts(&mut options)?;
         let (encryption, certificates) = encryption_of(&options, &environment)?;
         let (password, password_problem) = match options.get("password") {
             Some(password) => (Some(password.to_owned()), None),
@@ -176,6 +171,43 @@ impl ConnectionSettings {
     }
 }
 
+fn check_names(options: &Options) -> Result<(), String> {
+    for name in options.names() {
+        if NOT_HONOURED.contains(&name) {
+            return Err(format!("the connection option '{name}' cannot be followed here: leave it out"));
+        }
+        if !FOLLOWED.contains(&name) && !WITHOUT_EFFECT.contains(&name) {
+            return Err(format!("unknown connection option '{name}'"));
+        }
+    }
+    Ok(())
+}
+
+/// A host for each address, and one of this machine where neither is named. As in libpq, an address decides where to
+/// connect to, whatever the host is called: a host that is none, or a socket, goes by its address.
+fn name_hosts(options: &mut Options) -> Result<(), String> {
+    let host = options.get("host").filter(|host| !host.is_empty());
+    let Some(addresses) = options.get("hostaddr").filter(|addresses| !addresses.is_empty()) else {
+        if host.is_none() {
+            options.set("host", default_host());
+        }
+        return Ok(());
+    };
+    let addresses: Vec<&str> = addresses.split(',').collect();
+    let hosts: Vec<&str> = host.map_or_else(|| vec![""; addresses.len()], |host| host.split(',').collect());
+    if hosts.len() != addresses.len() {
+        return Err(format!("{} hosts are named for {} addresses (hostaddr)", hosts.len(), addresses.len()));
+    }
+    let is_name = |host: &str| !host.is_empty() && !is_socket(host);
+    if mode_of(options) == "verify-full" && !hosts.iter().all(|host| is_name(host)) {
+        return Err("sslmode=verify-full needs the server's name, as host, beside its address (hostaddr)".to_owned());
+    }
+    let named = hosts.iter().zip(&addresses).map(|(host, address)| if is_name(host) { *host } else { *address });
+    let named = named.collect::<Vec<_>>().join(",");
+    options.set("host", named);
+    Ok(())
+}
+
 /// Where a server of this machine listens, as Debian and as PostgreSQL itself build it.
 fn default_host() -> String {
     let debian = "/var/run/postgresql";
@@ -186,68 +218,12 @@ fn default_host() -> String {
     }
 }
 
-/// What `sslmode` and the certificates' options ask for. As in libpq, a root certificate is checked against in every mode
-/// that encrypts, and the files of `~/.postgresql` stand in for options.
-fn encryption_of(
-    options: &Options,
-    environment: &impl Fn(&str) -> Option<String>,
-) -> Result<(Encryption, Certificates), String> {
-    let in_home = |name: &str| {
-        let home = environment("HOME")?;
-        Some(Path::new(&home).join(".postgresql").join(name)).filter(|file| file.is_file())
-    };
-    let named = |option: &str| match options.get(option).map(PathBuf::from) {
-        Some(file) if !file.is_file() => Err(format!("{option} {} is not there", file.display())),
-        file => Ok(file),
-    };
-    let is_system = options.get("sslrootcert") == Some("system");
-    let mode = options.get("sslmode").unwrap_or(if is_system { "verify-full" } else { "prefer" });
-    let encryption = match mode {
-        "disable" => Encryption::Disabled,
-        "allow" => Encryption::Allowed,
-        "prefer" => Encryption::Preferred,
-        "require" | "verify-ca" | "verify-full" => Encryption::Required,
-        other => {
-            let modes = "disable, allow, prefer, require, verify-ca or verify-full";
-            return Err(format!("unknown sslmode '{other}': use {modes}"));
-        }
-    };
-    let is_local = options.get("host").unwrap_or_default().split(',').all(|host| host.starts_with('/'));
-    if encryption == Encryption::Disabled || is_local {
-        let nothing = Certificates { trusted: Trusted::Anyone, checks_name: false, revoked: None, own: None };
-        return Ok((Encryption::Disabled, nothing));
-    }
-    if is_system && mode != "verify-full" {
-        return Err(format!("sslmode={mode} is too weak for sslrootcert=system: use verify-full"));
-    }
-    let root = if is_system { None } else { named("sslrootcert")?.or_else(|| in_home("root.crt")) };
-    let trusted = match root {
-        Some(file) => Trusted::File(file),
-        None if is_system => Trusted::System,
-        None if mode.starts_with("verify") => {
-            return Err(format!(
-                "there is no root certificate to check the server's against, as sslmode={mode} asks for: \
-                 name one with sslrootcert, or use sslrootcert=system"
-            ));
-        }
-        None => Trusted::Anyone,
-    };
-    let own = match named("sslcert")?.or_else(|| in_home("postgresql.crt")) {
-        None => None,
-        Some(certificate) => {
-            let key = named("sslkey")?.or_else(|| in_home("postgresql.key"));
-            Some((certificate, key.ok_or("there is a client certificate, but no sslkey, its private key")?))
-        }
-    };
-    let revoked = named("sslcrl")?.or_else(|| in_home("root.crl"));
-    Ok((encryption, Certificates { trusted, checks_name: mode == "verify-full", revoked, own }))
-}
-
 fn config_of(options: &Options) -> Result<tokio_postgres::Config, String> {
     let mut config = tokio_postgres::Config::new();
     let host = options.get("host").unwrap_or_default();
     host.split(',').for_each(|host| _ = config.host(host));
-    for address in options.get("hostaddr").into_iter().flat_map(|addresses| addresses.split(',')) {
+    let addresses = options.get("hostaddr").filter(|addresses| !addresses.is_empty());
+    for address in addresses.into_iter().flat_map(|addresses| addresses.split(',')) {
         config.hostaddr(address.parse().map_err(|_| format!("hostaddr '{address}' is no IP address"))?);
     }
     for port in options.get("port").into_iter().flat_map(|ports| ports.split(',')) {
@@ -283,6 +259,7 @@ mod tests {
     use tokio_postgres::config::Host;
 
     use super::*;
+    use crate::engine::postgres::certificates::Trusted;
 
     fn read(text: &str, variables: &[(&str, &str)]) -> Result<ConnectionSettings, EngineError> {
         let lookup =
@@ -363,6 +340,30 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_connected_to_over_the_network_whatever_the_host_is_called() {
+        for (text, hosts) in [
+            ("hostaddr=10.0.0.1 sslmode=require", vec!["10.0.0.1"]),
+            ("host='' hostaddr=10.0.0.1 sslmode=require", vec!["10.0.0.1"]),
+            ("host=/var/run/postgresql hostaddr=10.0.0.1 sslmode=require", vec!["10.0.0.1"]),
+            ("host=,db hostaddr=10.0.0.1,::1 sslmode=require", vec!["10.0.0.1", "db"]),
+            ("host=db hostaddr=10.0.0.1 sslmode=require", vec!["db"]),
+        ] {
+            let settings = read(text, &[]).expect(text);
+            let hosts: Vec<Host> = hosts.into_iter().map(|host| Host::Tcp(host.to_owned())).collect();
+            assert_eq!(settings.config().get_hosts(), hosts, "{text}");
+            assert_eq!(settings.config().get_hostaddrs().len(), hosts.len(), "{text}");
+            assert_eq!(settings.encryption(), Encryption::Required, "{text}");
+        }
+        let settings = read("sslmode=require", &[("PGHOSTADDR", "10.0.0.1")]).expect("an address");
+        assert_eq!(settings.encryption(), Encryption::Required, "the environment's address is no socket either");
+        assert_eq!(settings.target(), "10.0.0.1:5432");
+        let settings = read("hostaddr=10.0.0.1", &[]).expect("an address");
+        assert_eq!(settings.encryption(), Encryption::Preferred);
+        let settings = read("host='' hostaddr='' sslmode=require", &[]).expect("neither");
+        assert!(matches!(settings.config().get_hosts(), [Host::Unix(_)]), "both are empty: the machine's own");
+    }
+
+    #[test]
     fn sslmode_and_root_certificate_say_what_is_checked() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = folder.path().display().to_string();
@@ -397,6 +398,21 @@ mod tests {
             ("postgres://ann:secret@db/shop?sslcert=/nowhere/a.crt", "/nowhere/a.crt"),
             ("postgres://ann:secret@db/shop?sslmod=require", "unknown connection option 'sslmod'"),
             ("postgres://ann:secret@db:port/shop", "port 'port'"),
+            ("host=db password=secret gssencmode=require", "gssencmode=require"),
+            ("host=db password=secret gssencmode=always", "unknown gssencmode 'always'"),
+            ("host=/tmp password=secret gssencmode=require", "gssencmode=require"),
+            ("host=db password=secret requirepeer=postgres", "'requirepeer' cannot be followed"),
+            ("host=db password=secret sslcrldir=/crl", "'sslcrldir' cannot be followed"),
+            ("host=db password=secret ssl_min_protocol_version=TLSv1.4", "unknown ssl_min_protocol_version"),
+            ("host=db password=secret ssl_max_protocol_version=TLSv1.1", "no TLS version"),
+            (
+                "host=db password=secret ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2",
+                "no TLS version",
+            ),
+            ("hostaddr=10.0.0.1 password=secret sslmode=verify-full", "needs the server's name"),
+            ("host=/tmp hostaddr=10.0.0.1 password=secret sslrootcert=system", "needs the server's name"),
+            ("host=a,b hostaddr=10.0.0.1 password=secret", "2 hosts are named for 1 addresses"),
+            ("hostaddr=db password=secret", "hostaddr 'db' is no IP address"),
             ("mysql://ann:secret@db/shop", "begins with postgres://"),
             ("shop", "name=value"),
             ("service=shop password=secret", "no service 'shop'"),
@@ -404,6 +420,33 @@ mod tests {
         ] {
             let message = read(text, &[]).expect_err(text).to_string();
             assert!(message.contains(reason) && !message.contains("secret"), "{text}: {message}");
+        }
+        for (variable, value, reason) in [
+            ("PGGSSENCMODE", "require", "gssencmode=require"),
+            ("PGREQUIREPEER", "postgres", "'requirepeer' cannot be followed"),
+            ("PGREQUIREAUTH", "scram-sha-256", "'require_auth' cannot be followed"),
+            ("PGSSLCRLDIR", "/crl", "'sslcrldir' cannot be followed"),
+            ("PGSSLMINPROTOCOLVERSION", "TLSv9", "unknown ssl_min_protocol_version 'TLSv9'"),
+            ("PGSSLMAXPROTOCOLVERSION", "TLSv1", "no TLS version"),
+        ] {
+            let message = read("host=db", &[(variable, value)]).expect_err(variable).to_string();
+            assert!(message.contains(reason), "{variable}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_versions_of_tls_are_as_asked_for() {
+        use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
+        for (text, variables, versions) in [
+            ("host=db", &[][..], &[TLSv1_3, TLSv1_2][..]),
+            ("host=db ssl_min_protocol_version=tlsv1", &[], &[TLSv1_3, TLSv1_2]),
+            ("host=db ssl_min_protocol_version=TLSv1.3", &[], &[TLSv1_3]),
+            ("host=db ssl_max_protocol_version=TLSv1.2", &[], &[TLSv1_2]),
+            ("host=db", &[("PGSSLMINPROTOCOLVERSION", "TLSv1.3")], &[TLSv1_3]),
+        ] {
+            let settings = read(text, variables).expect(text);
+            let known: Vec<_> = settings.certificates().versions.iter().map(|version| version.version).collect();
+            assert_eq!(known, versions, "{text}");
         }
     }
 }
