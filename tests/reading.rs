@@ -188,3 +188,58 @@ async fn a_reader_that_stops_leaves_no_session_and_a_read_only_role_is_enough() 
     assert!(message.contains("statement timeout") && message.contains("public.large"), "{message}");
     client.batch_execute("ROLLBACK").await.expect("unlocked");
 }
+
+#[tokio::test]
+async fn a_change_of_the_table_that_waits_holds_nobody_up() {
+    let database = Database::create("changed").await;
+    let client = database.client("tests").await;
+    let fill = "CREATE TABLE large (id integer PRIMARY KEY, note text);
+                INSERT INTO large SELECT n, repeat('x', 200) FROM generate_series(1, 120000) n";
+    client.batch_execute(fill).await.expect("a large table");
+    let catalog = open(&database).await;
+    let changer = database.client("changer").await;
+    let changes = tokio::spawn(async move {
+        let mut changes = 0;
+        // Of the table, and of its index alone.
+        for what in
+            ["LOCK TABLE large IN ACCESS EXCLUSIVE MODE", "ALTER INDEX large_pkey SET (fillfactor = 90)"].iter().cycle()
+        {
+            changer.batch_execute(&format!("BEGIN; {what}; COMMIT")).await.expect(what);
+            changes += 1;
+            if changes % 100 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    for _ in 0..8 {
+        let read = tokio::time::timeout(Duration::from_secs(60), rows(&catalog, "large")).await;
+        assert_eq!(read.expect("nobody waits for us who waits for them").len(), 120_000);
+    }
+    changes.abort();
+}
+
+#[tokio::test]
+async fn a_table_that_was_rewritten_since_is_not_taken_for_empty() {
+    let database = Database::create("rewritten").await;
+    let client = database.client("tests").await;
+    let fill = "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10);
+                CREATE TABLE u (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+                CREATE TABLE u_1 PARTITION OF u FOR VALUES FROM (0) TO (5);
+                CREATE TABLE u_2 PARTITION OF u FOR VALUES FROM (5) TO (50); INSERT INTO u SELECT generate_series(1, 10);
+                CREATE TABLE v (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+                CREATE TABLE v_1 PARTITION OF v FOR VALUES FROM (0) TO (5); INSERT INTO v VALUES (1);
+                CREATE TABLE same (id integer PRIMARY KEY); INSERT INTO same VALUES (1)";
+    client.batch_execute(fill).await.expect("tables");
+    let catalog = open(&database).await;
+    let change = "TRUNCATE t, u_2; ALTER TABLE v DETACH PARTITION v_1;
+                  ALTER TABLE same ADD COLUMN added integer; DELETE FROM same";
+    client.batch_execute(change).await.expect("changed");
+    for table in ["t", "u", "v"] {
+        let error = catalog.scan(&TableName::new("public", table)).await.expect_err("its rows are gone");
+        let message = error.to_string();
+        assert!(message.contains("truncated or rewritten") && message.contains(table), "{message}");
+    }
+    assert_eq!(rows(&catalog, "same").await.len(), 1, "what changes no row that the snapshot holds is no matter");
+    let again = open(&database).await;
+    assert_eq!((rows(&again, "t").await.len(), rows(&again, "u").await.len()), (0, 4));
+}

@@ -9,10 +9,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::error::DataFusionError;
 use futures::{StreamExt, pin_mut};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::copy_binary::{CopyRows, Fields};
 use super::reader::{BEGIN, prepared, refused};
@@ -33,8 +34,26 @@ const MOST_CONNECTIONS: usize = 4;
 /// Batches of one range that wait for those before it.
 const BATCHES_AHEAD: usize = 48;
 
-/// The oldest version that finds a range of pages without reading the whole table.
-const OLDEST_WITH_RANGES: i32 = 140_000;
+/// How long a further session waits for its locks.
+const AT_ONCE: &str = "10ms";
+
+/// Whether a range of the table's pages can be read by itself, without reading all of it (from PostgreSQL 14 on), how
+/// many pages it has, and whether it and its parts are those that the snapshot knows: TRUNCATE, what rewrites a table, and DETACH
+/// leave an older snapshot without the rows of before.
+const PAGES: &str = "
+    WITH RECURSIVE own AS (
+        SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = $2
+    ), parts(oid) AS (
+        SELECT oid FROM own UNION SELECT i.inhrelid FROM pg_inherits i JOIN parts p ON i.inhparent = p.oid
+    )
+    SELECT own.relkind = 'r' AND current_setting('server_version_num')::int >= 140000,
+           coalesce(pg_relation_size(own.oid), 0) / current_setting('block_size')::bigint,
+           (SELECT bool_and(nullif(c.relfilenode, 0) IS NOT DISTINCT FROM pg_relation_filenode(c.oid))
+            FROM parts JOIN pg_class c ON c.oid = parts.oid)
+           AND (own.relkind <> 'p'
+                OR NOT EXISTS (SELECT oid FROM parts EXCEPT SELECT relid::oid FROM pg_partition_tree(own.oid)))
+    FROM own";
 
 type Batch = Result<RecordBatch, DataFusionError>;
 
@@ -79,10 +98,11 @@ impl Scan {
         let (senders, receivers): (Vec<_>, Vec<_>) = ranges.iter().map(|_| channel(BATCHES_AHEAD)).unzip();
         let senders: Vec<Sender<Batch>> = senders;
         let connections = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST_CONNECTIONS);
+        let connections = connections.min(ranges.len());
         let work = Arc::new(Work {
             next: AtomicUsize::new(0),
             // What is read ahead stays in memory until its turn comes.
-            ahead: Arc::new(Semaphore::new(connections + 1)),
+            ahead: Semaphore::new(connections + 1),
             ranges,
             senders: std::sync::Mutex::new(senders.into_iter().map(Some).collect()),
         });
@@ -113,43 +133,70 @@ impl Scan {
         Ok(session)
     }
 
-    /// The table's pages in ranges; one where it is small, or has no pages of its own.
+    /// The table's pages in ranges; one where it is small, or has no pages of its own. From here on the session holds the
+    /// table.
     async fn ranges(&self, client: &Client) -> Result<Vec<PageRange>, CatalogError> {
         if matches!(self.source, ScanSource::Query(_)) {
             return Ok(page_ranges(0));
         }
-        let sql = "SELECT current_setting('server_version_num')::int, c.relkind = 'r',
-                          coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::bigint
-                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname = $1 AND c.relname = $2";
+        client.batch_execute(&self.hold_statement()).await.map_err(|error| self.refused_rows(&error))?;
         let name = &self.table.name;
-        let row = client.query_opt(sql, &[&name.schema.as_ref(), &name.table.as_ref()]).await;
+        let row = client.query_opt(PAGES, &[&name.schema.as_ref(), &name.table.as_ref()]).await;
         let row = row.map_err(|error| self.refused_rows(&error))?;
-        let Some(row) = row else { return Ok(vec![PageRange { from: None, until: None }]) };
-        let read = || Ok((row.try_get::<_, i32>(0)?, row.try_get::<_, bool>(1)?, row.try_get::<_, i64>(2)?));
-        let (version, is_plain, pages) = read().map_err(refused)?;
-        let pages = if is_plain && version >= OLDEST_WITH_RANGES { u64::try_from(pages).unwrap_or(0) } else { 0 };
-        Ok(page_ranges(pages))
+        let Some(row) = row else { return Err(self.damaged("the table is not there any more".to_owned())) };
+        let read = || Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, i64>(1)?, row.try_get::<_, bool>(2)?));
+        let (has_ranges, pages, is_as_it_was) = read().map_err(refused)?;
+        if !is_as_it_was {
+            return Err(self.damaged(
+                "it was truncated or rewritten since the snapshot was taken, which then does not hold its rows any more; \
+                 run again"
+                    .to_owned(),
+            ));
+        }
+        Ok(page_ranges(if has_ranges { u64::try_from(pages).unwrap_or(0) } else { 0 }))
+    }
+
+    /// Takes every lock that reading the table takes, as of its indexes, and no right beyond reading.
+    fn hold_statement(&self) -> String {
+        format!("SELECT FROM {} LIMIT 0", quoted_table(&self.table.name))
+    }
+
+    /// Another session, which holds the table; `None` where somebody waits to change it. Such a change waits for the
+    /// first session, and nobody that waits behind it may hold that one up.
+    async fn another_session(&self) -> Result<Option<Session>, CatalogError> {
+        let session = self.session().await?;
+        let hold = self.hold_statement();
+        let sql = format!("SET LOCAL lock_timeout = '{AT_ONCE}'; {hold}; SET LOCAL lock_timeout = DEFAULT");
+        match session.client().batch_execute(&sql).await {
+            Ok(()) => Ok(Some(session)),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+            Err(error) => Err(self.refused_rows(&error)),
+        }
     }
 
     /// Takes one range after the other. What goes wrong with one goes where its rows would.
-    async fn read_ranges(&self, work: &Work, session: Option<Session>) -> Result<(), CatalogError> {
-        let mut session = session;
-        while let Some((range, sender, permit)) = work.take().await {
-            // Its turn to be handed on gives it back.
-            permit.forget();
-            let read = async {
-                let session = match &mut session {
-                    Some(session) => session,
-                    none => none.insert(self.session().await?),
-                };
-                self.read_range(session.client(), range, &sender).await
-            };
-            match read.await {
+    async fn read_ranges(&self, work: &Work, first: Option<Session>) -> Result<(), CatalogError> {
+        // Before it takes a range, which else would wait with it.
+        let opened = match first {
+            Some(first) => Ok(Some(first)),
+            None => self.another_session().await,
+        };
+        let session = match opened {
+            Ok(Some(session)) => session,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                if let Some((_, sender)) = work.take().await {
+                    // Where nobody listens any more, nobody waits for the rows either.
+                    _ = sender.send(Err(wrap_error(error))).await;
+                }
+                return Ok(());
+            }
+        };
+        while let Some((range, sender)) = work.take().await {
+            match self.read_range(session.client(), range, &sender).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    // Where nobody listens any more, nobody waits for the rows either.
                     _ = sender.send(Err(wrap_error(error))).await;
                     return Ok(());
                 }
@@ -220,7 +267,7 @@ impl Scan {
     }
 
     fn refused_rows(&self, error: &tokio_postgres::Error) -> CatalogError {
-        let is_timeout = error.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED);
+        let is_timeout = error.code() == Some(&SqlState::QUERY_CANCELED);
         let hint = if is_timeout { "; where a statement_timeout did this, give the role a longer one" } else { "" };
         CatalogError::Database(format!("{}: {}{hint}", self.table.name, described(error)))
     }
@@ -249,18 +296,21 @@ impl Scan {
 struct Work {
     ranges: Vec<PageRange>,
     next: AtomicUsize,
-    ahead: Arc<Semaphore>,
+    ahead: Semaphore,
     senders: std::sync::Mutex<Vec<Option<Sender<Batch>>>>,
 }
 
 impl Work {
     /// The next range, once there is room for its rows.
-    async fn take(&self) -> Option<(PageRange, Sender<Batch>, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.ahead).acquire_owned().await.ok()?;
+    async fn take(&self) -> Option<(PageRange, Sender<Batch>)> {
+        let permit = self.ahead.acquire().await.ok()?;
         let place = self.next.fetch_add(1, Ordering::Relaxed);
         let range = *self.ranges.get(place)?;
         let mut senders = self.senders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some((range, senders.get_mut(place)?.take()?, permit))
+        let sender = senders.get_mut(place)?.take()?;
+        // Its turn to be handed on gives it back.
+        permit.forget();
+        Some((range, sender))
     }
 }
 
