@@ -30,6 +30,7 @@ mod postgres_plan;
 mod postgres_prefix;
 mod postgres_session;
 mod postgres_stderr;
+mod postgres_waiting;
 mod read;
 mod stamp;
 mod wal2json;

@@ -13,6 +13,8 @@ pub(super) struct AuditLine {
     /// Whether the statement that was sent may still follow as a later line of the same number: with `pgaudit.log_rows`
     /// a query is told when it ends, after what it made run.
     pub(super) may_be_nested: bool,
+    /// What it did, as pgaudit calls it.
+    pub(super) command: String,
     pub(super) sql: String,
     /// `$1` and on. An empty value is not known: it may be an empty text, or NULL.
     pub(super) parameters: Vec<Option<Value>>,
@@ -43,9 +45,15 @@ impl AuditLine {
         Ok(Some(AuditLine {
             statement,
             may_be_nested: has_rows && TOLD_AT_THE_END.contains(&command.as_str()),
+            command: command.clone(),
             sql: sql.clone(),
             parameters: parameters_of(parameters)?,
         }))
+    }
+
+    /// Whether it is a foreign key's check, which the server makes by itself: one that is deferred has a number of its own.
+    pub(super) fn is_foreign_key_check(&self) -> bool {
+        self.sql.starts_with("SELECT 1 FROM ONLY ") && self.sql.ends_with(" FOR KEY SHARE OF x")
     }
 }
 
@@ -76,26 +84,33 @@ mod tests {
 
     #[test]
     fn a_line_tells_its_statement() {
-        let line = |statement, may_be_nested, sql: &str, parameters: &[Option<&str>]| {
+        let line = |statement, may_be_nested, command: &str, sql: &str, parameters: &[Option<&str>]| {
             let parameters = parameters.iter().map(|parameter| parameter.map(Value::text)).collect();
-            Ok(Some(AuditLine { statement, may_be_nested, sql: sql.to_owned(), parameters }))
+            let (command, sql) = (command.to_owned(), sql.to_owned());
+            Ok(Some(AuditLine { statement, may_be_nested, command, sql, parameters }))
         };
         for (text, expected) in [
-            ("SESSION,1,1,MISC,BEGIN,,,BEGIN,<none>,0", line(1, false, "BEGIN", &[])),
+            ("SESSION,1,1,MISC,BEGIN,,,BEGIN,<none>,0", line(1, false, "BEGIN", "BEGIN", &[])),
             (
                 "SESSION,2,1,WRITE,INSERT,TABLE,public.t,\"INSERT INTO t VALUES ($1,$2,$3)\",\"a,,\"\"b, \"\"\"\"c\"\"\"\"\"\"\",1",
-                line(2, true, "INSERT INTO t VALUES ($1,$2,$3)", &[Some("a"), None, Some("b, \"c\"")]),
+                line(2, true, "INSERT", "INSERT INTO t VALUES ($1,$2,$3)", &[Some("a"), None, Some("b, \"c\"")]),
             ),
             (
                 "SESSION,3,1,WRITE,UPDATE,TABLE,public.t,\"UPDATE t\nSET a = 'it''s', b = 2\",<not logged>",
-                line(3, false, "UPDATE t\nSET a = 'it''s', b = 2", &[]),
+                line(3, false, "UPDATE", "UPDATE t\nSET a = 'it''s', b = 2", &[]),
             ),
-            ("SESSION,4,1,FUNCTION,DO,,,DO $$ BEGIN END $$,<none>,0", line(4, false, "DO $$ BEGIN END $$", &[])),
+            ("SESSION,4,1,FUNCTION,DO,,,DO $$ BEGIN END $$,<none>,0", line(4, false, "DO", "DO $$ BEGIN END $$", &[])),
             ("OBJECT,2,1,WRITE,UPDATE,TABLE,public.t,UPDATE t SET a = 1,<none>", Ok(None)),
             ("SESSION,2,2,READ,SELECT,TABLE,public.u,<previously logged>,<previously logged>", Ok(None)),
         ] {
             assert_eq!(AuditLine::parse(text), expected, "{text}");
         }
+        let audit = |sql: &str| {
+            let line = AuditLine::parse(&format!("SESSION,1,1,READ,SELECT,TABLE,public.t,\"{sql}\",<none>"));
+            line.expect("sound").expect("it tells its text")
+        };
+        let check = "SELECT 1 FROM ONLY \"\"public\"\".\"\"t\"\" x WHERE \"\"id\"\" OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF x";
+        assert!(audit(check).is_foreign_key_check() && !audit("SELECT 1 FROM ONLY t x").is_foreign_key_check());
         for damaged in ["SESSION,1,1,READ", "", "SESSION,x,1,READ,SELECT,,,SELECT 1,<none>"] {
             assert!(AuditLine::parse(damaged).is_err(), "{damaged}");
         }

@@ -297,6 +297,150 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_is_read_with_its_portals_parameters() {
+        let plan =
+            |sql: &str| format!("duration: 0.5 ms  plan:\n{}", serde_json::json!({"Query Text": sql, "Plan": {}}));
+        let (update, insert) = ("UPDATE t SET a = $1 WHERE b = $2", "INSERT INTO t VALUES ($1)");
+        let within = |context: &str| serde_json::json!({"vxid": "3/1", "txid": 7, "context": context});
+        let (events, _) = read(&[
+            ("LOG", &plan(update), within("unnamed portal with parameters: $1 = 'it''s; x', $2 = '2\nunnamed'")),
+            ("LOG", &plan(update), within("portal \"c\" with parameters: $1 = NULL, $2 = '3'")),
+            (
+                "LOG",
+                &plan(insert),
+                within(
+                    "SQL statement \"INSERT\"\nPL/pgSQL function f() line 1\nunnamed portal with parameters: $1 = '4'",
+                ),
+            ),
+            ("LOG", &plan(insert), within("unnamed portal with parameters: $1 = '5'")),
+            ("LOG", &plan(insert), within("unnamed portal with parameters: $1 = '5'")),
+        ]);
+        let parameters: Vec<_> = events.iter().map(|event| (event.line, event.parameters.clone())).collect();
+        let text = |text: &str| Some(Value::text(text));
+        assert_eq!(
+            parameters,
+            [
+                (1, vec![text("it's; x"), text("2\nunnamed")]),
+                (2, vec![Some(Value::NULL), text("3")]),
+                (4, vec![text("5")]),
+                (5, vec![text("5")]),
+            ],
+            "the same text and parameters once more are another execution"
+        );
+    }
+
+    #[test]
+    fn what_is_told_after_its_duration_is_counted_once() {
+        let plan =
+            |sql: &str| format!("duration: 0.5 ms  plan:\n{}", serde_json::json!({"Query Text": sql, "Plan": {}}));
+        let call = "SELECT f($1)";
+        let executed = || format!("duration: 0.7 ms  execute <unnamed>: {call}");
+        let audited = |statement: u32, substatement: u32, sql: &str| {
+            format!("AUDIT: SESSION,{statement},{substatement},READ,SELECT,,,{sql},<none>,1")
+        };
+        let at = |vxid: &str| serde_json::json!({"vxid": vxid, "txid": 7});
+        let portal =
+            serde_json::json!({"vxid": "3/1", "txid": 7, "context": "unnamed portal with parameters: $1 = '1'"});
+        let detail = serde_json::json!({"vxid": "3/1", "txid": 7, "detail": "parameters: $1 = '1'"});
+        let (events, _) = read(&[
+            // The portal of a query is closed by the next bind, or by the end of the transaction.
+            ("LOG", &executed(), detail.clone()),
+            ("LOG", &plan(call), portal.clone()),
+            ("LOG", "duration: 0.1 ms  bind <unnamed>: SELECT f($1)", detail.clone()),
+            ("LOG", &executed(), detail.clone()),
+            ("LOG", &plan(call), portal.clone()),
+            // One plan is one execution.
+            ("LOG", &plan(call), portal),
+            ("LOG", &plan(call), at("3/2")),
+            // With log_statement, and with pgaudit, which tells before it of what ran within.
+            ("LOG", &format!("execute <unnamed>: {call}"), at("3/3")),
+            ("LOG", "duration: 0.7 ms", at("3/3")),
+            ("LOG", &audited(4, 1, call), at("3/3")),
+            ("LOG", &plan(call), at("3/3")),
+            ("LOG", &audited(5, 1, "SELECT nested"), at("3/4")),
+            ("LOG", &executed(), at("3/4")),
+            ("LOG", &audited(5, 2, call), at("3/4")),
+            ("LOG", &audited(6, 1, "SELECT single"), at("3/4")),
+            ("LOG", &executed(), at("3/4")),
+            ("LOG", &audited(7, 1, call), at("3/4")),
+            // Without ids nothing says that it is the same transaction.
+            ("LOG", &executed(), serde_json::json!({})),
+            ("LOG", &plan(call), serde_json::json!({})),
+        ]);
+        let mut lines: Vec<u64> = events.iter().map(|event| event.line).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [1, 4, 6, 7, 8, 13, 15, 16, 18, 19]);
+    }
+
+    #[test]
+    fn what_a_prepared_statement_ran_is_known() {
+        let (prepare, execute) = ("PREPARE p(int) AS INSERT INTO t VALUES ($1)", "EXECUTE p(7)");
+        let plan = format!("duration: 0.5 ms  plan:\n{}", serde_json::json!({"Query Text": prepare, "Plan": {}}));
+        let audit = |rest: &str| format!("AUDIT: SESSION,{rest}");
+        let at = |vxid: &str| serde_json::json!({"vxid": vxid, "txid": 7});
+        let detail = serde_json::json!({"detail": format!("prepare: {prepare}")});
+        let (events, _) = read(&[
+            // By its plan alone, then told by the server too, once after the plan and once before.
+            ("LOG", &plan, at("3/1")),
+            ("LOG", &plan, at("3/2")),
+            ("LOG", &format!("duration: 0.7 ms  statement: {execute}"), detail.clone()),
+            ("LOG", &format!("statement: {execute}"), detail),
+            ("LOG", &plan, at("3/3")),
+            ("LOG", "duration: 0.7 ms", serde_json::json!({})),
+            // By pgaudit, which tells the EXECUTE after it, with rows and without.
+            ("LOG", &audit(&format!("1,1,WRITE,PREPARE,,,{prepare},<none>,0")), at("3/4")),
+            ("LOG", &audit(&format!("2,1,WRITE,INSERT,TABLE,public.t,{prepare},7,1")), at("3/5")),
+            ("LOG", &audit(&format!("2,2,MISC,EXECUTE,,,{execute},<none>,0")), at("3/5")),
+            ("LOG", &audit(&format!("3,1,WRITE,INSERT,TABLE,public.t,{prepare},8")), at("3/6")),
+            ("LOG", &audit(&format!("3,2,MISC,EXECUTE,,,{execute},<none>")), at("3/6")),
+        ]);
+        let told = |event: &LogEvent| {
+            let first = event.parameters.first().cloned().flatten().and_then(|value| Some(value.as_str()?.to_owned()));
+            (event.line, event.prepared.as_deref() == Some(prepare), first)
+        };
+        let parameter = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            events.iter().map(told).collect::<Vec<_>>(),
+            [
+                (1, true, None),
+                (2, true, None),
+                (4, true, None),
+                (7, false, None),
+                (9, true, parameter("7")),
+                (10, true, parameter("8")),
+            ]
+        );
+    }
+
+    #[test]
+    fn pgaudits_numbers_tell_statements_apart() {
+        let audit = |rest: &str| format!("AUDIT: SESSION,{rest}");
+        let at = |vxid: &str| serde_json::json!({"vxid": vxid, "txid": 7});
+        let several = "DELETE FROM t; DELETE FROM u";
+        let (events, _) = read(&[
+            // Two statements of one text, the second of which fires a trigger.
+            ("LOG", &audit(&format!("1,1,WRITE,DELETE,TABLE,public.t,{several},<none>")), at("3/1")),
+            ("LOG", &audit(&format!("2,1,WRITE,DELETE,TABLE,public.u,{several},<none>")), at("3/1")),
+            ("LOG", &audit("2,2,WRITE,INSERT,TABLE,public.log,INSERT INTO log VALUES (1),<none>"), at("3/1")),
+            // The server tells of writes alone: what it does not tell of is a statement of its own.
+            ("LOG", "statement: INSERT INTO t VALUES (1)", at("3/2")),
+            ("LOG", &audit("3,1,WRITE,INSERT,TABLE,public.t,INSERT INTO t VALUES (1),<none>"), at("3/2")),
+            ("LOG", &audit("3,2,WRITE,INSERT,TABLE,public.log,INSERT INTO log VALUES (1),<none>"), at("3/2")),
+            ("LOG", &audit("4,1,READ,SELECT,,,SELECT f(),<none>"), at("3/2")),
+            // With parameters, a text is one statement, whatever it looks like.
+            ("LOG", &audit("5,1,WRITE,DELETE,TABLE,public.t,DELETE FROM t WHERE a = $1; x,1"), at("3/2")),
+            ("LOG", &audit("6,1,WRITE,DELETE,TABLE,public.t,DELETE FROM t WHERE a = $1; x,1"), at("3/2")),
+            ("LOG", &audit("7,1,WRITE,DELETE,TABLE,public.t,DELETE FROM t WHERE a = 'x; y',<none>"), at("3/3")),
+            ("LOG", &audit("8,1,WRITE,DELETE,TABLE,public.t,DELETE FROM t WHERE a = 'x; y',<none>"), at("3/3")),
+            // What is in no transaction that has an id is in none together.
+            ("LOG", &audit(&format!("9,1,WRITE,DELETE,TABLE,public.t,{several},<none>")), at("3/0")),
+            ("LOG", &audit(&format!("10,1,WRITE,DELETE,TABLE,public.t,{several},<none>")), at("3/0")),
+        ]);
+        let lines: Vec<u64> = events.iter().map(|event| event.line).collect();
+        assert_eq!(lines, [1, 4, 7, 8, 9, 10, 11, 12, 13]);
+    }
+
+    #[test]
     fn lost_lines_are_not_bridged() {
         let mut reader = JsonlogReader::default();
         let mut recording = Recording::default();

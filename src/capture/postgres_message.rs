@@ -12,6 +12,8 @@ pub(super) enum Message<'message> {
     Begins {
         /// The SQL.
         sql: &'message str,
+        /// Whether it runs by a portal, which may be closed only later.
+        by_portal: bool,
     },
     /// `execute fetch from NAME/PORTAL: SQL`: more rows of an execution that has begun before.
     Fetches,
@@ -24,6 +26,8 @@ pub(super) enum Message<'message> {
         micros: i64,
         /// The SQL.
         sql: &'message str,
+        /// Whether it ran by a portal, which may be closed only later.
+        by_portal: bool,
     },
     /// `duration: X ms  plan: …`: a whole execution, and how (with `auto_explain`).
     Planned {
@@ -48,13 +52,14 @@ pub(super) enum Message<'message> {
 impl<'message> Message<'message> {
     pub(super) fn parse(message: &'message str) -> Message<'message> {
         if let Some(sql) = message.strip_prefix("statement: ") {
-            return Message::Begins { sql };
+            return Message::Begins { sql, by_portal: false };
         }
         if message.starts_with("execute fetch from ") {
             return Message::Fetches;
         }
         if let Some(named) = message.strip_prefix("execute ") {
-            return named.split_once(": ").map_or(Message::Other, |(_, sql)| Message::Begins { sql });
+            let begins = |(_, sql)| Message::Begins { sql, by_portal: true };
+            return named.split_once(": ").map_or(Message::Other, begins);
         }
         if let Some(duration) = message.strip_prefix("duration: ") {
             return Message::parse_duration(duration);
@@ -76,7 +81,7 @@ impl<'message> Message<'message> {
             return Message::Done;
         }
         if let Some(sql) = what.strip_prefix("statement: ") {
-            return Message::Executed { micros, sql };
+            return Message::Executed { micros, sql, by_portal: false };
         }
         if let Some(plan) = what.strip_prefix("plan:") {
             return Message::Planned { micros, plan };
@@ -84,7 +89,10 @@ impl<'message> Message<'message> {
         match what.strip_prefix("execute ") {
             // More rows of an execution whose first rows were logged as an execution of their own.
             Some(fetch) if fetch.starts_with("fetch from ") => Message::Other,
-            Some(named) => named.split_once(": ").map_or(Message::Other, |(_, sql)| Message::Executed { micros, sql }),
+            Some(named) => {
+                let executed = |(_, sql)| Message::Executed { micros, sql, by_portal: true };
+                named.split_once(": ").map_or(Message::Other, executed)
+            }
             None => Message::Other,
         }
     }
@@ -126,7 +134,14 @@ pub(super) fn parameters_of_detail(detail: &str) -> Result<Vec<Option<Value>>, S
     }
 }
 
-/// The parameters of an error's `CONTEXT`: `unnamed portal with parameters: …`, `portal "x" with parameters: …`.
+/// Whether a `CONTEXT` names nothing but the portal with its parameters: what it is about was sent by the client. Within a
+/// function, the portal stands below what runs in it.
+pub(super) fn is_of_portal_alone(context: &str) -> bool {
+    let named = context.strip_prefix("portal \"").and_then(|name| name.split_once("\" with parameters: "));
+    named.is_some_and(|(name, _)| !name.contains('\n')) || context.starts_with("unnamed portal with parameters: ")
+}
+
+/// The parameters of a `CONTEXT`: `unnamed portal with parameters: …`, `portal "x" with parameters: …`.
 ///
 /// # Errors
 /// Parameters that cannot be read to their end.
@@ -252,13 +267,19 @@ mod tests {
     fn messages_are_told_apart() {
         let sql = "UPDATE t SET a = 'x: y'";
         for (message, expected) in [
-            ("statement: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
-            ("execute <unnamed>: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
-            ("execute S_1/C_2: UPDATE t SET a = 'x: y'", Message::Begins { sql }),
+            ("statement: UPDATE t SET a = 'x: y'", Message::Begins { sql, by_portal: false }),
+            ("execute <unnamed>: UPDATE t SET a = 'x: y'", Message::Begins { sql, by_portal: true }),
+            ("execute S_1/C_2: UPDATE t SET a = 'x: y'", Message::Begins { sql, by_portal: true }),
             ("execute fetch from S_1/C_2: SELECT 1", Message::Fetches),
             ("duration: 0.627 ms", Message::Done),
-            ("duration: 12.5 ms  statement: UPDATE t SET a = 'x: y'", Message::Executed { micros: 12_500, sql }),
-            ("duration: 3 ms  execute _pg3_0: UPDATE t SET a = 'x: y'", Message::Executed { micros: 3_000, sql }),
+            (
+                "duration: 12.5 ms  statement: UPDATE t SET a = 'x: y'",
+                Message::Executed { micros: 12_500, sql, by_portal: false },
+            ),
+            (
+                "duration: 3 ms  execute _pg3_0: UPDATE t SET a = 'x: y'",
+                Message::Executed { micros: 3_000, sql, by_portal: true },
+            ),
             ("duration: 3.000 ms  execute fetch from a/b: SELECT 1", Message::Other),
             ("duration: 0.834 ms  parse <unnamed>: SELECT 1", Message::Other),
             ("duration: 0.834 ms  bind <unnamed>: SELECT 1", Message::Other),
@@ -296,6 +317,15 @@ mod tests {
             [Some(Value::NULL)]
         );
         assert_eq!(parameters_of_context("COPY dfr, line 2, column id: \"zz\"").expect("none"), []);
+        for (context, is_alone) in [
+            (context, false),
+            ("unnamed portal with parameters: $1 = 'a\nb'", true),
+            ("portal \"c \"1\"\" with parameters: $1 = NULL", true),
+            ("portal \"c\" parameter $1", false),
+            ("PL/pgSQL function f() line 1\nportal \"c\" with parameters: $1 = NULL", false),
+        ] {
+            assert_eq!(is_of_portal_alone(context), is_alone, "{context}");
+        }
     }
 
     #[test]

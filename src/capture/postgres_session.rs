@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use super::format::LineOutcome;
 use super::postgres_audit::AuditLine;
-use super::postgres_message::{Message, parameters_of_context, parameters_of_detail, parse_log_time};
+use super::postgres_message::{
+    Message, is_of_portal_alone, parameters_of_context, parameters_of_detail, parse_log_time,
+};
 use super::postgres_plan::PlannedStatement;
+use super::postgres_waiting::{AuditVerdict, Audited, Teller, Waiting, is_execute, prepares};
 use super::read::identity;
 use crate::model::{LogEvent, LogEventKind, RecordingId, SessionId, Timestamp, TransactionId, Value};
 
@@ -43,27 +46,6 @@ pub(super) struct LogLine {
 #[derive(Default)]
 pub(super) struct Sessions {
     waiting: HashMap<Arc<str>, Waiting>,
-}
-
-struct Waiting {
-    /// The execution as its first line tells it; `None` for rows fetched from one that was told before.
-    event: Option<LogEvent>,
-    /// The number that the session's next line must have; `None` where the log does not number them.
-    next_number: Option<u64>,
-    teller: Teller,
-}
-
-/// Who told of an execution that waits. What an extension tells, the server may tell once more, with more about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Teller {
-    Server,
-    AutoExplain,
-    Pgaudit {
-        /// The statement's number.
-        statement: u64,
-        /// See [`AuditLine::may_be_nested`].
-        may_be_nested: bool,
-    },
 }
 
 impl Sessions {
@@ -110,67 +92,26 @@ impl Sessions {
     }
 
     fn logged(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
-        // Said from inside a statement (RAISE LOG, auto_explain), whatever it looks like.
-        if line.context.is_some() {
+        // Said from inside a statement (RAISE LOG, auto_explain), whatever it looks like; a portal is none.
+        if line.context.as_deref().is_some_and(|context| !is_of_portal_alone(context)) {
             return Ok(LineOutcome::Ignored);
         }
         match Message::parse(&line.message) {
-            Message::Begins { sql } => {
+            Message::Begins { sql, by_portal } => {
                 let time = parse_log_time(&line.time)?;
                 let parameters = parameters_of_detail(line.detail.as_deref().unwrap_or_default())?;
                 let event = line.event(LogEventKind::Statement, time, time, Some(sql), parameters);
-                self.wait(line, Some(event), events);
+                self.wait(line, Some(event), Teller::Server, events).by_portal = by_portal;
             }
-            Message::Fetches => self.wait(line, None, events),
-            Message::Done => {
-                let Some(waiting) = self.waiting.remove(&line.session) else { return Ok(LineOutcome::Ignored) };
-                let Some(mut event) = waiting.event else { return Ok(LineOutcome::Used) };
-                match parse_log_time(&line.time) {
-                    Ok(time) => event.ts = time,
-                    Err(reason) => {
-                        events.push(only_begun(event));
-                        return Err(reason);
-                    }
+            Message::Fetches => {
+                // From what has ended and may still be told of once more, that goes on.
+                if self.waiting.get(&line.session).is_none_or(|waiting| waiting.ended.is_none()) {
+                    self.wait(line, None, Teller::Server, events);
                 }
-                event.transaction = line.transaction_id().or(event.transaction);
-                event.virtual_transaction = event.virtual_transaction.or_else(|| line.virtual_transaction());
-                events.push(event);
             }
-            Message::Executed { micros, sql } => {
-                let time = parse_log_time(&line.time)?;
-                let parameters = parameters_of_detail(line.detail.as_deref().unwrap_or_default())?;
-                let event = self.told_before(&line.session, sql);
-                self.let_go(&line.session, events);
-                let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
-                let told = line.event(LogEventKind::Statement, started, time, Some(sql), parameters);
-                events.push(match event {
-                    Some(planned) => LogEvent {
-                        id: planned.id,
-                        line: planned.line,
-                        started: planned.started,
-                        transaction: planned.transaction.or(told.transaction),
-                        virtual_transaction: planned.virtual_transaction.or(told.virtual_transaction),
-                        parameters: if told.parameters.is_empty() { planned.parameters } else { told.parameters },
-                        ..told
-                    },
-                    None => told,
-                });
-            }
-            Message::Planned { micros, plan } => {
-                let Some(PlannedStatement { sql, parameters }) = PlannedStatement::parse(plan)? else {
-                    return Ok(LineOutcome::Ignored);
-                };
-                let time = parse_log_time(&line.time)?;
-                if let Some(begun) = self.begun(line, &sql) {
-                    begun.transaction = line.transaction_id().or(begun.transaction.take());
-                    begun.ts = time;
-                    return Ok(LineOutcome::Used);
-                }
-                let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
-                let event = line.event(LogEventKind::Statement, started, time, Some(&sql), parameters);
-                self.wait(line, Some(event), events);
-                self.told_by(&line.session, Teller::AutoExplain);
-            }
+            Message::Done => return self.done(line, events),
+            Message::Executed { micros, sql, by_portal } => self.executed(line, (micros, sql, by_portal), events)?,
+            Message::Planned { micros, plan } => return self.planned(line, micros, plan, events),
             Message::Audited { line: audit } => return self.audited(line, audit, events),
             Message::Disconnection => {
                 let time = parse_log_time(&line.time)?;
@@ -185,66 +126,156 @@ impl Sessions {
         Ok(LineOutcome::Used)
     }
 
-    fn told_by(&mut self, session: &Arc<str>, teller: Teller) {
-        if let Some(waiting) = self.waiting.get_mut(session) {
-            waiting.teller = teller;
+    /// Takes the bare duration of what began before.
+    fn done(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
+        // What has ended is not done again: this is the duration of a parse, a bind or a fetch.
+        if self.waiting.get(&line.session).is_none_or(|waiting| waiting.ended.is_some()) {
+            return Ok(LineOutcome::Ignored);
         }
+        let Some(waiting) = self.waiting.remove(&line.session) else { return Ok(LineOutcome::Ignored) };
+        let (by_portal, is_planned, is_audited) = (waiting.by_portal, waiting.is_planned, waiting.audited.is_some());
+        let Some(mut event) = waiting.event else { return Ok(LineOutcome::Used) };
+        match parse_log_time(&line.time) {
+            Ok(time) => event.ts = time,
+            Err(reason) => {
+                events.push(only_begun(event));
+                return Err(reason);
+            }
+        }
+        event.transaction = line.transaction_id().or(event.transaction);
+        event.virtual_transaction = event.virtual_transaction.or_else(|| line.virtual_transaction());
+        if by_portal && let Some(ended) = Waiting::ended(&event, is_planned, is_audited, line.next_number) {
+            self.waiting.insert(Arc::clone(&line.session), ended);
+        }
+        events.push(event);
+        Ok(LineOutcome::Used)
+    }
+
+    /// Takes a whole execution, which an extension may have told of before, or tells of when its portal is closed.
+    fn executed(
+        &mut self,
+        line: &LogLine,
+        (micros, sql, by_portal): (i64, &str, bool),
+        events: &mut Vec<LogEvent>,
+    ) -> Result<(), String> {
+        let time = parse_log_time(&line.time)?;
+        let parameters = parameters_of_detail(line.detail.as_deref().unwrap_or_default())?;
+        let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
+        let told = line.event(LogEventKind::Statement, started, time, Some(sql), parameters);
+        let (same, other) = match self.waiting.remove(&line.session) {
+            Some(waiting) if waiting.is_told_as(sql) => (Some(waiting), None),
+            other => (None, other),
+        };
+        let (is_planned, is_audited) =
+            same.as_ref().map_or((false, false), |waiting| (waiting.is_planned, waiting.audited.is_some()));
+        let event = match same.and_then(|waiting| waiting.event) {
+            Some(earlier) => LogEvent {
+                id: earlier.id,
+                line: earlier.line,
+                started: earlier.started,
+                transaction: earlier.transaction.or(told.transaction),
+                virtual_transaction: earlier.virtual_transaction.or(told.virtual_transaction),
+                prepared: told.prepared.or(earlier.prepared),
+                parameters: if told.parameters.is_empty() { earlier.parameters } else { told.parameters },
+                ..told
+            },
+            None => told,
+        };
+        let ended = Waiting::ended(&event, is_planned, is_audited, line.next_number).filter(|_| by_portal);
+        let is_within = |other: &Waiting| {
+            other.audited.is_some_and(|told| told.may_be_nested) && other.is_in(event.virtual_transaction.as_ref())
+        };
+        match (ended, other) {
+            // What pgaudit told of may have run within this one: that is known once pgaudit tells of this one.
+            (Some(ended), Some(other)) if is_within(&other) => {
+                let both = Waiting { next_number: line.next_number, ended: ended.ended, ..other };
+                self.waiting.insert(Arc::clone(&line.session), both);
+            }
+            (ended, other) => {
+                events.extend(other.and_then(|waiting| waiting.event).map(only_begun));
+                self.waiting.extend(ended.map(|ended| (Arc::clone(&line.session), ended)));
+            }
+        }
+        events.push(event);
+        Ok(())
+    }
+
+    /// Takes a line of auto_explain's.
+    fn planned(
+        &mut self,
+        line: &LogLine,
+        micros: i64,
+        plan: &str,
+        events: &mut Vec<LogEvent>,
+    ) -> Result<LineOutcome, String> {
+        let Some(PlannedStatement { sql, parameters }) = PlannedStatement::parse(plan)? else {
+            return Ok(LineOutcome::Ignored);
+        };
+        let time = parse_log_time(&line.time)?;
+        // Before PostgreSQL 16 a plan has none of its own.
+        let parameters = match (parameters.is_empty(), &line.context) {
+            (true, Some(context)) => parameters_of_context(context)?,
+            _ => parameters,
+        };
+        let virtual_transaction = line.virtual_transaction();
+        if let Some(waiting) = self.waiting.get_mut(&line.session) {
+            if waiting.takes_plan(&sql, virtual_transaction.as_ref()) {
+                return Ok(LineOutcome::Used);
+            }
+            if waiting.is_planned_by(&sql, virtual_transaction.as_ref()) {
+                waiting.is_planned = true;
+                if let Some(event) = &mut waiting.event {
+                    event.transaction = line.transaction_id().or(event.transaction.take());
+                    event.ts = time;
+                    if event.parameters.is_empty() {
+                        event.parameters = parameters;
+                    }
+                }
+                return Ok(LineOutcome::Used);
+            }
+        }
+        let started = Timestamp::from_micros(time.as_micros().saturating_sub(micros));
+        let mut event = line.event(LogEventKind::Statement, started, time, Some(&sql), parameters);
+        if prepares(&sql) {
+            event.prepared.clone_from(&event.sql);
+        }
+        self.wait(line, Some(event), Teller::AutoExplain, events);
+        Ok(LineOutcome::Used)
     }
 
     /// Takes a line of pgaudit's.
     fn audited(&mut self, line: &LogLine, audit: &str, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
         let Some(audit) = AuditLine::parse(audit)? else { return Ok(LineOutcome::Ignored) };
         let time = parse_log_time(&line.time)?;
-        let teller = Teller::Pgaudit { statement: audit.statement, may_be_nested: audit.may_be_nested };
-        match self.waiting.get(&line.session).map(|waiting| (waiting.teller, waiting.is_part_of(line, &audit.sql))) {
-            Some((Teller::Pgaudit { statement, may_be_nested: false }, _)) if statement == audit.statement => {
-                self.note_transaction(line);
+        let told = Audited { statement: audit.statement, may_be_nested: audit.may_be_nested };
+        let virtual_transaction = line.virtual_transaction();
+        if let Some(waiting) = self.waiting.get_mut(&line.session) {
+            if waiting.takes_audit(&audit, virtual_transaction.as_ref()) {
+                waiting.audited = Some(Audited { may_be_nested: false, ..told });
                 return Ok(LineOutcome::Used);
             }
-            // What was told before ran within this one.
-            Some((Teller::Pgaudit { statement, .. }, _)) if statement == audit.statement => {
-                let earlier = self.waiting.remove(&line.session).and_then(|waiting| waiting.event);
-                let earlier_transaction = earlier.and_then(|event| event.transaction);
-                let mut event = line.event(LogEventKind::Statement, time, time, Some(&audit.sql), audit.parameters);
-                event.transaction = event.transaction.or(earlier_transaction);
-                self.wait(line, Some(event), events);
-                self.told_by(&line.session, teller);
+            let verdict = waiting.verdict(&audit, virtual_transaction.as_ref());
+            if verdict == AuditVerdict::Part {
+                waiting.audited = Some(Audited { may_be_nested: false, ..told });
+                waiting.note_time(time);
+            }
+            if verdict == AuditVerdict::Part || audit.is_foreign_key_check() {
+                waiting.note_transaction(line.transaction_id(), virtual_transaction.as_ref());
                 return Ok(LineOutcome::Used);
             }
-            Some((_, true)) => {
-                self.note_transaction(line);
+            if verdict == AuditVerdict::Outer {
+                let within = waiting.event.take();
+                waiting.event = Some(audited_event(line, audit, time, within));
+                waiting.audited = Some(told);
                 return Ok(LineOutcome::Used);
             }
-            _ => {}
         }
-        let event = line.event(LogEventKind::Statement, time, time, Some(&audit.sql), audit.parameters);
-        self.wait(line, Some(event), events);
-        self.told_by(&line.session, teller);
+        if audit.is_foreign_key_check() {
+            return Ok(LineOutcome::Ignored);
+        }
+        let event = audited_event(line, audit, time, None);
+        self.wait(line, Some(event), Teller::Pgaudit, events).audited = Some(told);
         Ok(LineOutcome::Used)
-    }
-
-    fn note_transaction(&mut self, line: &LogLine) {
-        let waiting = self.waiting.get_mut(&line.session).and_then(|waiting| waiting.event.as_mut());
-        if let Some(event) = waiting.filter(|event| event.virtual_transaction == line.virtual_transaction()) {
-            event.transaction = event.transaction.take().or(line.transaction_id());
-        }
-    }
-
-    /// The execution that an extension told of last, where it is of this statement.
-    fn told_before(&mut self, session: &Arc<str>, sql: &str) -> Option<LogEvent> {
-        let waiting = self.waiting.get(session)?;
-        let is_same = waiting.teller != Teller::Server && waiting.is_of(sql);
-        if is_same { self.waiting.remove(session)?.event } else { None }
-    }
-
-    /// The execution that a plan of this text belongs to: one that `log_statement` or pgaudit told, or one of whose several
-    /// statements another was planned before. Each of them is headed by the whole text.
-    fn begun(&mut self, line: &LogLine, sql: &str) -> Option<&mut LogEvent> {
-        let waiting = self.waiting.get_mut(&line.session).filter(|waiting| waiting.is_of(sql))?;
-        let is_planned = waiting.teller == Teller::AutoExplain;
-        let event = waiting.event.as_mut()?;
-        let is_next = event.virtual_transaction == line.virtual_transaction() && has_several_statements(sql);
-        (!is_planned || is_next).then_some(event)
     }
 
     fn failed(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
@@ -280,7 +311,13 @@ impl Sessions {
         Ok(LineOutcome::Used)
     }
 
-    fn wait(&mut self, line: &LogLine, event: Option<LogEvent>, events: &mut Vec<LogEvent>) {
+    fn wait(
+        &mut self,
+        line: &LogLine,
+        event: Option<LogEvent>,
+        teller: Teller,
+        events: &mut Vec<LogEvent>,
+    ) -> &mut Waiting {
         self.let_go(&line.session, events);
         if self.waiting.len() >= MOST_WAITING {
             let mut times: Vec<Timestamp> = self.waiting.values().filter_map(Waiting::started).collect();
@@ -291,36 +328,25 @@ impl Sessions {
             old.sort_by_key(|event| event.started);
             events.extend(old.into_iter().map(only_begun));
         }
-        self.waiting.insert(
-            Arc::clone(&line.session),
-            Waiting { event, next_number: line.next_number, teller: Teller::Server },
-        );
+        let waiting = Waiting::new(event, line.next_number, teller);
+        self.waiting.entry(Arc::clone(&line.session)).insert_entry(waiting).into_mut()
     }
 }
 
-fn has_several_statements(sql: &str) -> bool {
-    sql.split_once(';').is_some_and(|(_, rest)| !rest.trim().is_empty())
-}
-
-impl Waiting {
-    /// Whether what pgaudit tells is this execution, or runs within it.
-    fn is_part_of(&self, line: &LogLine, sql: &str) -> bool {
-        let Some(event) = &self.event else { return false };
-        let is_same_transaction = event.virtual_transaction == line.virtual_transaction();
-        match self.teller {
-            Teller::Server => self.is_of(sql) || is_same_transaction,
-            Teller::AutoExplain => self.is_of(sql) && is_same_transaction,
-            Teller::Pgaudit { .. } => self.is_of(sql) && is_same_transaction && has_several_statements(sql),
-        }
+/// The execution that a line of pgaudit's tells of, and what of it was told as `within` it before.
+fn audited_event(line: &LogLine, audit: AuditLine, time: Timestamp, within: Option<LogEvent>) -> LogEvent {
+    let mut event = line.event(LogEventKind::Statement, time, time, Some(&audit.sql), audit.parameters);
+    if audit.command != "PREPARE" && prepares(&audit.sql) {
+        event.prepared.clone_from(&event.sql);
     }
-
-    fn is_of(&self, sql: &str) -> bool {
-        self.event.as_ref().is_some_and(|event| event.sql.as_deref() == Some(sql))
+    let Some(within) = within else { return event };
+    event.started = within.started;
+    event.transaction = event.transaction.or(within.transaction);
+    if within.prepared.is_some() && is_execute(&audit.sql) {
+        event.prepared = within.prepared;
+        event.parameters = within.parameters;
     }
-
-    fn started(&self) -> Option<Timestamp> {
-        self.event.as_ref().map(|event| event.started)
-    }
+    event
 }
 
 impl LogLine {
@@ -362,11 +388,15 @@ impl LogLine {
     /// Whether this error stopped the statement that waits. `statement` is missing with `log_min_error_statement`
     /// set high; the same SQL in another transaction is another execution.
     fn stopped(&self, begun: &LogEvent) -> bool {
-        let same_statement = match (&self.statement, &begun.sql) {
-            (Some(stopped), Some(begun)) => stopped.as_str() == begun.as_ref(),
-            _ => true,
-        };
-        same_statement && self.virtual_transaction() == begun.virtual_transaction
+        let virtual_transaction = self.virtual_transaction();
+        let same_transaction = virtual_transaction == begun.virtual_transaction;
+        match (&self.statement, &begun.sql) {
+            (Some(stopped), Some(sql)) => {
+                let is_prepared = begun.prepared.is_some() && is_execute(stopped);
+                same_transaction && (stopped.as_str() == sql.as_ref() || is_prepared)
+            }
+            _ => same_transaction && virtual_transaction.is_some(),
+        }
     }
 }
 
