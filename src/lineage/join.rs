@@ -47,6 +47,9 @@ pub type Log = BTreeMap<SessionId, Vec<LoggedTransaction>>;
 /// them: clocks of two machines, and a commit that waited.
 const FAR: u64 = 60_000_000;
 
+/// Whether the recording's times and the log's are of one clock is told by so many transactions that both name.
+const WITNESSES: usize = 5;
+
 /// How many of the nearest transactions that fit are weighed against each other …
 const RIVALS: usize = 9;
 
@@ -55,11 +58,19 @@ const LOOKED_AT: usize = 32;
 
 /// Joins each recorded transaction to the log; `None` where the log does not have it.
 pub fn join(recorded: &[RecordedTransaction<'_>], log: &Log, schemas: &Schemas) -> Vec<Option<Joined>> {
-    let tolerance = tolerance(log);
-    let mut joining =
-        Joining { log, schemas, tolerance, taken: HashMap::new(), by_id: ids(log), by_commit: by_commit(log) };
+    let mut joining = Joining {
+        log,
+        schemas,
+        tolerance: tolerance(log),
+        precision: precision(recorded),
+        is_one_clock: false,
+        taken: HashMap::new(),
+        by_id: ids(log),
+        by_commit: by_commit(log),
+    };
     let mut joined: Vec<Option<Joined>> =
         recorded.iter().map(|transaction| joining.by_transaction_id(transaction)).collect();
+    joining.is_one_clock = joining.is_one_clock(recorded, &joined);
     let mut by_session: BTreeMap<SessionId, Vec<usize>> = BTreeMap::new();
     for (place, transaction) in recorded.iter().enumerate().filter(|(place, _)| joined[*place].is_none()) {
         if let Some(session) = joining.logged_session(transaction) {
@@ -115,6 +126,12 @@ fn tolerance(log: &Log) -> u64 {
     if whole_seconds { 1_500 } else { 3 }
 }
 
+/// How exact the recorded times are, in microseconds: some sources cut them to milliseconds.
+fn precision(recorded: &[RecordedTransaction<'_>]) -> i64 {
+    let all_are = |of: &i64| recorded.iter().all(|transaction| transaction.ts.as_micros() % of == 0);
+    [1_000_000, 1_000].into_iter().find(all_are).unwrap_or(1)
+}
+
 /// The process that a stamp names, where it names no session.
 fn process_of(recorded: &RecordedTransaction<'_>) -> Option<u32> {
     recorded.stamps.iter().find_map(|stamp| stamp.process_id)
@@ -125,6 +142,11 @@ struct Joining<'a> {
     schemas: &'a Schemas,
     /// See [`tolerance`].
     tolerance: u64,
+    /// See [`precision`].
+    precision: i64,
+    /// Whether the recorded times are the server's own, as the log's are: then a transaction committed after it began, and
+    /// before its session went on.
+    is_one_clock: bool,
     /// Places of each session that are joined already.
     taken: HashMap<SessionId, Vec<bool>>,
     by_id: HashMap<TransactionId, Vec<(SessionId, usize)>>,
@@ -132,6 +154,25 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
+    /// Whether every transaction that both sides name committed when the log says that it could.
+    fn is_one_clock(&self, recorded: &[RecordedTransaction<'_>], joined: &[Option<Joined>]) -> bool {
+        let witnesses =
+            || recorded.iter().zip(joined).filter_map(|(recorded, joined)| Some((recorded, joined.as_ref()?)));
+        let agrees = |(recorded, joined): (&RecordedTransaction<'_>, &Joined)| {
+            let logged = self.log.get(&joined.session).and_then(|log| log.get(joined.place));
+            logged.is_some_and(|logged| self.could_commit_at(logged, recorded.ts))
+        };
+        witnesses().count() >= WITNESSES && witnesses().all(agrees)
+    }
+
+    /// Whether, by one clock, a transaction can have committed at this time. Times are cut to their precision.
+    fn could_commit_at(&self, logged: &LoggedTransaction, ts: Timestamp) -> bool {
+        let of_log = if self.tolerance > 1_000 { 1_000_000 } else { 1_000 };
+        let has_begun = ts.as_micros().saturating_add(self.precision) > logged.begun.as_micros();
+        let goes_on = |followed: Timestamp| ts.as_micros() > followed.as_micros().saturating_add(of_log);
+        has_begun && !logged.followed.is_some_and(goes_on)
+    }
+
     fn is_free(&self, session: &SessionId, place: usize) -> bool {
         self.taken.get(session).is_none_or(|taken| !taken.get(place).copied().unwrap_or(false))
     }
@@ -255,7 +296,8 @@ impl Joining<'_> {
         let mut running = self.by_commit[first..].iter().filter(|(_, session, _)| in_session(session)).filter_map(
             |(_, session, place)| {
                 let logged = self.log.get(session)?.get(*place)?;
-                let fits = logged.is_call() && distance(logged, recorded.ts) <= self.tolerance;
+                let possible = !self.is_one_clock || self.could_commit_at(logged, recorded.ts);
+                let fits = logged.is_call() && distance(logged, recorded.ts) <= self.tolerance && possible;
                 let assignment = fits.then(|| assign(&recorded.writes, logged, self.schemas)).flatten()?;
                 Some((session.clone(), *place, assignment))
             },
@@ -281,7 +323,8 @@ impl Joining<'_> {
         let elsewhen = logged.is_call() && distance(logged, recorded.ts) > self.tolerance;
         // It may have committed more than once.
         let free = logged.is_call() || self.is_free(session, place);
-        logged.may_write() && !other_id && !elsewhen && free
+        let possible = !self.is_one_clock || self.could_commit_at(logged, recorded.ts);
+        logged.may_write() && !other_id && !elsewhen && free && possible
     }
 
     /// Over all sessions, the nearest in time that fits.
@@ -357,4 +400,132 @@ fn same_statements(one: &LoggedTransaction, other: &LoggedTransaction) -> bool {
 
 fn apart(one: Timestamp, other: Timestamp) -> u64 {
     one.as_micros().abs_diff(other.as_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::images::Images;
+    use super::super::sessions::LoggedStatement;
+    use super::*;
+    use crate::model::{
+        Column, ColumnType, Operation, RecordKey, RecordedWrite, RecordingId, Row, TableName, TableSchema, Value,
+    };
+    use crate::sql::Role;
+
+    fn schemas() -> Schemas {
+        let column = |name: &str| Column {
+            name: name.into(),
+            column_type: ColumnType::Integer,
+            not_null: true,
+            generated: false,
+        };
+        let name = TableName::new("public", "t");
+        let schema = TableSchema {
+            name: name.clone(),
+            columns: vec![column("id"), column("a")],
+            key: vec!["id".into()],
+            foreign_keys: Vec::new(),
+        };
+        Schemas::from([(name, Arc::new(schema))])
+    }
+
+    fn row(id: &str, a: &str) -> Row {
+        [("id".into(), Value::text(id)), ("a".into(), Value::text(a))].into_iter().collect()
+    }
+
+    /// An insert of this id.
+    fn insert(id: &str, ts: i64) -> (RecordedWrite, Images) {
+        let after = Some(row(id, "1"));
+        let write = RecordedWrite {
+            id: RecordingId([0; 16]),
+            seq: None,
+            ts: Timestamp::from_micros(ts),
+            table: TableName::new("public", "t"),
+            operation: Operation::Insert,
+            key: Row::new(),
+            before: None,
+            after: after.clone(),
+            reads: Vec::new(),
+            transaction: Some(TransactionId(id.into())),
+            session: None,
+            trace: None,
+            release: None,
+            service: None,
+            statement: None,
+            parameters: Vec::new(),
+        };
+        let key = RecordKey::new(vec![("id".into(), Value::text(id))]);
+        (write, Images { key, before: None, after })
+    }
+
+    /// A transaction of one statement, from one time to another, after which its session goes on.
+    fn logged(sql: &str, id: Option<&str>, [begun, committed, followed]: [i64; 3]) -> LoggedTransaction {
+        let parsed = crate::sql::parse(sql).ok().and_then(|mut parsed| parsed.pop()).map(Arc::new);
+        let statement = LoggedStatement {
+            sql: sql.into(),
+            parsed,
+            parameters: Vec::new(),
+            started: Timestamp::from_micros(begun),
+            role: Role::Write,
+        };
+        LoggedTransaction {
+            begun: Timestamp::from_micros(begun),
+            committed: Timestamp::from_micros(committed),
+            followed: Some(Timestamp::from_micros(followed)),
+            transaction: id.map(|id| TransactionId(id.into())),
+            application_name: None,
+            database: None,
+            statements: vec![statement],
+        }
+    }
+
+    /// How the last of the recorded transactions is joined: the place of its partner, and how surely.
+    fn last_link(
+        session: Vec<LoggedTransaction>,
+        recorded: &[(RecordedWrite, Images)],
+    ) -> Option<(usize, StatementLink)> {
+        let log = Log::from([(SessionId("s".into()), session)]);
+        let recorded: Vec<RecordedTransaction<'_>> = recorded
+            .iter()
+            .map(|(write, images)| RecordedTransaction {
+                id: write.transaction.clone(),
+                session: None,
+                ts: write.ts,
+                stamps: Vec::new(),
+                writes: vec![JoinedWrite { recorded: write, images }],
+            })
+            .collect();
+        let joined = join(&recorded, &log, &schemas());
+        joined.last()?.as_ref().map(|joined| (joined.place, joined.link))
+    }
+
+    #[test]
+    fn by_one_clock_a_transaction_commits_before_its_session_goes_on() {
+        let times = |place: i64| [place * 10_000, place * 10_000 + 2_000, place * 10_000 + 2_500];
+        let named = |is_named: bool| -> Vec<LoggedTransaction> {
+            let of = |place: i64| {
+                let id = place.to_string();
+                logged(&format!("INSERT INTO t VALUES ({place}, 1)"), is_named.then_some(id.as_str()), times(place))
+            };
+            (1..=5).map(of).collect()
+        };
+        let recorded = |drift: i64| -> Vec<(RecordedWrite, Images)> {
+            let witness = |place: i64| insert(&place.to_string(), place * 10_000 + 1_501 + drift);
+            (1..=5).map(witness).chain([insert("9", 61_901)]).collect()
+        };
+        // Nothing of what a block wrote is to be seen, so that time alone decides between two that are near.
+        let blocks = || {
+            [
+                logged("DO $$ BEGIN PERFORM f(1); END $$", None, [60_000, 60_000, 60_200]),
+                logged("DO $$ BEGIN PERFORM f(2); END $$", None, [60_200, 62_000, 63_000]),
+            ]
+        };
+        let session = |is_named| -> Vec<LoggedTransaction> { named(is_named).into_iter().chain(blocks()).collect() };
+        assert_eq!(last_link(session(true), &recorded(0)), Some((6, StatementLink::SessionOrder)));
+        let doubtful = Some((6, StatementLink::Ambiguous));
+        assert_eq!(last_link(session(false), &recorded(0)), doubtful, "nothing tells that the clocks agree");
+        assert_eq!(last_link(session(true), &recorded(-9_000)), doubtful, "they do not");
+    }
 }

@@ -35,6 +35,8 @@ pub struct LoggedTransaction {
     pub begun: Timestamp,
     /// When its commit was logged.
     pub committed: Timestamp,
+    /// When its session went on, by which time it had committed; `None` where that is not known.
+    pub followed: Option<Timestamp>,
     /// PostgreSQL's id, where a line names it.
     pub transaction: Option<TransactionId>,
     /// Which snapshot its statements see.
@@ -104,8 +106,17 @@ fn role_by_first_word(sql: &str) -> Role {
 struct Open {
     transaction: LoggedTransaction,
     aborted: bool,
+    /// Its virtual transaction, where the log says.
+    within: Option<Arc<str>>,
     /// Name and the number of statements before it.
     savepoints: Vec<(String, usize)>,
+}
+
+impl Open {
+    /// Whether the event is known to be of another transaction.
+    fn is_left_by(&self, event: &LogEvent) -> bool {
+        self.within.is_some() && event.virtual_transaction.is_some() && self.within != event.virtual_transaction
+    }
 }
 
 /// Every session's committed transactions that may have written or that hold several statements, in session order.
@@ -114,6 +125,7 @@ pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction
     for event in log {
         sessions.entry(event.session.clone()).or_default().push(event);
     }
+    let has_virtual_transactions = log.iter().any(|event| event.virtual_transaction.is_some());
     let mut texts = ParsedTexts::default();
     let mut two_phase = TwoPhaseCommits::default();
     let mut committed = BTreeMap::new();
@@ -122,6 +134,8 @@ pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction
         let mut rebuilding = Rebuilding {
             open: None,
             last_implicit: None,
+            has_virtual_transactions,
+            last_is_closed: false,
             committed: Vec::new(),
             snapshots: Snapshots::default(),
             statements: PreparedStatements::default(),
@@ -167,6 +181,10 @@ struct Rebuilding<'a> {
     /// The virtual transaction of the last statement outside BEGIN and COMMIT: where the log lacks those, statements of
     /// the same one belong together.
     last_implicit: Option<Arc<str>>,
+    /// Whether the log says which statements are of one transaction, also where it has neither BEGIN nor COMMIT.
+    has_virtual_transactions: bool,
+    /// Whether the last transaction ended with a COMMIT of the log.
+    last_is_closed: bool,
     committed: Vec<LoggedTransaction>,
     /// Which snapshot the statements of its transactions see, where they say no other.
     snapshots: Snapshots,
@@ -177,11 +195,22 @@ struct Rebuilding<'a> {
 
 impl Rebuilding<'_> {
     fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
+        let goes_on = event.virtual_transaction.is_some() && event.virtual_transaction == self.last_implicit;
+        if (self.last_is_closed || self.has_virtual_transactions)
+            && !goes_on
+            && let Some(last) = self.committed.last_mut()
+        {
+            last.followed.get_or_insert(event.started);
+        }
         match event.kind {
             LogEventKind::Disconnection => self.open = None,
             LogEventKind::Error => self.error(event, texts),
             LogEventKind::Statement => {
                 let Some(sql) = &event.sql else { return };
+                // Nothing but its end succeeds in an aborted transaction; pgaudit does not tell of its ROLLBACK.
+                if self.open.as_ref().is_some_and(|open| open.aborted && open.is_left_by(event)) {
+                    self.open = None;
+                }
                 if let Some(command) = TwoPhase::of(sql) {
                     return self.two_phase(event, command);
                 }
@@ -190,7 +219,7 @@ impl Rebuilding<'_> {
                 // Several statements in one text are one transaction of their own.
                 let implicit = statements.len() > 1 && self.open.is_none();
                 if implicit {
-                    self.begin(event);
+                    self.begin(event, self.snapshots);
                 }
                 for (role, parsed) in statements {
                     match self.statements.expand(event, parsed.as_deref()) {
@@ -245,8 +274,8 @@ impl Rebuilding<'_> {
     fn statement(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
         match role {
             Role::Begin | Role::Other => {
-                if role == Role::Begin && self.open.is_none() {
-                    self.begin(event);
+                if role == Role::Begin && self.open.as_ref().is_none_or(|open| open.aborted) {
+                    self.begin(event, self.snapshots);
                 }
                 self.declare(parsed.as_deref());
             }
@@ -254,7 +283,7 @@ impl Rebuilding<'_> {
             Role::Rollback { chain } => {
                 self.open = None;
                 if chain {
-                    self.begin(event);
+                    self.begin(event, self.snapshots);
                 }
             }
             Role::Savepoint(name) => {
@@ -313,18 +342,22 @@ impl Rebuilding<'_> {
         {
             note(last, event);
             last.committed = event.ts;
+            last.followed = None;
             last.statements.push(statement);
             return;
         }
         self.last_implicit = within.cloned();
+        self.last_is_closed = false;
         let mut transaction = opened(event, self.snapshots);
         note(&mut transaction, event);
         transaction.statements.push(statement);
         self.committed.push(transaction);
     }
 
-    fn begin(&mut self, event: &LogEvent) {
-        self.open = Some(Open { transaction: opened(event, self.snapshots), aborted: false, savepoints: Vec::new() });
+    fn begin(&mut self, event: &LogEvent, snapshots: Snapshots) {
+        let within = event.virtual_transaction.clone();
+        self.open =
+            Some(Open { transaction: opened(event, snapshots), aborted: false, within, savepoints: Vec::new() });
     }
 
     fn commit(&mut self, event: &LogEvent, chain: bool) {
@@ -335,10 +368,11 @@ impl Rebuilding<'_> {
             note(&mut transaction, event);
             transaction.committed = event.ts;
             self.committed.push(transaction);
+            self.last_is_closed = true;
         }
         if chain {
             // The next one is as the one before.
-            self.open = Some(Open { transaction: opened(event, snapshots), aborted: false, savepoints: Vec::new() });
+            self.begin(event, snapshots);
         }
     }
 }
@@ -347,6 +381,7 @@ fn opened(event: &LogEvent, snapshots: Snapshots) -> LoggedTransaction {
     LoggedTransaction {
         begun: event.started,
         committed: event.ts,
+        followed: None,
         transaction: None,
         snapshots,
         application_name: event.application_name.clone(),
@@ -437,6 +472,48 @@ mod tests {
             ("ok", "COMMIT"),
         ];
         assert_eq!(texts(&lines), [["UPDATE t SET a = 1", "UPDATE t SET a = 3"]]);
+    }
+
+    #[test]
+    fn a_transaction_has_committed_once_its_session_goes_on() {
+        let followed = |mut events: Vec<LogEvent>, within: &[Option<&str>]| -> Vec<Option<i64>> {
+            for (event, within) in events.iter_mut().zip(within) {
+                event.virtual_transaction = within.map(Arc::from);
+            }
+            let sessions = committed(&events.iter().collect::<Vec<_>>()).into_values().flatten();
+            sessions.map(|transaction| transaction.followed.map(Timestamp::as_micros)).collect()
+        };
+        let closed = || log(&[("ok", "BEGIN"), ("ok", "UPDATE t SET a = 1"), ("ok", "COMMIT"), ("ok", "BEGIN")]);
+        assert_eq!(followed(closed(), &[]), [Some(3)]);
+        let alone =
+            || log(&[("ok", "UPDATE t SET a = 1"), ("ok", "UPDATE u SET a = 1"), ("ok", "SET x = 1"), ("end", "")]);
+        assert_eq!(followed(alone(), &[]), [None, None], "it may be one transaction, of which the log has no BEGIN");
+        let two = [Some("3/1"), Some("3/2"), Some("3/2"), None];
+        assert_eq!(followed(alone(), &two), [Some(1), Some(3)]);
+        let one = [Some("3/1"), Some("3/1"), Some("3/1"), None];
+        assert_eq!(followed(alone(), &one), [Some(3)]);
+    }
+
+    #[test]
+    fn an_aborted_transaction_ends_though_nobody_tells() {
+        let lines = [
+            ("ok", "BEGIN"),
+            ("error", "UPDATE t SET a = 1"),
+            ("ok", "BEGIN"),
+            ("ok", "UPDATE t SET a = 2"),
+            ("ok", "COMMIT"),
+            ("ok", "BEGIN"),
+            ("error", "UPDATE t SET a = 3"),
+            ("ok", "UPDATE t SET a = 4"),
+        ];
+        assert_eq!(texts(&lines), [["UPDATE t SET a = 2"]]);
+        let mut events = log(&lines);
+        for (event, within) in events.iter_mut().zip(["3/1", "3/1", "3/2", "3/2", "3/2", "3/3", "3/3", "3/4"]) {
+            event.virtual_transaction = Some(within.into());
+        }
+        let sessions = committed(&events.iter().collect::<Vec<_>>()).into_values().flatten();
+        let texts: Vec<String> = sessions.map(|transaction| transaction.statements[0].sql.to_string()).collect();
+        assert_eq!(texts, ["UPDATE t SET a = 2", "UPDATE t SET a = 4"]);
     }
 
     #[test]

@@ -243,6 +243,7 @@ mod tests {
         let transaction = LoggedTransaction {
             begun: Timestamp::from_micros(0),
             committed: Timestamp::from_micros(1),
+            followed: None,
             transaction: None,
             snapshots: Snapshots::default(),
             application_name: None,

@@ -157,7 +157,7 @@ fn each_transaction_is_joined_to_the_statements_that_made_it() {
     let truth = truth();
     println!("| pair | committed | by id | by order | ambiguous | not in the log | wrong |");
     println!("|---|---|---|---|---|---|---|");
-    for (pair, stamped, named) in PAIRS {
+    for Pair { pair, stamped, named, untold, doubtful } in PAIRS {
         let changes = read_whole(&format!("{pair}.wal2json-v2.jsonl"));
         let mut log = read_whole(&format!("{pair}.json")).log;
         if !named {
@@ -166,13 +166,8 @@ fn each_transaction_is_joined_to_the_statements_that_made_it() {
         let transactions = history(&changes, *stamped, &log);
         let Figures { transactions, by_id, by_order, ambiguous, unlinked, wrong } = figures(&transactions, &truth);
         assert_eq!(wrong, 0, "{pair}");
-        // With `log_statement = mod`, calls and DO blocks are not in the log at all; with auto_explain alone neither are
-        // COPY, TRUNCATE and transactions' own BEGIN and COMMIT.
-        // pgaudit alone does not tell a few statements apart from what ran within them.
-        let most = if pair.starts_with("E-") { 3 } else { transactions / 200 };
-        assert!(["C", "D"].contains(pair) || unlinked <= most, "{pair}: {unlinked} of {transactions} are not joined");
-        // One table of the first stamped run was made later than the triggers, and so its writes bear no stamp.
-        assert!(*pair != "Btag2" || ambiguous == 0, "{pair}: {ambiguous} are ambiguous in spite of their stamps");
+        assert!(unlinked <= *untold, "{pair}: {unlinked} of {transactions} are not joined");
+        assert!(ambiguous <= *doubtful, "{pair}: {ambiguous} of {transactions} are ambiguous");
         let how = match (stamped, named) {
             (true, true) => ", stamps",
             (true, false) => ", stamps alone",
@@ -183,17 +178,35 @@ fn each_transaction_is_joined_to_the_statements_that_made_it() {
     }
 }
 
-/// The pairs, whether their stamps are used, and whether the transaction ids of the log are.
-const PAIRS: &[(&str, bool, bool)] = &[
-    ("A", false, true),
-    ("A", false, false),
-    ("B", false, true),
-    ("B", false, false),
-    ("C", false, true),
-    ("D", false, true),
-    ("E-rows", false, true),
-    ("E-norows", false, true),
-    ("Btag", true, true),
-    ("Btag2", true, true),
-    ("Btag2", true, false),
+/// A log and the row changes beside it, and how they are joined.
+struct Pair {
+    pair: &'static str,
+    /// Whether the stamps are used.
+    stamped: bool,
+    /// Whether the transaction ids of the log are.
+    named: bool,
+    /// How many transactions at most are not in the log: with `log_statement = mod`, calls and `DO` blocks are not; with
+    /// `auto_explain` alone, neither are `COPY … FROM` and `TRUNCATE`.
+    untold: usize,
+    /// How many at most fit several places: next to a call or a block, of which the log does not tell what it wrote.
+    doubtful: usize,
+}
+
+const fn pair(pair: &'static str, [stamped, named]: [bool; 2], [untold, doubtful]: [usize; 2]) -> Pair {
+    Pair { pair, stamped, named, untold, doubtful }
+}
+
+const PAIRS: &[Pair] = &[
+    pair("A", [false, true], [0, 0]),
+    pair("A", [false, false], [0, 3]),
+    pair("B", [false, true], [0, 2]),
+    pair("B", [false, false], [0, 3]),
+    pair("C", [false, true], [4, 0]),
+    pair("D", [false, true], [6, 0]),
+    pair("E-rows", [false, true], [0, 0]),
+    pair("E-norows", [false, true], [0, 0]),
+    // One of its tables was made later than the triggers, and so its writes bear no stamp.
+    pair("Btag", [true, true], [0, 1]),
+    pair("Btag2", [true, true], [0, 0]),
+    pair("Btag2", [true, false], [0, 0]),
 ];
