@@ -4,19 +4,17 @@
 //! text that JSON shows: numbers digit for digit, `true` as PostgreSQL's `t`, objects and lists as their JSON.
 //! Keys that the format does not know are let be, and are part of an event's identity.
 
-use std::fmt;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 
+use super::event_fields::{Fields, Known, value_of_json};
 use super::format::{Format, LineOutcome, LineReader};
 use super::json_fields::json_reason;
 use super::names::Names;
-use super::read::identity;
 use crate::model::{
-    ColumnName, Operation, RecordKey, RecordRead, RecordedWrite, Recording, RecordingId, ReleaseName, Row, ServiceName,
-    SessionId, TableName, Timestamp, TraceId, TransactionId, Value,
+    ColumnName, Operation, RecordKey, RecordRead, RecordedWrite, Recording, ReleaseName, Row, ServiceName, SessionId,
+    TableName, Timestamp, TraceId, TransactionId,
 };
 
 /// The format `events`.
@@ -38,15 +36,24 @@ impl Format for Events {
     }
 }
 
+/// What an event says is mostly what the event before it said: that is compared before it is looked up.
 #[derive(Default)]
 struct EventReader {
     names: Names,
+    last_table: Option<(Box<str>, TableName)>,
+    last_transaction: Option<Arc<str>>,
+    /// The columns of the last `key`, `before` and `after`.
+    layouts: [Vec<ColumnName>; 3],
+    /// Room for what an event's identity is made of.
+    canonical: String,
 }
+
+const IMAGES: [Known; 3] = [Known::Key, Known::Before, Known::After];
 
 impl LineReader for EventReader {
     fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
-        let fields: Fields = serde_json::from_str(line).map_err(|error| json_reason(&error))?;
-        let write = self.write(fields)?;
+        let fields: Fields<'_> = serde_json::from_str(line).map_err(|error| json_reason(&error))?;
+        let write = self.write(&fields)?;
         recording.writes.push(write);
         Ok(LineOutcome::Used)
     }
@@ -63,31 +70,32 @@ pub(super) fn check_event(line: &str) -> Result<(), String> {
 }
 
 impl EventReader {
-    fn write(&mut self, fields: Fields) -> Result<RecordedWrite, String> {
-        let id = fields.identity()?;
-        let ts = fields.required_text("ts")?;
+    fn write(&mut self, fields: &Fields<'_>) -> Result<RecordedWrite, String> {
+        let id = fields.identity(&mut self.canonical)?;
+        let ts = fields.required_text(Known::Ts)?;
         let ts: Timestamp = ts.parse().map_err(|error| format!("`ts`: failed to {error}"))?;
-        let table = self.table_name(&fields.required_text("table")?)?;
-        let operation = fields.required_text("op")?;
+        let table = self.table_name(&fields.required_text(Known::Table)?)?;
+        let operation = fields.required_text(Known::Op)?;
         let operation = Operation::from_contract(&operation)
             .ok_or_else(|| format!("`op` is '{operation}': expected one of insert, update, delete, truncate"))?;
+        let [key, before, after] = [0, 1, 2].map(|kind| self.image(fields, kind));
         let write = RecordedWrite {
             id,
             seq: fields.seq()?,
             ts,
             table,
             operation,
-            key: self.image(&fields, "key").unwrap_or_default(),
-            before: self.image(&fields, "before"),
-            after: self.image(&fields, "after"),
-            reads: self.reads(&fields)?,
-            transaction: fields.text("tx")?.map(|id| TransactionId(self.names.shared(&id))),
-            session: fields.text("session")?.map(|id| SessionId(self.names.shared(&id))),
-            trace: fields.text("trace")?.map(|id| TraceId(id.into())),
-            release: fields.text("release")?.map(|name| ReleaseName::new(self.names.shared(&name))),
-            service: fields.text("service")?.map(|name| ServiceName::new(self.names.shared(&name))),
-            statement: fields.text("statement")?.map(|sql| self.names.shared(&sql)),
-            parameters: fields.list("params")?.iter().map(cell).collect(),
+            key: key.unwrap_or_default(),
+            before,
+            after,
+            reads: self.reads(fields)?,
+            transaction: fields.text(Known::Tx)?.map(|id| TransactionId(self.transaction_id(&id))),
+            session: fields.text(Known::Session)?.map(|id| SessionId(self.names.shared(&id))),
+            trace: fields.text(Known::Trace)?.map(|id| TraceId(id.as_ref().into())),
+            release: fields.text(Known::Release)?.map(|name| ReleaseName::new(self.names.shared(&name))),
+            service: fields.text(Known::Service)?.map(|name| ServiceName::new(self.names.shared(&name))),
+            statement: fields.text(Known::Statement)?.map(|sql| self.names.shared(&sql)),
+            parameters: fields.list(Known::Params)?.iter().map(value_of_json).collect(),
         };
         let has_image = [Some(&write.key), write.before.as_ref(), write.after.as_ref()];
         if operation != Operation::Truncate && has_image.into_iter().flatten().all(Row::is_empty) {
@@ -97,26 +105,46 @@ impl EventReader {
     }
 
     fn table_name(&mut self, text: &str) -> Result<TableName, String> {
-        let name: TableName = text.parse().map_err(|error| format!("`table`: failed to {error}"))?;
-        Ok(TableName::new(self.names.shared(&name.schema), self.names.shared(&name.table)))
-    }
-
-    fn image(&mut self, fields: &Fields, name: &str) -> Option<Row> {
-        let Some(Field::Image(Some(Image(cells)))) = fields.get(name) else { return None };
-        Some(self.row(cells.iter().map(|(column, value)| (column.as_str(), value))))
-    }
-
-    fn row<'a>(&mut self, cells: impl Iterator<Item = (&'a str, &'a Json)>) -> Row {
-        let mut row = Row::new();
-        for (column, value) in cells {
-            row.push(self.names.shared(column), cell(value));
+        if let Some((_, name)) = self.last_table.as_ref().filter(|(last, _)| last.as_ref() == text) {
+            return Ok(name.clone());
         }
-        row
+        let name: TableName = text.parse().map_err(|error| format!("`table`: failed to {error}"))?;
+        let name = TableName::new(self.names.shared(&name.schema), self.names.shared(&name.table));
+        self.last_table = Some((text.into(), name.clone()));
+        Ok(name)
     }
 
-    fn reads(&mut self, fields: &Fields) -> Result<Vec<RecordRead>, String> {
+    fn transaction_id(&mut self, text: &str) -> Arc<str> {
+        if let Some(last) = self.last_transaction.as_ref().filter(|last| last.as_ref() == text) {
+            return Arc::clone(last);
+        }
+        Arc::clone(self.last_transaction.insert(Arc::from(text)))
+    }
+
+    /// An image of a kind, by its place in [`IMAGES`].
+    fn image(&mut self, fields: &Fields<'_>, kind: usize) -> Option<Row> {
+        let (known, layout) = (IMAGES.get(kind)?, self.layouts.get_mut(kind)?);
+        let cells = fields.image(*known)?.cells();
+        let mut row = Row::with_capacity(cells.len());
+        for (place, (column, cell)) in cells.iter().enumerate() {
+            let known = layout.get(place).filter(|known| known.as_ref() == column.as_ref());
+            let column = match known {
+                Some(known) => Arc::clone(known),
+                None => {
+                    layout.truncate(place);
+                    let column = self.names.shared(column);
+                    layout.push(Arc::clone(&column));
+                    column
+                }
+            };
+            row.push(column, cell.value());
+        }
+        Some(row)
+    }
+
+    fn reads(&mut self, fields: &Fields<'_>) -> Result<Vec<RecordRead>, String> {
         fields
-            .list("reads")?
+            .list(Known::Reads)?
             .iter()
             .map(|read| self.read(read).map_err(|reason| format!("`reads`: {reason}")))
             .collect()
@@ -126,7 +154,7 @@ impl EventReader {
         let table = read.get("table").and_then(Json::as_str).ok_or("each must name its `table`")?;
         let key = read.get("key").and_then(Json::as_object).filter(|key| !key.is_empty());
         let key = key.ok_or("each must hold its `key`: an object such as {\"id\": 17}")?;
-        let cells = key.iter().map(|(column, value)| (self.names.shared(column), cell(value))).collect();
+        let cells = key.iter().map(|(column, value)| (self.names.shared(column), value_of_json(value))).collect();
         let columns: Option<Vec<ColumnName>> = match read.get("columns") {
             None | Some(Json::Null) => Some(Vec::new()),
             Some(Json::Array(columns)) => {
@@ -142,192 +170,10 @@ impl EventReader {
     }
 }
 
-/// A JSON value as PostgreSQL would print it in a column that takes it.
-fn cell(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::NULL,
-        Json::Bool(true) => Value::text("t"),
-        Json::Bool(false) => Value::text("f"),
-        Json::String(text) => Value::text(text.as_str()),
-        Json::Number(_) | Json::Array(_) | Json::Object(_) => Value::text(value.to_string()),
-    }
-}
-
-/// An event's fields in the order they came, none twice.
-struct Fields(Vec<(String, Field)>);
-
-enum Field {
-    /// `key`, `before` or `after`.
-    Image(Option<Image>),
-    /// Any other.
-    Plain(Json),
-}
-
-/// The columns of an image in the order they came, none twice.
-struct Image(Vec<(String, Json)>);
-
-impl Fields {
-    fn get(&self, name: &str) -> Option<&Field> {
-        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value)
-    }
-
-    fn plain(&self, name: &str) -> Option<&Json> {
-        match self.get(name) {
-            Some(Field::Plain(Json::Null)) | Some(Field::Image(_)) | None => None,
-            Some(Field::Plain(value)) => Some(value),
-        }
-    }
-
-    /// A text; a number will do, digit for digit.
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
-        match self.plain(name) {
-            None => Ok(None),
-            Some(Json::String(text)) => Ok(Some(text.clone())),
-            Some(Json::Number(number)) => Ok(Some(number.to_string())),
-            Some(_) => Err(format!("`{name}` must be a text")),
-        }
-    }
-
-    fn required_text(&self, name: &str) -> Result<String, String> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("`{name}` is missing"))
-    }
-
-    fn list(&self, name: &str) -> Result<&[Json], String> {
-        match self.plain(name) {
-            None => Ok(&[]),
-            Some(Json::Array(items)) => Ok(items),
-            Some(_) => Err(format!("`{name}` must be a list")),
-        }
-    }
-
-    fn seq(&self) -> Result<Option<u64>, String> {
-        let Some(text) = self.text("seq")? else { return Ok(None) };
-        // The store keeps it as a signed 64-bit integer, as Delta Lake knows no other.
-        match text.parse::<u64>() {
-            Ok(seq) if i64::try_from(seq).is_ok() => Ok(Some(seq)),
-            _ => Err(format!("`seq` is {text}: expected an integer from 0 to {}", i64::MAX)),
-        }
-    }
-
-    /// Of its `id`; else of everything it says, whatever the order of its keys and the spaces between them.
-    fn identity(&self) -> Result<RecordingId, String> {
-        let mut hasher = blake3::Hasher::new();
-        if let Some(id) = self.text("id")? {
-            hasher.update(b"event id\0");
-            hasher.update(id.as_bytes());
-            return Ok(identity(&hasher));
-        }
-        hasher.update(b"event\0");
-        let mut canonical = String::new();
-        let mut fields: Vec<&(String, Field)> = self.0.iter().collect();
-        fields.sort_by(|(left, _), (right, _)| left.cmp(right));
-        for (name, field) in fields {
-            write_text(&mut canonical, name);
-            match field {
-                Field::Plain(value) => write_canonical(&mut canonical, value),
-                Field::Image(None) => canonical.push('n'),
-                Field::Image(Some(Image(cells))) => {
-                    write_object(&mut canonical, cells.iter().map(|(column, value)| (column, value)).collect());
-                }
-            }
-        }
-        hasher.update(canonical.as_bytes());
-        Ok(identity(&hasher))
-    }
-}
-
-/// Writes a value so that no two different ones are written alike: every part with its kind and its length.
-fn write_canonical(canonical: &mut String, value: &Json) {
-    match value {
-        Json::Null => canonical.push('n'),
-        Json::Bool(boolean) => canonical.push(if *boolean { 't' } else { 'f' }),
-        Json::Number(number) => {
-            canonical.push('#');
-            write_text(canonical, &number.to_string());
-        }
-        Json::String(text) => write_text(canonical, text),
-        Json::Array(items) => {
-            canonical.push('[');
-            items.iter().for_each(|item| write_canonical(canonical, item));
-            canonical.push(']');
-        }
-        Json::Object(members) => write_object(canonical, members.iter().collect()),
-    }
-}
-
-fn write_object(canonical: &mut String, mut members: Vec<(&String, &Json)>) {
-    members.sort_by_key(|(name, _)| *name);
-    canonical.push('{');
-    for (name, value) in members {
-        write_text(canonical, name);
-        write_canonical(canonical, value);
-    }
-    canonical.push('}');
-}
-
-fn write_text(canonical: &mut String, text: &str) {
-    canonical.push_str(&text.len().to_string());
-    canonical.push(':');
-    canonical.push_str(text);
-}
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an event: an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields: Vec<(String, Field)> = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if fields.iter().any(|(held, _)| *held == name) {
-                        return Err(A::Error::custom(format_args!("`{name}` stands there twice")));
-                    }
-                    let field = match name.as_str() {
-                        "key" | "before" | "after" => Field::Image(map.next_value()?),
-                        _ => Field::Plain(map.next_value()?),
-                    };
-                    fields.push((name, field));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Image {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ImageVisitor;
-        impl<'de> Visitor<'de> for ImageVisitor {
-            type Value = Image;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object of columns, such as {\"id\": 17}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Image, A::Error> {
-                let mut cells: Vec<(String, Json)> = Vec::new();
-                while let Some(column) = map.next_key::<String>()? {
-                    if cells.iter().any(|(held, _)| *held == column) {
-                        return Err(A::Error::custom(format_args!("column `{column}` stands twice in one image")));
-                    }
-                    cells.push((column, map.next_value()?));
-                }
-                Ok(Image(cells))
-            }
-        }
-        deserializer.deserialize_map(ImageVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Value;
 
     fn read(line: &str) -> Result<RecordedWrite, String> {
         let mut recording = Recording::default();

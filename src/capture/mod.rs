@@ -11,6 +11,7 @@ mod debezium;
 mod debezium_message;
 mod debezium_values;
 mod error;
+mod event_fields;
 mod event_writer;
 mod events;
 mod format;

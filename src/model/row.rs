@@ -18,6 +18,11 @@ impl Row {
         Row::default()
     }
 
+    /// An image without columns, and with room for so many.
+    pub fn with_capacity(columns: usize) -> Self {
+        Row(Vec::with_capacity(columns))
+    }
+
     /// The column's value, or `None` where the image does not hold the column (which is not NULL: it is unknown).
     pub fn get(&self, column: &str) -> Option<&Value> {
         self.0.iter().find(|(name, _)| name.as_ref() == column).map(|(_, value)| value)

@@ -10,13 +10,17 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake::kernel::transaction::CommitProperties;
-use deltalake::parquet::basic::{Compression, ZstdLevel};
-use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::parquet::basic::{Compression, Encoding, ZstdLevel};
+use deltalake::parquet::errors::ParquetError;
+use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use deltalake::parquet::schema::types::ColumnPath;
 use deltalake::writer::{DeltaWriter as _, RecordBatchWriter, WriteMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, ensure_table_uri};
 use futures::StreamExt as _;
 
 use super::StoreError;
+use super::batch::{ID, POSITION};
+use super::writes_table::TS;
 use crate::engine::session_context;
 
 /// A table's version, as Delta Lake counts them.
@@ -101,8 +105,7 @@ pub(super) struct TableWriter {
 impl TableWriter {
     pub(super) fn new(name: &str, table: DeltaTable) -> Result<Self, StoreError> {
         let failed = |error| StoreError::delta("write", name, error);
-        let level = ZstdLevel::try_new(3).map_err(|error| failed(error.into()))?;
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+        let properties = file_properties().map_err(|error| failed(error.into()))?;
         let writer = RecordBatchWriter::for_table(&table)
             .map_err(failed)?
             .with_writer_properties(properties)
@@ -132,6 +135,26 @@ impl TableWriter {
         }
         self.table.version().ok_or_else(|| StoreError::content(&self.name, "it has no version"))
     }
+}
+
+/// How a table's files are written. What hardly repeats gains nothing by a dictionary, and identities, which are hashes,
+/// nothing by compression; places and times grow by little.
+fn file_properties() -> Result<WriterProperties, ParquetError> {
+    const ZSTD_LEVEL: i32 = 3;
+    const GROWING: [&str; 3] = [POSITION, TS, "_seq"];
+    let id = ColumnPath::from(ID);
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_column_compression(id.clone(), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(id.clone(), false)
+        .set_column_statistics_enabled(id, EnabledStatistics::None);
+    let growing = |properties: WriterPropertiesBuilder, name: &str| {
+        let column = ColumnPath::from(name);
+        properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED)
+    };
+    Ok(GROWING.into_iter().fold(properties, growing).build())
 }
 
 /// Runs `each` over the batches of a table: all columns or only `columns`, all rows or only those `filter` lets pass.

@@ -136,13 +136,7 @@ impl<'store> Ingestion<'store> {
     /// A store that cannot be read or written, or a record that it cannot hold: the whole ingest is to be dropped then.
     pub async fn append(&mut self, recording: &Recording) -> Result<Appended, StoreError> {
         let mut appended = Appended::default();
-        let mut by_table: HashMap<&TableName, Vec<(i64, &RecordedWrite)>> = HashMap::new();
-        for write in &recording.writes {
-            by_table.entry(&write.table).or_default().push((self.next_position(), write));
-        }
-        let mut by_table: Vec<_> = by_table.into_iter().collect();
-        by_table.sort_by_key(|(table, _)| *table);
-        for (table, rows) in by_table {
+        for (table, rows) in self.rows_by_table(&recording.writes) {
             let folder = writes_table::folder(table);
             self.contents.tables.entry(table.clone()).or_insert_with(|| folder.clone());
             let batch_of = |rows: &[(i64, &RecordedWrite)]| writes_table::batch_of_writes(&folder, rows);
@@ -172,6 +166,29 @@ impl<'store> Ingestion<'store> {
         appended.duplicates = (given as u64).saturating_sub(new);
         self.appended += appended;
         Ok(appended)
+    }
+
+    /// The writes of each table with their places in the order of arrival, by the tables' names.
+    fn rows_by_table<'rows>(
+        &mut self,
+        writes: &'rows [RecordedWrite],
+    ) -> Vec<(&'rows TableName, Vec<(i64, &'rows RecordedWrite)>)> {
+        let mut places: HashMap<&TableName, usize> = HashMap::new();
+        let mut by_table: Vec<(&TableName, Vec<(i64, &RecordedWrite)>)> = Vec::new();
+        let mut last = None;
+        for write in writes {
+            let row = (self.next_position(), write);
+            // Neighbours are mostly of one table.
+            let is_last = |place: &usize| by_table.get(*place).is_some_and(|(table, _)| **table == write.table);
+            let place = last.filter(is_last).unwrap_or_else(|| *places.entry(&write.table).or_insert(by_table.len()));
+            last = Some(place);
+            match by_table.get_mut(place) {
+                Some((_, rows)) => rows.push(row),
+                None => by_table.push((&write.table, vec![row])),
+            }
+        }
+        by_table.sort_by_key(|(table, _)| *table);
+        by_table
     }
 
     /// Adds how the rules came out in one audit.

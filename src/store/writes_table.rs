@@ -110,7 +110,7 @@ fn add_images(batch: &mut BatchBuilder, kind: &str, images: &[Option<&Row>]) {
 
 fn has_same_columns(left: &Row, right: &Row) -> bool {
     left.iter().len() == right.iter().len()
-        && left.iter().zip(right.iter()).all(|((left, _), (right, _))| left == right)
+        && left.iter().zip(right.iter()).all(|((left, _), (right, _))| Arc::ptr_eq(left, right) || left == right)
 }
 
 /// The JSON of `_reads`.
