@@ -410,7 +410,8 @@ mod tests {
     use super::super::sessions::LoggedStatement;
     use super::*;
     use crate::model::{
-        Column, ColumnType, Operation, RecordKey, RecordedWrite, RecordingId, Row, TableName, TableSchema, Value,
+        Column, ColumnType, Operation, RecordKey, RecordedWrite, RecordingId, Row, Snapshots, TableName, TableSchema,
+        Value,
     };
     use crate::sql::Role;
 
@@ -475,6 +476,7 @@ mod tests {
             committed: Timestamp::from_micros(committed),
             followed: Some(Timestamp::from_micros(followed)),
             transaction: id.map(|id| TransactionId(id.into())),
+            snapshots: Snapshots::default(),
             application_name: None,
             database: None,
             statements: vec![statement],
