@@ -7,7 +7,7 @@
 //! PREPARE=1 cargo bench --bench audit                # write the tables and rules, and print their folder
 //! ```
 //!
-//! `benches/audit/others.py` runs other tools on the same folder, in turns with this program.
+//! `benches/audit/run PROGRAM` does all of it, and runs other tools on the same folders, in turns with this program.
 
 mod fixture;
 mod rules;
