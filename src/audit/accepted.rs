@@ -17,6 +17,7 @@ use jiff::civil::Date;
 
 use super::AuditError;
 use super::document::{Content, Document, Node};
+use super::key_file::KeyWriter;
 use super::mistake::Mistakes;
 use super::outcome::{AuditOutcome, RuleStatus, Violation};
 use super::rule_set::RuleSet;
@@ -88,22 +89,34 @@ impl Accepted {
     }
 
     /// Takes what is accepted on this day out of the outcome, so that only what is new counts; says so of its rule.
-    pub fn apply(&self, outcome: &mut AuditOutcome, rules: &RuleSet, today: Date) {
+    ///
+    /// # Errors
+    /// Violations too many for memory, and a disk that does not take them.
+    pub fn apply(&self, outcome: &mut AuditOutcome, rules: &RuleSet, today: Date) -> Result<(), AuditError> {
         let mut valid: HashMap<(&str, &Cells), &Entry> = HashMap::new();
         for entry in self.entries.iter().filter(|entry| entry.until >= today) {
             valid.extend(entry.keys.iter().map(|key| ((entry.rule.as_ref(), key), entry)));
         }
         let mut taken: BTreeMap<Arc<str>, (u64, &Entry)> = BTreeMap::new();
-        outcome.violations.retain(|violation| {
-            let cells = cells_of(&violation.key);
-            let Some(entry) = valid.get(&(violation.rule.as_ref(), &cells)) else { return true };
-            let (count, first_to_end) = taken.entry(Arc::clone(&violation.rule)).or_insert((0, entry));
+        let mut is_accepted = |rule: &Arc<str>, key: &RecordKey| {
+            let cells = cells_of(key);
+            let Some(entry) = valid.get(&(rule.as_ref(), &cells)) else { return false };
+            let (count, first_to_end) = taken.entry(Arc::clone(rule)).or_insert((0, entry));
             *count += 1;
             if entry.until < first_to_end.until {
                 *first_to_end = entry;
             }
-            false
-        });
+            true
+        };
+        outcome.violations.retain(|violation| !is_accepted(&violation.rule, &violation.key));
+        for unlisted in
+            outcome.unlisted.iter_mut().filter(|unlisted| valid.keys().any(|(rule, _)| *rule == &*unlisted.rule))
+        {
+            let mut left = KeyWriter::create()?;
+            unlisted.keys.for_each(|key| if is_accepted(&unlisted.rule, &key) { Ok(()) } else { left.push(&key) })?;
+            unlisted.keys = Arc::new(left.finish()?);
+        }
+        outcome.unlisted.retain(|unlisted| unlisted.keys.count() > 0);
         for told in &mut outcome.rules {
             let Some(rule) = rules.rules().iter().find(|rule| rule.id == told.id) else { continue };
             if told.status == RuleStatus::Error {
@@ -122,6 +135,7 @@ impl Accepted {
             }
             told.message = (!notes.is_empty()).then(|| notes.join("; "));
         }
+        Ok(())
     }
 
     /// Appends the violations of a rule that stand now to the file, and hands back how many. What stood in the file stays

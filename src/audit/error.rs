@@ -30,6 +30,9 @@ pub enum AuditError {
         /// What is in the way.
         reason: String,
     },
+    /// Violations that are too many for memory, and a disk that does not take or give them.
+    #[error("keep violations that are too many for memory: {0}")]
+    Keys(#[from] std::io::Error),
     /// The tables cannot be reached.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

@@ -1,7 +1,6 @@
-//! Rules over the tables as they stand: one scan for all row checks of a table that need no subquery, one query for each
-//! other check.
+//! Rules over the tables as they stand: one scan for all checks of a table that need no subquery, and few queries for the
+//! others.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,22 +8,26 @@ use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 
 use super::AuditError;
 use super::checks::Violating;
-use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, Violation, WrittenBy};
-use super::planning::{engine_message, key_as_positions, select_violating};
+use super::found_keys::{Holding, SortedKeys};
+use super::key_file::KeyFile;
+use super::keys::compare_keys;
+use super::outcome::{AuditOutcome, RuleOutcome, RuleStatus, UnlistedViolations, Violation, WrittenBy};
+use super::planning::engine_message;
 use super::row_scan::RowScan;
 use super::rule::{Rule, key_columns};
 use super::rule_set::RuleSet;
 use super::server_scan::ServerScan;
-use super::sql_text::{SqlExpression, asks_for_existence, quoted_table};
+use super::sessions::{Sessions, Stopped};
 use crate::catalog::{Catalog, register_history, value_from_array};
-use crate::engine;
-use crate::model::{ColumnName, History, RecordKey, Release, TableName, TableSchema, Value};
+use crate::model::{ColumnName, History, RecordKey, Release, TableName, TableSchema};
+
+/// Keys in breach that are held for all rules together, some hundred bytes each; at the most for one rule; and at least.
+const MOST_HELD: usize = 1_000_000;
+const MOST_HELD_OF_ONE: usize = 100_000;
+const FEWEST_HELD: usize = 1_000;
 
 /// Checks every rule against every row of its table, and its history where the rule looks at that.
 ///
@@ -47,12 +50,9 @@ pub(super) async fn evaluate(
     catalog: &Catalog,
     history: &History,
 ) -> Result<Vec<Result<Tally, String>>, AuditError> {
-    let session = engine::session_context();
-    catalog.register(&session)?;
-    let parallel = engine::parallel_session_context();
-    catalog.register(&parallel)?;
+    let sessions = Sessions::open(catalog)?;
     for table in rules.iter().flat_map(|rule| rule.histories_read()) {
-        register_history(&session, catalog.schema(&table)?, &history.transactions)?;
+        register_history(sessions.tables(), catalog.schema(&table)?, &history.transactions)?;
     }
     let mut by_table: BTreeMap<&TableName, Vec<usize>> = BTreeMap::new();
     for (position, rule) in rules.iter().enumerate() {
@@ -60,9 +60,9 @@ pub(super) async fn evaluate(
     }
     let mut tallies: Vec<Result<Tally, String>> = rules.iter().map(|_| Ok(Tally::default())).collect();
     for (table, positions) in by_table {
-        let audited = AuditedTable::new(catalog.schema(table)?, catalog, history);
+        let audited = AuditedTable::new(catalog.schema(table)?, catalog, history, rules.len());
         let of_table: Vec<&Rule> = positions.iter().map(|position| rules[*position]).collect();
-        for (position, tally) in positions.iter().zip(audited.check(&session, &parallel, &of_table).await) {
+        for (position, tally) in positions.iter().zip(audited.check(&sessions, &of_table).await) {
             tallies[*position] = tally;
         }
     }
@@ -92,6 +92,8 @@ pub(super) struct Tally {
     pub(super) checked: u64,
     /// What is in breach.
     pub(super) found: Vec<Breach>,
+    /// Rows in breach that are too many to be held.
+    pub(super) rest: Option<Arc<KeyFile>>,
     /// What else there is to know.
     pub(super) note: Option<String>,
 }
@@ -107,6 +109,14 @@ pub(super) struct Breach {
     pub(super) written: Option<WrittenBy>,
 }
 
+impl Tally {
+    /// So many rows checked, these in breach.
+    pub(super) fn of_rows(checked: u64, keys: SortedKeys) -> Tally {
+        let found = keys.held.iter().cloned().map(Breach::of_row).collect();
+        Tally { checked, found, rest: keys.rest, note: None }
+    }
+}
+
 impl Breach {
     pub(super) fn of_row(key: RecordKey) -> Breach {
         Breach { key, release: None, written: None }
@@ -114,12 +124,13 @@ impl Breach {
 }
 
 fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcome: &mut AuditOutcome) {
-    let (Tally { checked, mut found, note }, error) = match tally {
+    let (Tally { checked, mut found, rest, note }, error) = match tally {
         Ok(tally) => (tally, None),
         Err(message) => (Tally::default(), Some(message)),
     };
     found.sort_by(|one, other| compare_keys(table, &one.key, &other.key));
-    let violations = count(found.len());
+    let unlisted = rest.as_ref().map_or(0, |rest| rest.count());
+    let violations = count(found.len()).saturating_add(unlisted);
     let level = rule.level(violations, checked);
     let status = match (&error, level) {
         (Some(_), _) => RuleStatus::Error,
@@ -138,7 +149,17 @@ fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcom
         violations,
         message: error.or(note).or(named),
     });
+    if let Some(told) = outcome.rules.last_mut().filter(|_| unlisted > 0) {
+        let more = "it has more violations than are listed: --records FILE writes all of them";
+        told.message = Some(told.message.take().map_or(more.to_owned(), |message| format!("{message}; {more}")));
+    }
     let columns: Arc<[ColumnName]> = rule.blamed_columns().into();
+    outcome.unlisted.extend(rest.map(|keys| UnlistedViolations {
+        rule: Arc::clone(&rule.id),
+        table: rule.table.clone(),
+        columns: Arc::clone(&columns),
+        keys,
+    }));
     outcome.violations.extend(found.into_iter().map(|breach| Violation {
         rule: Arc::clone(&rule.id),
         table: rule.table.clone(),
@@ -147,19 +168,6 @@ fn report(rule: &Rule, table: &TableSchema, tally: Result<Tally, String>, outcom
         release: breach.release,
         written: breach.written,
     }));
-}
-
-/// By value where the key is a number: 9 before 10.
-fn compare_keys(table: &TableSchema, one: &RecordKey, other: &RecordKey) -> Ordering {
-    for ((column, value), (_, other_value)) in one.iter().zip(other.iter()) {
-        let is_integer = table.column(column).is_some_and(|column| column.column_type.is_integer());
-        let number = |value: &Value| value.as_str().filter(|_| is_integer).and_then(|text| text.parse::<i64>().ok());
-        let order = number(value).cmp(&number(other_value)).then_with(|| value.cmp(other_value));
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    Ordering::Equal
 }
 
 pub(super) fn count(rows: usize) -> u64 {
@@ -173,68 +181,70 @@ pub(super) struct AuditedTable<'a> {
     pub(super) key: Vec<ColumnName>,
     pub(super) catalog: &'a Catalog,
     pub(super) history: &'a History,
-}
-
-/// What the scan of a table answers for one rule, each as an SQL predicate.
-struct Question<'a> {
-    rule: &'a Rule,
-    /// Whether the row is in breach; `None` where a query of its own tells.
-    breach: Option<String>,
-    /// Whether the row is checked at all; `None` where every row is, or a query of its own counts them.
-    filter: Option<String>,
-}
-
-impl<'a> Question<'a> {
-    fn new(rule: &'a Rule, breach: Option<String>) -> Self {
-        let filter = rule.filter.as_ref().filter(|filter| !asks_for_existence(&filter.expression));
-        Question { rule, breach, filter: filter.map(|filter| format!("({}) IS TRUE", filter.sql)) }
-    }
-
-    /// The rule's `where`, where the scan cannot tell whether it holds.
-    fn filter_beside_scan(&self) -> Option<&SqlExpression> {
-        self.rule.filter.as_ref().filter(|_| self.filter.is_none())
-    }
+    /// How many keys in breach of one rule are held.
+    most_held: usize,
 }
 
 impl<'a> AuditedTable<'a> {
-    pub(super) fn new(schema: &'a TableSchema, catalog: &'a Catalog, history: &'a History) -> Self {
+    /// For so many rules that are checked together.
+    pub(super) fn new(schema: &'a TableSchema, catalog: &'a Catalog, history: &'a History, rules: usize) -> Self {
         let mut key = key_columns(schema);
         if schema.key.is_empty() {
             // Keys are printed, personal values are not.
             let personal = catalog.personal_columns(&schema.name);
             key.retain(|column| !personal.contains(column));
         }
-        AuditedTable { schema, key, catalog, history }
+        // Who made a violation is asked of every one of them: where there is a history to ask, all are held.
+        let most_held = match history.transactions.is_empty() {
+            true => (MOST_HELD / rules.max(1)).clamp(FEWEST_HELD, MOST_HELD_OF_ONE),
+            false => usize::MAX,
+        };
+        AuditedTable { schema, key, catalog, history, most_held }
     }
 
-    async fn check(
-        &self,
-        session: &SessionContext,
-        parallel: &SessionContext,
-        rules: &[&Rule],
-    ) -> Vec<Result<Tally, String>> {
-        let scanned = self.scan_rows(parallel, rules).await;
-        let beside: Vec<&Rule> = rules
-            .iter()
-            .zip(&scanned)
-            .filter(|(rule, scanned)| scanned.is_none() && self.is_about_rows(rule))
-            .map(|(rule, _)| *rule)
-            .collect();
-        let mut beside = self.check_rows(session, &beside).await.into_iter();
-        let mut tallies = Vec::with_capacity(rules.len());
-        for (rule, scanned) in rules.iter().zip(scanned) {
-            let tally = match (scanned, rule.violating(self.schema)) {
-                (Some(tally), _) => Ok(tally),
-                (None, Violating::Row(_) | Violating::Query(_)) => {
-                    beside.next().unwrap_or_else(|| Ok(Tally::default()))
+    /// How the keys of a finding are held.
+    pub(super) fn holding(&self) -> Holding<'_> {
+        Holding { table: self.schema, most: self.most_held }
+    }
+
+    async fn check(&self, sessions: &Sessions, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
+        let mut tallies: Vec<Option<Result<Tally, String>>> =
+            self.scan_rows(sessions.parallel(), rules).await.into_iter().map(|tally| tally.map(Ok)).collect();
+        let demands: Vec<Violating> = rules.iter().map(|rule| rule.violating(self.schema)).collect();
+        let mut about_rows = Vec::new();
+        let mut about_groups = Vec::new();
+        for (place, (rule, violating)) in rules.iter().zip(&demands).enumerate() {
+            if tallies[place].is_some() {
+                continue;
+            }
+            let tally = match violating {
+                Violating::Row(_) | Violating::Query(_) => {
+                    about_rows.push((place, *rule));
+                    continue;
                 }
-                (None, Violating::Write { .. }) => self.check_writes(session, rule).await,
-                (None, Violating::Table(question)) => self.check_table(session, rule, &question).await,
-                (None, Violating::Release(question)) => self.check_releases(session, rule, &question).await,
+                Violating::Table(question) => {
+                    about_groups.push((place, *rule, question));
+                    continue;
+                }
+                Violating::Write { .. } => self.check_writes(sessions, rule).await,
+                Violating::Release(question) => self.check_releases(sessions, rule, question).await,
             };
-            tallies.push(self.refuse_without_history(rule).and(tally));
+            tallies[place] = Some(tally);
         }
-        tallies
+        let found = self.check_rows(sessions, &about_rows).await;
+        for (place, tally) in found.into_iter().chain(self.check_groups(sessions, &about_groups).await) {
+            tallies[place] = Some(tally);
+        }
+        let mut told = Vec::with_capacity(rules.len());
+        for (rule, tally) in rules.iter().zip(tallies) {
+            let tally = tally.unwrap_or_else(|| Err("nothing has checked it".to_owned()));
+            told.push(match (self.refuse_without_history(rule), tally) {
+                (Err(reason), _) => Err(reason),
+                (Ok(()), Ok(tally)) => Ok(tally),
+                (Ok(()), Err(message)) => Err(self.with_inexact_numbers(rule, message).await),
+            });
+        }
+        told
     }
 
     /// The rules that one scan answers together: on the server where it reads them as we do, else here. `None` for every
@@ -247,7 +257,7 @@ impl<'a> AuditedTable<'a> {
             if taken.contains(&true)
                 && let Ok(Some(tallies)) = scan.run(self).await
             {
-                place_tallies(&mut found, &taken, tallies);
+                place_tallies(&mut found, &taken, tallies.into_iter().map(Some));
             }
         }
         let mut scan = RowScan::new(&self.key);
@@ -263,10 +273,6 @@ impl<'a> AuditedTable<'a> {
         found
     }
 
-    fn is_about_rows(&self, rule: &Rule) -> bool {
-        matches!(rule.violating(self.schema), Violating::Row(_) | Violating::Query(_))
-    }
-
     /// A rule over a history that nobody recorded would always hold.
     fn refuse_without_history(&self, rule: &Rule) -> Result<(), String> {
         match rule.histories_read().first() {
@@ -277,127 +283,7 @@ impl<'a> AuditedTable<'a> {
         }
     }
 
-    async fn check_rows(&self, session: &SessionContext, rules: &[&Rule]) -> Vec<Result<Tally, String>> {
-        if rules.is_empty() {
-            return Vec::new();
-        }
-        let questions: Vec<Question<'_>> =
-            rules.iter().map(|rule| Question::new(rule, self.breach_in_scan(rule))).collect();
-        let mut tallies = match self.scan(session, &questions).await {
-            Ok(tallies) => tallies.into_iter().map(Ok).collect(),
-            // One of them spoils it for all: ask one by one, so that only that one fails.
-            Err(_) if questions.len() > 1 => {
-                let mut tallies = Vec::with_capacity(questions.len());
-                for question in &questions {
-                    let alone = self.scan(session, std::slice::from_ref(question)).await;
-                    tallies.push(alone.map(|mut tallies| tallies.pop().unwrap_or_default()));
-                }
-                tallies
-            }
-            Err(message) => vec![Err(message)],
-        };
-        for (question, tally) in questions.iter().zip(&mut tallies) {
-            if question.breach.is_none()
-                && let Ok(found) = tally
-            {
-                match self.query(session, question.rule).await {
-                    Ok(keys) => found.found = keys.into_iter().map(Breach::of_row).collect(),
-                    Err(message) => *tally = Err(message),
-                }
-            }
-            if let Some(filter) = question.filter_beside_scan()
-                && let Ok(found) = tally
-            {
-                match self.count_where(session, question.rule, filter).await {
-                    Ok(checked) => found.checked = checked,
-                    Err(message) => *tally = Err(message),
-                }
-            }
-        }
-        tallies
-    }
-
-    /// The predicate to compute for every row; `None` where the engine only filters by such a predicate.
-    fn breach_in_scan(&self, rule: &Rule) -> Option<String> {
-        let Violating::Row(predicate) = rule.violating(self.schema) else { return None };
-        let parsed =
-            Parser::new(&PostgreSqlDialect {}).try_with_sql(&predicate).and_then(|mut parser| parser.parse_expr());
-        parsed.is_ok_and(|parsed| !asks_for_existence(&parsed)).then_some(predicate)
-    }
-
-    /// One scan of the table that answers every question: rows checked, and the rows in breach where it tells them.
-    async fn scan(&self, session: &SessionContext, questions: &[Question<'_>]) -> Result<Vec<Tally>, String> {
-        let mut columns = vec![key_as_positions(&self.key)];
-        if questions.iter().all(|question| question.breach.is_none()) {
-            columns = vec!["1".to_owned()];
-        }
-        for (position, question) in questions.iter().enumerate() {
-            columns.extend(question.filter.as_ref().map(|filter| format!("({filter}) AS checked_{position}")));
-            columns.extend(question.breach.as_ref().map(|breach| format!("({breach}) AS breach_{position}")));
-        }
-        let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&self.schema.name));
-        let mut tallies: Vec<Tally> = questions.iter().map(|_| Tally::default()).collect();
-        let rules: Vec<&Rule> = questions.iter().map(|question| question.rule).collect();
-        self.for_each_batch(session, &sql, &rules, |batch| {
-            for (position, (question, tally)) in questions.iter().zip(&mut tallies).enumerate() {
-                tally.checked += match question.filter {
-                    Some(_) => count(true_rows(batch, &format!("checked_{position}"))?.len()),
-                    None => count(batch.num_rows()),
-                };
-                if question.breach.is_some() {
-                    for row in true_rows(batch, &format!("breach_{position}"))? {
-                        tally.found.push(Breach::of_row(self.key_at(batch, row)?));
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(tallies)
-    }
-
-    /// The rows that a rule is about, where the scan could not tell.
-    async fn count_where(&self, session: &SessionContext, rule: &Rule, filter: &SqlExpression) -> Result<u64, String> {
-        let sql = format!("SELECT 1 FROM {} WHERE ({}) IS TRUE", quoted_table(&self.schema.name), filter.sql);
-        let mut rows = 0;
-        self.for_each_batch(session, &sql, &[rule], |batch| {
-            rows += count(batch.num_rows());
-            Ok(())
-        })
-        .await?;
-        Ok(rows)
-    }
-
-    /// The rows in breach of a rule that the scan could not tell.
-    async fn query(&self, session: &SessionContext, rule: &Rule) -> Result<Vec<RecordKey>, String> {
-        let sql = select_violating(rule, self.schema, &self.key);
-        let mut keys = Vec::new();
-        self.for_each_batch(session, &sql, &[rule], |batch| {
-            for row in 0..batch.num_rows() {
-                keys.push(self.key_at(batch, row)?);
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(keys)
-    }
-
-    pub(super) async fn for_each_batch(
-        &self,
-        session: &SessionContext,
-        sql: &str,
-        rules: &[&Rule],
-        mut look: impl FnMut(&RecordBatch) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let refuse = |error: DataFusionError| self.message_of(&error, rules);
-        let mut batches = session.sql(sql).await.map_err(refuse)?.execute_stream().await.map_err(refuse)?;
-        while let Some(batch) = batches.try_next().await.map_err(refuse)? {
-            look(&batch)?;
-        }
-        Ok(())
-    }
-
-    fn key_at(&self, batch: &RecordBatch, row: usize) -> Result<RecordKey, String> {
+    pub(super) fn key_at(&self, batch: &RecordBatch, row: usize) -> Result<RecordKey, String> {
         self.cells_at(&self.key, batch, row)
     }
 
@@ -432,9 +318,13 @@ impl<'a> AuditedTable<'a> {
         Ok(RecordKey::new(cells))
     }
 
-    /// What the engine says; where the rules read a table with personal columns only that it failed, for it may quote a
-    /// value.
-    fn message_of(&self, error: &DataFusionError, rules: &[&Rule]) -> String {
+    /// What stopped a query; where the rules read a table with personal columns only that it failed, for the engine may
+    /// quote a value.
+    pub(super) fn message_of(&self, stopped: &Stopped, rules: &[&Rule]) -> String {
+        let error = match stopped {
+            Stopped::Engine(error) => error,
+            Stopped::Answer(reason) => return reason.clone(),
+        };
         let may_quote = !matches!(error.find_root(), DataFusionError::Plan(_));
         let read = rules.iter().flat_map(|rule| rule.tables_read());
         match read.into_iter().find(|table| !self.catalog.personal_columns(table).is_empty()) {
@@ -447,9 +337,9 @@ impl<'a> AuditedTable<'a> {
 }
 
 /// Gives each rule that was taken the next tally.
-fn place_tallies(found: &mut [Option<Tally>], taken: &[bool], tallies: Vec<Tally>) {
+fn place_tallies(found: &mut [Option<Tally>], taken: &[bool], tallies: impl IntoIterator<Item = Option<Tally>>) {
     let taken = found.iter_mut().zip(taken).filter(|(_, taken)| **taken);
-    taken.zip(tallies).for_each(|((place, _), tally)| *place = Some(tally));
+    taken.zip(tallies).for_each(|((place, _), tally)| *place = tally);
 }
 
 /// The rows of a boolean column that are true.

@@ -60,6 +60,14 @@ impl IntegerSet {
         }
     }
 
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            IntegerSet::Dense { pages, .. } => pages.len() * (WORDS * size_of::<u64>() + 32),
+            IntegerSet::Sparse(numbers) => numbers.capacity() * (size_of::<i64>() + 1) * 8 / 7,
+        }
+    }
+
     fn numbers(&self) -> HashSet<i64, RandomState> {
         let mut numbers = HashSet::with_hasher(random_state());
         match self {
@@ -107,6 +115,7 @@ mod tests {
         let mut ends = IntegerSet::new();
         [i64::MIN, i64::MAX, -1, 0].into_iter().for_each(|number| ends.insert(number));
         assert!([i64::MIN, i64::MAX, -1, 0].into_iter().all(|number| ends.contains(number)));
+        assert!(ends.bytes() > 0 && ends.bytes() < 100_000, "{}", ends.bytes());
         assert!(!ends.contains(1) && !ends.contains(-2) && !ends.contains(i64::MIN + 1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::key_file::KeyFile;
 use super::rule::Severity;
 use crate::model::{
     ColumnName, RecordKey, Release, ReleaseName, ServiceName, TableName, Timestamp, TransactionId, WriteSeq,
@@ -86,6 +87,19 @@ pub struct Violation {
     pub written: Option<WrittenBy>,
 }
 
+/// Records in breach of one rule that are too many to be listed: nothing more is known of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnlistedViolations {
+    /// The rule's id.
+    pub rule: Arc<str>,
+    /// The records' table.
+    pub table: TableName,
+    /// The columns to blame.
+    pub columns: Arc<[ColumnName]>,
+    /// Their keys, none of which is among the listed.
+    pub keys: Arc<KeyFile>,
+}
+
 /// How a release's records fare.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseOutcome {
@@ -110,8 +124,10 @@ pub struct AuditOutcome {
     pub rules: Vec<RuleOutcome>,
     /// Releases by their violations, most first; empty where no history tells who wrote.
     pub releases: Vec<ReleaseOutcome>,
-    /// Every record in breach, by rule and then by key.
+    /// The records in breach, by rule and then by key: every one, save those in `unlisted`.
     pub violations: Vec<Violation>,
+    /// What is too much to be listed: only of rules with very many violations, and only where no history is recorded.
+    pub unlisted: Vec<UnlistedViolations>,
     /// When the recorded history begins; `None` where none is recorded. What nobody made is older, or was written by
     /// something that is not recorded.
     pub history_begins: Option<Timestamp>,

@@ -7,7 +7,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 
 use super::AuditError;
-use super::checks::Violating;
+use super::checks::{Violating, shared_sql};
 use super::mistake::Mistakes;
 use super::names::Schemas;
 use super::rule::{Rule, key_columns};
@@ -64,7 +64,7 @@ pub(super) fn select_violating(rule: &Rule, table: &TableSchema, key: &[ColumnNa
             let breach = format!("CASE _op WHEN 'insert' THEN ({insert}) ELSE ({update}) END");
             format!("SELECT {columns}, {of_write} FROM {} WHERE {breach}", written_rows(table))
         }
-        Violating::Table(question) => question.sql,
+        Violating::Table(question) => shared_sql(&table.name, &[&question]),
         Violating::Release(question) => question.sql,
     }
 }
@@ -97,6 +97,7 @@ pub(super) fn key_as_positions(key: &[ColumnName]) -> String {
 /// What the engine says, without what only its developers need.
 pub(super) fn engine_message(error: &DataFusionError) -> String {
     let root = error.find_root().strip_backtrace();
-    let message = root.strip_prefix("Error during planning: ").or_else(|| root.strip_prefix("Schema error: "));
+    let prefixes = ["Error during planning: ", "Schema error: ", "External error: "];
+    let message = prefixes.iter().find_map(|prefix| root.strip_prefix(prefix));
     message.unwrap_or(&root).lines().next().unwrap_or_default().to_owned()
 }

@@ -23,6 +23,10 @@ const USUAL_BITS: u64 = 1 << 28;
 /// 128 MB: no scan is worth more.
 const MOST_BITS: u64 = 1 << 30;
 const FEWEST_BITS: u64 = 1 << 16;
+/// More suspects than this, rightly or by chance, are not held: 144 MB.
+const MOST_SUSPECTS: usize = 1 << 23;
+/// More than this of rows under suspicion are not held.
+const MOST_BYTES_KEPT: usize = 64 << 20;
 
 type Suspects = HashSet<u64, BuildHasherDefault<AlreadyHashed>>;
 
@@ -32,6 +36,7 @@ pub(super) struct RepeatedValues {
     seen: Vec<u64>,
     suspects: Suspects,
     hashes: Vec<u64>,
+    too_many: bool,
 }
 
 /// The second scan.
@@ -41,6 +46,7 @@ pub(super) struct SuspectRows {
     kept: Vec<(RecordBatch, Vec<u64>)>,
     times: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
     hashes: Vec<u64>,
+    bytes_kept: usize,
 }
 
 /// Whether equal values of this type have equal hashes: not so floats, whose zeros and NaNs are several.
@@ -65,11 +71,14 @@ impl RepeatedValues {
         // A power of two: a part of the hash is the place.
         let bits = 1 << bits.clamp(FEWEST_BITS, most).ilog2();
         let words = usize::try_from(bits / 64_u64).unwrap_or(1);
-        RepeatedValues { seen: vec![0; words], suspects: Suspects::default(), hashes: Vec::new() }
+        RepeatedValues { seen: vec![0; words], suspects: Suspects::default(), hashes: Vec::new(), too_many: false }
     }
 
     /// Looks at the values of each row that is a rival of the others; one with a NULL among them is none.
     pub(super) fn look(&mut self, values: &[ArrayRef], rivals: Option<&BooleanArray>) -> Result<(), DataFusionError> {
+        if self.too_many {
+            return Ok(());
+        }
         hash_rows(values, &mut self.hashes)?;
         let words = self.seen.len().max(1);
         for (row, hash) in self.hashes.iter().enumerate() {
@@ -83,18 +92,32 @@ impl RepeatedValues {
             }
             *word |= bit;
         }
+        if self.suspects.len() > MOST_SUSPECTS {
+            self.too_many = true;
+            self.suspects = Suspects::default();
+        }
         Ok(())
     }
 
-    /// What the second scan has to look for; `None` where no two rows can be alike.
+    /// What the second scan has to look for; `None` where it is too much.
     pub(super) fn suspects(self) -> Option<SuspectRows> {
-        let RepeatedValues { suspects, hashes, .. } = self;
+        let RepeatedValues { suspects, hashes, too_many, .. } = self;
         let times = HashMap::default();
-        (!suspects.is_empty()).then_some(SuspectRows { suspects, kept: Vec::new(), times, hashes })
+        (!too_many).then_some(SuspectRows { suspects, kept: Vec::new(), times, hashes, bytes_kept: 0 })
     }
 }
 
 impl SuspectRows {
+    /// Whether there is anything to look for.
+    pub(super) fn are_there(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Whether the rows under suspicion were too many to be kept.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.bytes_kept > MOST_BYTES_KEPT
+    }
+
     /// Keeps the suspects among the rows of a batch; `values` are columns of it that make two rows alike.
     pub(super) fn look(
         &mut self,
@@ -102,6 +125,9 @@ impl SuspectRows {
         values: &[ArrayRef],
         rivals: Option<&BooleanArray>,
     ) -> Result<(), DataFusionError> {
+        if self.are_too_many() {
+            return Ok(());
+        }
         hash_rows(values, &mut self.hashes)?;
         let mut kept = Vec::new();
         let mut is_kept = vec![false; batch.num_rows()];
@@ -113,7 +139,13 @@ impl SuspectRows {
             }
         }
         if !kept.is_empty() {
-            self.kept.push((filter_record_batch(batch, &BooleanArray::from(is_kept))?, kept));
+            let batch = filter_record_batch(batch, &BooleanArray::from(is_kept))?;
+            self.bytes_kept += batch.get_array_memory_size() + kept.len() * 24;
+            self.kept.push((batch, kept));
+        }
+        if self.are_too_many() {
+            self.kept.clear();
+            self.times.clear();
         }
         Ok(())
     }
@@ -207,7 +239,7 @@ mod tests {
     fn repeated(batches: &[RecordBatch], rivals: Option<&BooleanArray>, mut first: RepeatedValues) -> Vec<i32> {
         let values = |batch: &RecordBatch| vec![Arc::clone(batch.column(1))];
         batches.iter().for_each(|batch| first.look(&values(batch), rivals).expect("hashes"));
-        let Some(mut second) = first.suspects() else { return Vec::new() };
+        let mut second = first.suspects().expect("few suspects");
         batches.iter().for_each(|batch| second.look(batch, &values(batch), rivals).expect("hashes"));
         let found = second.repeated(&[1]).expect("rows");
         found.iter().flat_map(|batch| batch.column(0).as_primitive::<Int32Type>().values().to_vec()).collect()
@@ -226,7 +258,8 @@ mod tests {
     #[test]
     fn suspects_by_chance_are_acquitted() {
         // One word of bits for a thousand names: nearly every row is a suspect.
-        let narrow = RepeatedValues { seen: vec![0; 1], suspects: Suspects::default(), hashes: Vec::new() };
+        let narrow =
+            RepeatedValues { seen: vec![0; 1], suspects: Suspects::default(), hashes: Vec::new(), too_many: false };
         let names: Vec<String> = (0..1_000).map(|number| format!("name {}", number % 999)).collect();
         let names: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
         let ids: Vec<i32> = (0..1_000).collect();

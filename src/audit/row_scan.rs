@@ -1,4 +1,4 @@
-//! One scan of a table for all rules about its rows that need no subquery.
+//! One scan of a table for all rules about its rows that need no subquery, and about how many there are.
 //!
 //! In: the rules. Out: of each, how many rows it is about, and the keys of those in breach. Every distinct predicate is
 //! computed once for a row, however many rules share it; values that must not come twice are told apart beside it, and
@@ -13,17 +13,21 @@ use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 
-use super::checks::{AcrossRows, Violating};
-use super::evaluation::{AuditedTable, Breach, Tally, count};
+use super::beyond_rows::tally_of_rows;
+use super::checks::{AcrossRows, TableQuestion, Violating};
+use super::evaluation::{AuditedTable, Tally, count};
+use super::found_keys::{FoundKeys, SortedKeys};
 use super::integer_set::IntegerSet;
 use super::repeated::{RepeatedValues, SuspectRows, is_comparable};
 use super::rule::Rule;
-use super::sql_text::{has_subquery, quoted_name, quoted_table};
+use super::sql_text::{has_subquery, parsed_condition, place_among, quoted_name, quoted_table};
 use crate::catalog::{Catalog, arrow_type};
 use crate::model::{ColumnName, RecordKey, TableName, TableSchema};
+
+/// What a reference points to takes no more than this in memory: 192 MB are some fourteen million numbers far apart, or a
+/// thousand million in a row. The engine joins on disk what is more.
+const MOST_BYTES_OF_A_SET: usize = 192 << 20;
 
 /// What the scan answers for one rule, told by places among the selected columns.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ enum Answer {
     Repeated(usize),
     /// A place in [`RowScan::missing`].
     Missing(usize),
+    /// The number of rows: a place in [`RowScan::counts`].
+    Rows(usize),
 }
 
 /// Columns whose values must not come twice among the rows that a filter lets pass.
@@ -70,6 +76,7 @@ pub(super) struct RowScan {
     predicates: Vec<usize>,
     repeated: Vec<Repeated>,
     missing: Vec<Missing>,
+    counts: Vec<TableQuestion>,
     questions: Vec<Question>,
 }
 
@@ -83,37 +90,47 @@ impl RowScan {
 
     /// Takes a rule in, where one scan can answer it.
     pub(super) fn take(&mut self, rule: &Rule, table: &TableSchema, catalog: &Catalog) -> bool {
-        let Violating::Row(predicate) = rule.violating(table) else { return false };
         if rule.filter.as_ref().is_some_and(|filter| has_subquery(&filter.expression)) {
             return false;
         }
+        let predicate = match rule.violating(table) {
+            Violating::Row(predicate) => predicate,
+            Violating::Table(question) if question.whole_table().is_some() => {
+                let filter = self.select_filter(rule);
+                self.questions.push(Question { filter, breach: Answer::Rows(self.counts.len()) });
+                self.counts.push(question);
+                return true;
+            }
+            _ => return false,
+        };
         let across = rule.across_rows().filter(|across| is_told_by_scan(across, table, catalog));
-        let plain = Parser::new(&PostgreSqlDialect {})
-            .try_with_sql(&predicate)
-            .and_then(|mut parser| parser.parse_expr())
-            .is_ok_and(|parsed| !has_subquery(&parsed));
+        let plain = parsed_condition(&predicate).is_some_and(|parsed| !has_subquery(&parsed));
         if across.is_none() && !plain {
             return false;
         }
-        let filter = rule.filter.as_ref().map(|filter| self.select(format!("({}) IS TRUE", filter.sql)));
+        let filter = self.select_filter(rule);
         let breach = match across {
             Some(AcrossRows::Repeated { columns }) => {
                 let columns = columns.iter().map(|column| self.select(quoted_name(column))).collect();
-                Answer::Repeated(place_of(&mut self.repeated, Repeated { columns, filter }))
+                Answer::Repeated(place_among(&mut self.repeated, Repeated { columns, filter }))
             }
             Some(AcrossRows::Missing { columns, table, key }) => {
                 let column = columns.first().map(|column| quoted_name(column)).unwrap_or_default();
                 let column = self.select(format!("CAST({column} AS BIGINT)"));
                 let key = key.first().cloned().unwrap_or_else(|| "".into());
-                Answer::Missing(place_of(&mut self.missing, Missing { column, filter, table, key }))
+                Answer::Missing(place_among(&mut self.missing, Missing { column, filter, table, key }))
             }
             None => {
                 let predicate = self.select(predicate);
-                Answer::Predicate(place_of(&mut self.predicates, predicate))
+                Answer::Predicate(place_among(&mut self.predicates, predicate))
             }
         };
         self.questions.push(Question { filter, breach });
         true
+    }
+
+    fn select_filter(&mut self, rule: &Rule) -> Option<usize> {
+        rule.filter.as_ref().map(|filter| self.select(format!("({}) IS TRUE", filter.sql)))
     }
 
     fn select(&mut self, sql: String) -> usize {
@@ -136,7 +153,7 @@ impl RowScan {
         format!("SELECT {columns} FROM {}", quoted_table(table))
     }
 
-    /// Runs the scan; a tally for each rule, in the order they were taken in.
+    /// Runs the scan; a tally for each rule, in the order they were taken in. `None` for what would take too much memory.
     ///
     /// # Errors
     /// What the engine says.
@@ -144,53 +161,66 @@ impl RowScan {
         &self,
         table: &AuditedTable<'_>,
         session: &SessionContext,
-    ) -> Result<Vec<Tally>, DataFusionError> {
+    ) -> Result<Vec<Option<Tally>>, DataFusionError> {
         let mut found = Findings::new(self, table, session).await?;
-        let sql = self.sql(&table.schema.name, |_| true);
+        // Who only counts rows names none.
+        let names_rows = self.questions.iter().any(|question| !matches!(question.breach, Answer::Rows(_)));
+        let sql = self.sql(&table.schema.name, |place| names_rows || !self.key.contains(&place));
         each_batch(session, &sql, |batch| found.look(self, table, batch)).await?;
         let mut repeated = Vec::with_capacity(self.repeated.len());
-        for (wanted, values) in self.repeated.iter().zip(found.repeated) {
-            repeated.push(self.repeated_rows(table, session, wanted, values.suspects()).await?);
+        for (wanted, values) in self.repeated.iter().zip(std::mem::take(&mut found.repeated)) {
+            repeated.push(match values.suspects() {
+                Some(suspects) => self.repeated_rows(table, session, wanted, suspects).await?,
+                None => None,
+            });
         }
+        let (rows, checked_by_filter) = (found.rows, std::mem::take(&mut found.checked));
+        let (predicates, missing) = found.sorted(table)?;
         let tallies = self.questions.iter().map(|question| {
-            let checked = question.filter.map_or(found.rows, |filter| found.checked.get(&filter).copied().unwrap_or(0));
+            let checked = question.filter.map_or(rows, |filter| checked_by_filter.get(&filter).copied().unwrap_or(0));
             let keys = match question.breach {
-                Answer::Predicate(place) => found.predicates.get(place),
-                Answer::Repeated(place) => repeated.get(place),
-                Answer::Missing(place) => found.missing.get(place),
+                Answer::Rows(place) => {
+                    return self.counts.get(place).map(|question| tally_of_rows(question, checked));
+                }
+                Answer::Predicate(place) => predicates.get(place).cloned(),
+                Answer::Repeated(place) => repeated.get(place).cloned().flatten(),
+                Answer::Missing(place) => missing.get(place).cloned().flatten(),
             };
-            let found = keys.into_iter().flatten().cloned().map(Breach::of_row).collect();
-            Tally { checked, found, note: None }
+            keys.map(|keys| Tally::of_rows(checked, keys))
         });
         Ok(tallies.collect())
     }
 
-    /// The second scan: the rows whose values really come twice.
+    /// The second scan, where there are suspects: the rows whose values really come twice; `None` where they are too many.
     async fn repeated_rows(
         &self,
         table: &AuditedTable<'_>,
         session: &SessionContext,
         wanted: &Repeated,
-        suspects: Option<SuspectRows>,
-    ) -> Result<Vec<RecordKey>, DataFusionError> {
-        let Some(mut suspects) = suspects else { return Ok(Vec::new()) };
+        mut suspects: SuspectRows,
+    ) -> Result<Option<SortedKeys>, DataFusionError> {
         let is_wanted =
             |place: usize| self.key.contains(&place) || wanted.columns.contains(&place) || wanted.filter == Some(place);
         let sql = self.sql(&table.schema.name, is_wanted);
-        each_batch(session, &sql, |batch| {
-            suspects.look(batch, &arrays(batch, &wanted.columns)?, rivals(batch, wanted.filter)?)
-        })
-        .await?;
+        if suspects.are_there() {
+            each_batch(session, &sql, |batch| {
+                suspects.look(batch, &arrays(batch, &wanted.columns)?, rivals(batch, wanted.filter)?)
+            })
+            .await?;
+        }
+        if suspects.are_too_many() {
+            return Ok(None);
+        }
         let places: Vec<usize> = (0..self.selected.len()).filter(|place| is_wanted(*place)).collect();
         let within: Vec<usize> =
             wanted.columns.iter().filter_map(|column| places.iter().position(|place| place == column)).collect();
-        let mut keys = Vec::new();
+        let mut keys = FoundKeys::default();
         for batch in suspects.repeated(&within)? {
             for row in 0..batch.num_rows() {
-                keys.push(self.key_at(table, &batch, row)?);
+                push(&mut keys, self.key_at(table, &batch, row)?, table)?;
             }
         }
-        Ok(keys)
+        keys.finish(table.holding()).map(Some).map_err(DataFusionError::Execution)
     }
 
     fn key_at(&self, table: &AuditedTable<'_>, batch: &RecordBatch, row: usize) -> Result<RecordKey, DataFusionError> {
@@ -217,25 +247,18 @@ fn is_told_by_scan(across: &AcrossRows, table: &TableSchema, catalog: &Catalog) 
     }
 }
 
-/// The place of an item, which is added where it is missing.
-fn place_of<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
-    items.iter().position(|known| *known == item).unwrap_or_else(|| {
-        items.push(item);
-        items.len() - 1
-    })
-}
-
 /// What the scan has found so far.
 struct Findings {
     rows: u64,
     /// By the place of the filter.
     checked: HashMap<usize, u64>,
-    predicates: Vec<Vec<RecordKey>>,
+    predicates: Vec<FoundKeys>,
     repeated: Vec<RepeatedValues>,
-    missing: Vec<Vec<RecordKey>>,
+    missing: Vec<FoundKeys>,
     /// For each of the scan's references, the place of its set.
     referenced: Vec<usize>,
-    sets: Vec<IntegerSet>,
+    /// `None`: its numbers are too many.
+    sets: Vec<Option<IntegerSet>>,
 }
 
 impl Findings {
@@ -246,10 +269,10 @@ impl Findings {
     ) -> Result<Findings, DataFusionError> {
         let rows = table.catalog.row_count(&table.schema.name);
         let mut pairs: Vec<(&TableName, &ColumnName)> = Vec::new();
-        let mut sets: Vec<IntegerSet> = Vec::new();
+        let mut sets: Vec<Option<IntegerSet>> = Vec::new();
         let mut referenced = Vec::with_capacity(scan.missing.len());
         for missing in &scan.missing {
-            let place = place_of(&mut pairs, (&missing.table, &missing.key));
+            let place = place_among(&mut pairs, (&missing.table, &missing.key));
             if place == sets.len() {
                 sets.push(numbers_of(session, &missing.table, &missing.key).await?);
             }
@@ -258,9 +281,9 @@ impl Findings {
         Ok(Findings {
             rows: 0,
             checked: scan.questions.iter().filter_map(|question| Some((question.filter?, 0))).collect(),
-            predicates: vec![Vec::new(); scan.predicates.len()],
+            predicates: scan.predicates.iter().map(|_| FoundKeys::default()).collect(),
             repeated: scan.repeated.iter().map(|_| RepeatedValues::new(rows, scan.repeated.len())).collect(),
-            missing: vec![Vec::new(); scan.missing.len()],
+            missing: scan.missing.iter().map(|_| FoundKeys::default()).collect(),
             referenced,
             sets,
         })
@@ -277,14 +300,14 @@ impl Findings {
                 continue;
             }
             for row in (0..breach.len()).filter(|row| breach.is_valid(*row) && breach.value(*row)) {
-                found.push(scan.key_at(table, batch, row)?);
+                push(found, scan.key_at(table, batch, row)?, table)?;
             }
         }
         for (wanted, values) in scan.repeated.iter().zip(&mut self.repeated) {
             values.look(&arrays(batch, &wanted.columns)?, rivals(batch, wanted.filter)?)?;
         }
         for ((missing, set), found) in scan.missing.iter().zip(&self.referenced).zip(&mut self.missing) {
-            let Some(set) = self.sets.get(*set) else { continue };
+            let Some(set) = self.sets.get(*set).and_then(Option::as_ref) else { continue };
             let numbers = batch.column_by_name(&format!("c_{}", missing.column));
             let numbers = numbers.and_then(|array| array.as_primitive_opt::<Int64Type>());
             let numbers = numbers.ok_or_else(|| left_out(missing.column))?;
@@ -292,25 +315,45 @@ impl Findings {
             for row in 0..numbers.len() {
                 let is_checked = rivals.is_none_or(|rivals| rivals.is_valid(row) && rivals.value(row));
                 if is_checked && numbers.is_valid(row) && !set.contains(numbers.value(row)) {
-                    found.push(scan.key_at(table, batch, row)?);
+                    push(found, scan.key_at(table, batch, row)?, table)?;
                 }
             }
         }
         Ok(())
     }
+
+    /// The rows in breach of each predicate, and those of each reference, where it could be followed.
+    fn sorted(self, table: &AuditedTable<'_>) -> Result<(Vec<SortedKeys>, Vec<Option<SortedKeys>>), DataFusionError> {
+        let finished = |keys: FoundKeys| keys.finish(table.holding()).map_err(DataFusionError::Execution);
+        let predicates = self.predicates.into_iter().map(finished).collect::<Result<_, _>>()?;
+        let mut missing = Vec::with_capacity(self.missing.len());
+        for (keys, set) in self.missing.into_iter().zip(&self.referenced) {
+            let is_followed = self.sets.get(*set).is_some_and(Option::is_some);
+            missing.push(if is_followed { Some(finished(keys)?) } else { None });
+        }
+        Ok((predicates, missing))
+    }
 }
 
-/// Every number in a column of a table.
+fn push(keys: &mut FoundKeys, key: RecordKey, table: &AuditedTable<'_>) -> Result<(), DataFusionError> {
+    keys.push(key, table.holding()).map_err(DataFusionError::Execution)
+}
+
+/// Every number in a column of a table; `None` where they are too many to be held.
 async fn numbers_of(
     session: &SessionContext,
     table: &TableName,
     column: &ColumnName,
-) -> Result<IntegerSet, DataFusionError> {
-    let mut numbers = IntegerSet::new();
+) -> Result<Option<IntegerSet>, DataFusionError> {
+    let mut numbers = Some(IntegerSet::new());
     let sql = format!("SELECT CAST({} AS BIGINT) AS c_0 FROM {}", quoted_name(column), quoted_table(table));
     each_batch(session, &sql, |batch| {
         let array = batch.column_by_name("c_0").and_then(|array| array.as_primitive_opt::<Int64Type>());
-        array.ok_or_else(|| left_out(0))?.iter().flatten().for_each(|number| numbers.insert(number));
+        let array = array.ok_or_else(|| left_out(0))?;
+        if let Some(set) = &mut numbers {
+            array.iter().flatten().for_each(|number| set.insert(number));
+            numbers = numbers.take().filter(|set| set.bytes() <= MOST_BYTES_OF_A_SET);
+        }
         Ok(())
     })
     .await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::checks::{AcrossRows, Check, Target, Violating};
+use super::checks::{AcrossRows, Check, GroupDemand, Target, Violating};
 use super::mistake::Location;
 use super::sql_text::{SqlExpression, histories_read, tables_read};
 use crate::model::{ColumnName, TableName, TableSchema};
@@ -111,10 +111,14 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The rows in breach of its check, whether its `where` holds for them or not.
+    pub(super) fn violating_of_check(&self, table: &TableSchema) -> Violating {
+        self.check.violating(&Target { table, filter: self.filter.as_ref() })
+    }
+
     /// The rows in breach, of `table`, which is the rule's own.
     pub fn violating(&self, table: &TableSchema) -> Violating {
-        let filter = self.filter.as_ref();
-        match (self.check.violating(&Target { table, filter }), filter) {
+        match (self.violating_of_check(table), self.filter.as_ref()) {
             (Violating::Row(predicate), Some(filter)) => {
                 Violating::Row(format!("({}) IS TRUE AND ({predicate})", filter.sql))
             }
@@ -129,6 +133,11 @@ impl Rule {
     /// What it demands of rows together, where one scan can answer that; its `where` comes on top.
     pub(super) fn across_rows(&self) -> Option<AcrossRows> {
         self.check.across_rows()
+    }
+
+    /// What it demands of the group that a row is in, where it is about groups; its `where` comes on top.
+    pub(super) fn of_group(&self) -> Option<GroupDemand> {
+        self.check.of_group()
     }
 
     /// What cells of a row in breach should hold, as SQL over the row: the rule's `expect`, and what the check itself

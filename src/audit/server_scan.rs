@@ -7,15 +7,14 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
-use sqlparser::ast::Expr;
-use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
 
-use super::checks::{AcrossRows, Violating};
-use super::evaluation::{AuditedTable, Breach, Tally};
+use super::beyond_rows::tally_of_rows;
+use super::checks::{AcrossRows, TableQuestion, Violating};
+use super::evaluation::{AuditedTable, Tally};
+use super::found_keys::{FoundKeys, SortedKeys};
 use super::rule::Rule;
 use super::server_sql::{are_alike, server_column, server_condition};
-use super::sql_text::{has_subquery, quoted_name, quoted_table};
+use super::sql_text::{parsed_condition, place_among, quoted_name, quoted_table};
 use crate::catalog::{Catalog, CatalogError};
 use crate::model::{Column, ColumnName, ColumnType, RecordKey, TableName, TableSchema};
 
@@ -33,6 +32,8 @@ enum Answer {
     Predicate(usize),
     /// A place in [`ServerScan::selections`].
     Selection(usize),
+    /// The number of rows: a place in [`ServerScan::counts`].
+    Rows(usize),
 }
 
 /// The queries about one table.
@@ -42,6 +43,7 @@ pub(super) struct ServerScan {
     predicates: Vec<String>,
     /// Conditions with a subquery, each worth a query of its own.
     selections: Vec<String>,
+    counts: Vec<TableQuestion>,
     questions: Vec<Question>,
 }
 
@@ -52,27 +54,35 @@ impl ServerScan {
     }
 
     fn question(&mut self, rule: &Rule, table: &TableSchema, catalog: &Catalog) -> Option<Question> {
-        let Violating::Row(predicate) = rule.violating(table) else { return None };
         let filter = match &rule.filter {
             Some(filter) => Some(server_condition(&filter.expression, table)?),
             None => None,
         };
+        let predicate = match rule.violating(table) {
+            Violating::Row(predicate) => predicate,
+            Violating::Table(question) if question.whole_table().is_some() => {
+                let filter = filter.map(|filter| place_among(&mut self.filters, filter));
+                self.counts.push(question);
+                return Some(Question { filter, answer: Answer::Rows(self.counts.len() - 1) });
+            }
+            _ => return None,
+        };
         let answer = match rule.across_rows() {
             Some(AcrossRows::Repeated { columns }) => {
                 let selection = repeated(&columns, table, filter.as_deref())?;
-                Answer::Selection(place_of(&mut self.selections, selection))
+                Answer::Selection(place_among(&mut self.selections, selection))
             }
             Some(AcrossRows::Missing { columns, table: referenced, key }) => {
                 let referenced = catalog.schema(&referenced).ok()?;
                 let selection = missing(&columns, table, &key, referenced, filter.as_deref())?;
-                Answer::Selection(place_of(&mut self.selections, selection))
+                Answer::Selection(place_among(&mut self.selections, selection))
             }
             None => {
-                let predicate = server_condition(&parsed(&predicate)?, table)?;
-                Answer::Predicate(place_of(&mut self.predicates, predicate))
+                let predicate = server_condition(&parsed_condition(&predicate)?, table)?;
+                Answer::Predicate(place_among(&mut self.predicates, predicate))
             }
         };
-        let filter = filter.map(|filter| place_of(&mut self.filters, filter));
+        let filter = filter.map(|filter| place_among(&mut self.filters, filter));
         Some(Question { filter, answer })
     }
 
@@ -86,24 +96,26 @@ impl ServerScan {
         let mut selections = Vec::with_capacity(self.selections.len());
         for condition in &self.selections {
             let sql = format!("SELECT {} FROM {} WHERE {condition}", key_sql(table), quoted_table(&table.schema.name));
-            let mut keys = Vec::new();
-            for batch in table.catalog.select_on_server(&sql, result(table, [])).await?.into_iter().flatten() {
+            let mut keys = FoundKeys::default();
+            let look = |batch: &RecordBatch| {
                 for row in 0..batch.num_rows() {
-                    keys.push(key_at(table, &batch, row)?);
+                    push(&mut keys, key_at(table, batch, row)?, table)?;
                 }
-            }
-            selections.push(keys);
+                Ok(())
+            };
+            table.catalog.each_on_server(&sql, result(table, []), look).await?;
+            selections.push(sorted(keys, table)?);
         }
         let tallies = self.questions.iter().map(|question| {
+            let checked = question.filter.map_or(rows, |filter| checked.get(filter).copied().unwrap_or(0));
             let keys = match question.answer {
+                Answer::Rows(place) => {
+                    return self.counts.get(place).map(|question| tally_of_rows(question, checked)).unwrap_or_default();
+                }
                 Answer::Predicate(place) => predicates.get(place),
                 Answer::Selection(place) => selections.get(place),
             };
-            Tally {
-                checked: question.filter.map_or(rows, |filter| checked.get(filter).copied().unwrap_or(0)),
-                found: keys.into_iter().flatten().cloned().map(Breach::of_row).collect(),
-                note: None,
-            }
+            Tally::of_rows(checked, keys.cloned().unwrap_or_default())
         });
         Ok(Some(tallies.collect()))
     }
@@ -129,11 +141,11 @@ impl ServerScan {
     }
 
     /// The keys of the rows for which each predicate holds.
-    async fn rows_in_breach(&self, table: &AuditedTable<'_>) -> Result<Vec<Vec<RecordKey>>, CatalogError> {
-        let mut found = vec![Vec::new(); self.predicates.len()];
+    async fn rows_in_breach(&self, table: &AuditedTable<'_>) -> Result<Vec<SortedKeys>, CatalogError> {
         if self.predicates.is_empty() {
-            return Ok(found);
+            return Ok(Vec::new());
         }
+        let mut found: Vec<FoundKeys> = self.predicates.iter().map(|_| FoundKeys::default()).collect();
         let bits: Vec<String> = self.predicates.iter().map(|predicate| format!("{predicate} IS TRUE")).collect();
         let sql = format!(
             "SELECT {}, {} FROM {} WHERE {}",
@@ -143,18 +155,28 @@ impl ServerScan {
             self.predicates.join(" OR ")
         );
         let flags = (0..bits.len()).map(|place| column(&format!("breach_{place}"), ColumnType::Boolean));
-        for batch in table.catalog.select_on_server(&sql, result(table, flags)).await?.into_iter().flatten() {
+        let look = |batch: &RecordBatch| {
             for (place, found) in found.iter_mut().enumerate() {
                 let name = format!("breach_{place}");
                 let flags = batch.column_by_name(&name).and_then(|array| array.as_boolean_opt());
                 let flags = flags.ok_or_else(|| damaged(table, "the server gave no truth value"))?;
                 for row in (0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)) {
-                    found.push(key_at(table, &batch, row)?);
+                    push(found, key_at(table, batch, row)?, table)?;
                 }
             }
-        }
-        Ok(found)
+            Ok(())
+        };
+        table.catalog.each_on_server(&sql, result(table, flags), look).await?;
+        found.into_iter().map(|keys| sorted(keys, table)).collect()
     }
+}
+
+fn push(keys: &mut FoundKeys, key: RecordKey, table: &AuditedTable<'_>) -> Result<(), CatalogError> {
+    keys.push(key, table.holding()).map_err(|reason| damaged(table, &reason))
+}
+
+fn sorted(keys: FoundKeys, table: &AuditedTable<'_>) -> Result<SortedKeys, CatalogError> {
+    keys.finish(table.holding()).map_err(|reason| damaged(table, &reason))
 }
 
 /// The rows with the same values in these columns as another.
@@ -198,18 +220,6 @@ fn rivals(columns: &[ColumnName], filter: Option<&str>) -> String {
     let present = columns.iter().map(|column| format!("{} IS NOT NULL", quoted_name(column)));
     let filter = filter.map(|filter| format!("{filter} IS TRUE"));
     present.chain(filter).collect::<Vec<_>>().join(" AND ")
-}
-
-fn parsed(predicate: &str) -> Option<Expr> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(predicate).and_then(|mut parser| parser.parse_expr());
-    parsed.ok().filter(|parsed| !has_subquery(parsed))
-}
-
-fn place_of(items: &mut Vec<String>, item: String) -> usize {
-    items.iter().position(|known| *known == item).unwrap_or_else(|| {
-        items.push(item);
-        items.len() - 1
-    })
 }
 
 /// The columns that name a row; a constant where there is none.

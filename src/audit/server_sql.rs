@@ -175,10 +175,33 @@ fn literal_of(kind: &Kind, text: &str) -> Option<String> {
     match kind {
         Kind::Text => Some(quoted_text(text)),
         Kind::Time(column_type) => {
+            if !is_time_read_alike(column_type, text) {
+                return None;
+            }
             let canonical = column_type.canonical(&CellValue::text(text)).ok()?;
             Some(format!("{}::{column_type}", quoted_text(canonical.as_str()?)))
         }
         Kind::Boolean | Kind::Number | Kind::Literal(_) => None,
+    }
+}
+
+/// Whether this is the same day or moment to both: the server passes over an offset where the type has none, and over the
+/// time of a day; the engine does not.
+fn is_time_read_alike(column_type: &ColumnType, text: &str) -> bool {
+    let (day, time) = text.split_at_checked(10).unwrap_or((text, ""));
+    let is_day = day.bytes().enumerate().all(|(place, byte)| match place {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    let has_offset = time.contains(['+', '-']) || time.ends_with(['Z', 'z']);
+    // Finer than microseconds, one rounds and the other cuts.
+    let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
+    let is_fine = fraction.bytes().take_while(u8::is_ascii_digit).count() <= 6;
+    match column_type {
+        ColumnType::Date => is_day && day.len() == 10 && time.is_empty(),
+        ColumnType::Timestamp => is_day && day.len() == 10 && is_fine && !has_offset,
+        ColumnType::TimestampTz => is_day && day.len() == 10 && is_fine && has_offset,
+        _ => false,
     }
 }
 
@@ -263,6 +286,8 @@ mod tests {
                 column("status", ColumnType::Text),
                 column("paid", ColumnType::Boolean),
                 column("day", ColumnType::Date),
+                column("placed", ColumnType::Timestamp),
+                column("paid_at", ColumnType::TimestampTz),
                 column("ratio", ColumnType::Double),
                 column("code", ColumnType::Other("character(3)".to_owned())),
             ],
@@ -279,6 +304,14 @@ mod tests {
             ("total >= 10.50 AND NOT paid", "((\"total\" >= 10.50) AND (NOT \"paid\"))"),
             ("orders.status NOT IN ('a', 'it''s')", "((\"status\"::text COLLATE \"C\") NOT IN ('a', 'it''s'))"),
             ("day > '1995-06-17' OR day IS NULL", "((\"day\" > '1995-06-17'::date) OR (\"day\" IS NULL))"),
+            (
+                "placed <= '2026-03-02 10:00:00.5'",
+                "(\"placed\" <= '2026-03-02 10:00:00.5'::timestamp without time zone)",
+            ),
+            (
+                "paid_at <= '2026-03-02T10:00:00+02:00'",
+                "(\"paid_at\" <= '2026-03-02 08:00:00+00'::timestamp with time zone)",
+            ),
             ("total IS DISTINCT FROM id * -2", "(\"total\" IS DISTINCT FROM (\"id\" * (- 2)))"),
             ("status !~ '^[A-Z]{2}-[0-9]+$'", "((\"status\"::text COLLATE \"C\") !~ '^[A-Z]{2}-[0-9]+$')"),
             ("id BETWEEN 1 AND 9", "(((\"id\" >= 1) AND (\"id\" <= 9)))"),
@@ -297,6 +330,13 @@ mod tests {
             "status LIKE 'a%'",
             "id = '7'",
             "day > 'tomorrow'",
+            "day > 'infinity'",
+            "day > '2026-03-02 10:00:00'",
+            "day > '2026-03-02Z'",
+            "placed > '2026-03-02 10:00:00+02'",
+            "placed > '2026-03-02T10:00:00Z'",
+            "placed > '2026-03-02 10:00:00.1234567'",
+            "paid_at > '2026-03-02 10:00:00'",
             "EXISTS (SELECT 1 FROM orders o WHERE o.id = orders.id)",
             "lines.id = 1",
             "status ~ '\\d+'",

@@ -17,15 +17,15 @@ use super::outcome::AuditOutcome;
 use super::row_scan::RowScan;
 use super::rule::{Rule, Tolerance};
 use super::rule_set::RuleSet;
-use super::sql_text::{calls_function, quoted_name, quoted_table, quoted_text};
-use crate::catalog::{Catalog, CatalogError, arrow_schema, register_table};
+use super::sql_text::calls_function;
+use crate::catalog::{Catalog, CatalogError, DatabaseAddress, arrow_schema, register_table, rows_from_batch};
 use crate::engine;
-use crate::model::{AuditedRule, History, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema};
+use crate::model::{
+    AuditStart, Column, ColumnType, History, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema, Value,
+};
 
 /// More rows than this are not picked one by one: the table is read whole.
 const MOST_ROWS: usize = 100_000;
-/// Keys in one query.
-const KEYS_PER_QUERY: usize = 1_000;
 
 /// The records written since some moment, by table; `None` where not every one of them can be named.
 pub type ChangedRecords = BTreeMap<TableName, Option<BTreeSet<RecordKey>>>;
@@ -33,8 +33,10 @@ pub type ChangedRecords = BTreeMap<TableName, Option<BTreeSet<RecordKey>>>;
 /// What is known of the last audit, and of what came after it.
 #[derive(Clone, Copy, Debug)]
 pub struct LastAudit<'a> {
-    /// How every rule came out the last time.
-    pub rules: &'a BTreeMap<Arc<str>, AuditedRule>,
+    /// What the last audit of each rule left to start from.
+    pub rules: &'a BTreeMap<Arc<str>, AuditStart>,
+    /// Where the data is that is audited now.
+    pub address: &'a DatabaseAddress,
     /// What was written since.
     pub changed: &'a ChangedRecords,
     /// The tables of which any write was ever recorded.
@@ -79,11 +81,12 @@ fn canonical_key(image: &Row, schema: &TableSchema) -> Option<RecordKey> {
     cells.map(RecordKey::new)
 }
 
-/// What a rule demands of its table in this database, as a hash: another rule of the same id has another one.
-pub fn fingerprint(rule: &Rule, table: &TableSchema, database: Option<&str>) -> Arc<str> {
+/// What a rule demands of its table in this database, as a hash: another rule of the same id has another one, and so has
+/// the same rule on another server.
+pub fn fingerprint(rule: &Rule, table: &TableSchema, address: &DatabaseAddress) -> Arc<str> {
     let columns: Vec<String> =
         table.columns.iter().map(|column| format!("{} {}", column.name, column.column_type)).collect();
-    let demand = (database, &rule.table, rule.violating(table), &table.key, columns);
+    let demand = (address, &rule.table, rule.violating(table), &table.key, columns);
     let demand = format!("{demand:?}");
     Arc::from(blake3::hash(demand.as_bytes()).to_hex().as_str())
 }
@@ -101,8 +104,9 @@ pub async fn run_since(
     let all: Vec<&Rule> = rules.rules().iter().collect();
     let mut narrow: BTreeMap<&TableName, Vec<usize>> = BTreeMap::new();
     let mut whole: Vec<(usize, String)> = Vec::new();
+    let parents = tables_with_children(catalog).await?;
     for (place, rule) in all.iter().enumerate() {
-        match reason_for_whole(rule, catalog, last)? {
+        match reason_for_whole(rule, catalog, &parents, last)? {
             None => narrow.entry(&rule.table).or_default().push(place),
             Some(reason) => whole.push((place, reason)),
         }
@@ -130,15 +134,44 @@ fn noted(mut tally: Tally, note: &str) -> Tally {
     tally
 }
 
+/// The tables that are read with the rows of others: partitioned ones, and those that others inherit from. A write is
+/// recorded under the table that holds the row.
+async fn tables_with_children(catalog: &Catalog) -> Result<BTreeSet<TableName>, CatalogError> {
+    let sql = "SELECT DISTINCT n.nspname::text, c.relname::text FROM pg_catalog.pg_inherits i
+               JOIN pg_catalog.pg_class c ON c.oid = i.inhparent
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+    let column =
+        |name: &str| Column { name: name.into(), column_type: ColumnType::Text, not_null: true, generated: false };
+    let shape = TableSchema {
+        name: TableName::new("pg_catalog", "pg_inherits"),
+        columns: vec![column("schema"), column("table")],
+        key: Vec::new(),
+        foreign_keys: Vec::new(),
+    };
+    let mut tables = BTreeSet::new();
+    for batch in catalog.select_on_server(sql, shape.clone()).await?.into_iter().flatten() {
+        for row in rows_from_batch(&shape, &batch)? {
+            let text = |name: &str| row.get(name).and_then(Value::as_str);
+            tables.extend(text("schema").zip(text("table")).map(|(schema, table)| TableName::new(schema, table)));
+        }
+    }
+    Ok(tables)
+}
+
 /// Why a rule has to be checked on every row; `None` where it does not.
-fn reason_for_whole(rule: &Rule, catalog: &Catalog, last: LastAudit<'_>) -> Result<Option<String>, CatalogError> {
+fn reason_for_whole(
+    rule: &Rule,
+    catalog: &Catalog,
+    parents: &BTreeSet<TableName>,
+    last: LastAudit<'_>,
+) -> Result<Option<String>, CatalogError> {
     let table = catalog.schema(&rule.table)?;
     let told = |reason: &str| Ok(Some(reason.to_owned()));
     if !catalog.has_server() {
         return told("its table is a file, whose changes are not recorded");
     }
     let Some(before) = last.rules.get(&rule.id) else { return told("no earlier audit has it") };
-    if before.fingerprint.as_deref() != Some(&*fingerprint(rule, table, catalog.database_name())) {
+    if before.fingerprint.as_deref() != Some(&*fingerprint(rule, table, last.address)) {
         return told("the rule or its table is not as it was");
     }
     if !is_about_one_row(rule, table) {
@@ -150,6 +183,12 @@ fn reason_for_whole(rule: &Rule, catalog: &Catalog, last: LastAudit<'_>) -> Resu
     }
     if table.key.is_empty() {
         return told("its table has no key");
+    }
+    if table.key.iter().any(|name| table.column(name).is_none_or(|column| !column.not_null)) {
+        return told("a column of its table's key may be NULL");
+    }
+    if parents.contains(&rule.table) {
+        return told("its table has partitions or is inherited from");
     }
     if !last.recorded.contains(&rule.table) {
         return told("no write of its table is recorded");
@@ -163,7 +202,7 @@ fn reason_for_whole(rule: &Rule, catalog: &Catalog, last: LastAudit<'_>) -> Resu
 }
 
 /// Whether a row's breach is decided by its own cells alone, at any time.
-pub(super) fn is_about_one_row(rule: &Rule, table: &TableSchema) -> bool {
+pub fn is_about_one_row(rule: &Rule, table: &TableSchema) -> bool {
     let Violating::Row(predicate) = rule.violating(table) else { return false };
     rule.across_rows().is_none() && !calls_function(&predicate)
 }
@@ -180,15 +219,9 @@ async fn changed_rows(
     let mut keys: BTreeSet<RecordKey> = last.changed.get(table).cloned().flatten().unwrap_or_default();
     let known = rules.iter().filter_map(|rule| last.rules.get(&rule.id)?.keys.as_ref());
     keys.extend(known.flatten().cloned());
-    let mut rows = Vec::new();
-    let keys: Vec<RecordKey> = keys.into_iter().collect();
-    for keys in keys.chunks(KEYS_PER_QUERY) {
-        match catalog.select_on_server(&picking(schema, keys), schema.as_ref().clone()).await {
-            Ok(Some(batches)) => rows.extend(batches),
-            Ok(None) | Err(_) => return Ok(None),
-        }
-    }
-    let audited = AuditedTable::new(schema, catalog, history);
+    // What cannot be read is told by the whole check.
+    let Ok(rows) = catalog.rows_of(table, &keys).await else { return Ok(None) };
+    let audited = AuditedTable::new(schema, catalog, history, rules.len());
     let mut scan = RowScan::new(&audited.key);
     if !rules.iter().all(|rule| scan.take(rule, schema, catalog)) {
         return Ok(None);
@@ -200,20 +233,7 @@ async fn changed_rows(
     // What spoils the scan is told by the whole check.
     let Ok(tallies) = scan.run(&audited, &session).await else { return Ok(None) };
     let note = format!("{count} rows looked at: those written since the last audit, and those in breach then");
-    Ok(Some(tallies.into_iter().map(|tally| noted(tally, &note)).collect()))
-}
-
-/// Selects the rows of these keys, in the server's SQL.
-fn picking(table: &TableSchema, keys: &[RecordKey]) -> String {
-    let names = |names: Vec<String>| names.join(", ");
-    let columns = names(table.columns.iter().map(|column| quoted_name(&column.name)).collect());
-    let key = names(table.key.iter().map(|column| quoted_name(column)).collect());
-    let values = keys.iter().map(|key| {
-        let cells = key.iter().map(|(_, value)| value.as_str().map_or_else(|| "NULL".to_owned(), quoted_text));
-        format!("({})", cells.collect::<Vec<_>>().join(", "))
-    });
-    let values = values.collect::<Vec<_>>().join(", ");
-    format!("SELECT {columns} FROM {} WHERE ({key}) IN ({values})", quoted_table(&table.name))
+    Ok(tallies.into_iter().map(|tally| tally.map(|tally| noted(tally, &note))).collect())
 }
 
 /// The keys in breach of each rule that the next audit can start from.
@@ -238,14 +258,16 @@ pub fn keys_in_breach(
             keys.push(violation.key.clone());
         }
     }
-    keys.retain(|_, keys| keys.len() <= MOST_ROWS);
+    keys.retain(|rule, keys| {
+        keys.len() <= MOST_ROWS && !outcome.unlisted.iter().any(|unlisted| unlisted.rule == *rule)
+    });
     Ok(keys)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, ColumnType, RecordingId, Timestamp, Value};
+    use crate::model::{RecordingId, Timestamp};
 
     fn schema() -> TableSchema {
         let column =
@@ -294,14 +316,5 @@ mod tests {
         );
         assert_eq!(changed(&[moved.clone(), write(Operation::Truncate, None, None)]), None);
         assert_eq!(changed(&[write(Operation::Update, None, None), moved]), None);
-    }
-
-    #[test]
-    fn rows_are_picked_by_their_keys() {
-        let key = |id: &str| RecordKey::new(vec![("id".into(), Value::text(id))]);
-        assert_eq!(
-            picking(&schema(), &[key("1"), key("it's")]),
-            "SELECT \"id\", \"at\" FROM \"public\".\"orders\" WHERE (\"id\") IN (('1'), ('it''s'))"
-        );
     }
 }

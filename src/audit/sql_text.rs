@@ -299,14 +299,18 @@ pub(super) fn has_subquery(expression: &Expr) -> bool {
     expression.visit(&mut Subqueries).is_break()
 }
 
+/// A condition that was planned for a rule, as a tree.
+pub(super) fn parsed_condition(condition: &str) -> Option<Expr> {
+    parser(condition).ok()?.parse_expr().ok()
+}
+
 /// Whether a condition holds a subquery or calls a function that need not give the same value tomorrow; so does what does
 /// not parse.
 pub(super) fn calls_function(condition: &str) -> bool {
     const STEADY: [&str; 12] = [
         "abs", "coalesce", "greatest", "least", "length", "lower", "nullif", "round", "trim", "upper", "ceil", "floor",
     ];
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(condition).and_then(|mut parser| parser.parse_expr());
-    let Ok(parsed) = parsed else { return true };
+    let Some(parsed) = parsed_condition(condition) else { return true };
     has_subquery(&parsed)
         || outside_subqueries(&parsed, |expression| match expression {
             Expr::Function(function)
@@ -354,6 +358,14 @@ pub(super) fn requalified(expression: &Expr, alias: &str) -> String {
     // The visitor never breaks off.
     _ = VisitMut::visit(&mut expression, &mut Columns(alias));
     expression.to_string()
+}
+
+/// The place of an item among others; it is added where it is missing.
+pub(super) fn place_among<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
+    items.iter().position(|known| *known == item).unwrap_or_else(|| {
+        items.push(item);
+        items.len() - 1
+    })
 }
 
 /// A name between double quotes, as it stands in the catalog.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::outcome::AuditOutcome;
-use crate::model::{AuditedRule, RecordKey, TableName, Timestamp};
+use crate::model::{AuditStart, AuditedRule, RecordKey, TableName, Timestamp};
 
 /// One rule over all audits that are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct RuleTrend {
     pub first_seen: Option<Timestamp>,
     /// The last audit that found a violation.
     pub last_seen: Option<Timestamp>,
-    /// The first of the audits since which it has been broken without a break; `None` where it holds, or could not be run.
+    /// The first of the audits since which it has failed without having passed; an audit that could not run it says nothing.
     pub broken_since: Option<Timestamp>,
     /// The last audit that had the rule.
     pub last: Timestamp,
@@ -60,9 +60,11 @@ pub fn trends(audits: &[AuditedRule]) -> Vec<RuleTrend> {
         if audited.violations > 0 {
             trend.first_seen.get_or_insert(audited.at);
             trend.last_seen = Some(audited.at);
-            trend.broken_since.get_or_insert(audited.at);
-        } else {
-            trend.broken_since = None;
+        }
+        match audited.status.as_ref() {
+            "fail" => _ = trend.broken_since.get_or_insert(audited.at),
+            "pass" => trend.broken_since = None,
+            _ => {}
         }
     }
     trends.into_values().collect()
@@ -80,18 +82,23 @@ pub struct StartingPoint<'a> {
 }
 
 /// What the store keeps of an audit.
-pub fn kept_results(outcome: &AuditOutcome, at: Timestamp, start: StartingPoint<'_>) -> Vec<AuditedRule> {
-    let kept = outcome.rules.iter().map(|rule| AuditedRule {
-        at,
-        rule: Arc::clone(&rule.id),
-        table: rule.table.clone(),
-        severity: rule.severity.as_str().into(),
-        status: rule.status.as_str().into(),
-        checked: rule.checked,
-        violations: rule.violations,
-        fingerprint: start.fingerprints.get(&rule.id).cloned(),
-        keys: start.keys.get(&rule.id).cloned(),
-        through: start.through,
+pub fn kept_results(outcome: &AuditOutcome, at: Timestamp, start: StartingPoint<'_>) -> Vec<(AuditedRule, AuditStart)> {
+    let kept = outcome.rules.iter().map(|rule| {
+        let result = AuditedRule {
+            at,
+            rule: Arc::clone(&rule.id),
+            table: rule.table.clone(),
+            severity: rule.severity.as_str().into(),
+            status: rule.status.as_str().into(),
+            checked: rule.checked,
+            violations: rule.violations,
+        };
+        let start = AuditStart {
+            fingerprint: start.fingerprints.get(&rule.id).cloned(),
+            keys: start.keys.get(&rule.id).cloned(),
+            through: start.through,
+        };
+        (result, start)
     });
     kept.collect()
 }
@@ -110,9 +117,6 @@ mod tests {
             status: status.into(),
             checked: 10,
             violations,
-            fingerprint: None,
-            keys: None,
-            through: 0,
         };
         let time = |at| Some(Timestamp::from_micros(at));
         let told = |audits: &[AuditedRule]| {
@@ -131,5 +135,12 @@ mod tests {
         assert_eq!(told(&audits[..1]), (None, None, None, None));
         let after_error = [audited(1, "error", 0), audited(2, "fail", 1)];
         assert_eq!(told(&after_error), (None, time(2), time(2), time(2)));
+        // What is tolerated is seen, and breaks nothing.
+        let tolerated = [audited(1, "fail", 9), audited(2, "pass", 3), audited(3, "fail", 8)];
+        assert_eq!(told(&tolerated), (Some(3), time(1), time(3), time(3)));
+        assert_eq!(told(&tolerated[..2]), (Some(9), time(1), time(2), None));
+        // Nobody saw it hold.
+        let unknown = [audited(1, "fail", 1), audited(2, "error", 0), audited(3, "fail", 1)];
+        assert_eq!(told(&unknown), (None, time(1), time(3), time(1)));
     }
 }

@@ -10,27 +10,34 @@ pub struct DatabaseAddress {
     pub namespace: String,
     /// What stands before `schema.table` in a table's name: the database; empty for a folder.
     pub database: String,
+    /// What tells this server from every other one: the host and port that are connected to, or the folder of its socket
+    /// and the port; empty where it is not known.
+    pub server: String,
 }
 
 impl DatabaseAddress {
     /// The address of the data under audit; a connection string that cannot be read is some PostgreSQL.
     pub fn of(source: &DatabaseSource) -> Self {
         let DatabaseSource::Postgres { url, .. } = source else {
-            return DatabaseAddress { namespace: "file".to_owned(), database: String::new() };
+            let (database, server) = (String::new(), String::new());
+            return DatabaseAddress { namespace: "file".to_owned(), database, server };
         };
         match ConnectionSettings::from_environment(url) {
             Ok(settings) => {
-                let target = settings.target();
+                let server = settings.target();
                 // A folder of sockets is on this machine.
-                let target = target
+                let target = server
                     .rsplit_once(':')
                     .filter(|(host, _)| host.starts_with('/'))
-                    .map_or_else(|| target.to_owned(), |(_, port)| format!("localhost:{port}"));
+                    .map_or_else(|| server.to_owned(), |(_, port)| format!("localhost:{port}"));
                 let config = settings.config();
                 let database = config.get_dbname().or(config.get_user()).unwrap_or_default().to_owned();
-                DatabaseAddress { namespace: format!("postgres://{target}"), database }
+                DatabaseAddress { namespace: format!("postgres://{target}"), database, server: server.to_owned() }
             }
-            Err(_) => DatabaseAddress { namespace: "postgres://localhost:5432".to_owned(), database: String::new() },
+            Err(_) => {
+                let (database, server) = (String::new(), String::new());
+                DatabaseAddress { namespace: "postgres://localhost:5432".to_owned(), database, server }
+            }
         }
     }
 

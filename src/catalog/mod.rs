@@ -13,6 +13,7 @@ mod key_guess;
 mod lazy_table;
 mod now;
 mod parquet_file;
+mod picked_rows;
 mod postgres;
 mod rolling;
 mod typed;

@@ -21,7 +21,7 @@ use crate::model::{ColumnName, DatabaseSource, Declarations, TableName, TableSch
 #[derive(Debug)]
 pub struct Catalog {
     schemas: BTreeMap<TableName, Arc<TableSchema>>,
-    rows: BTreeMap<TableName, Arc<dyn RowSource>>,
+    pub(super) rows: BTreeMap<TableName, Arc<dyn RowSource>>,
     settings: TableSettingsByName,
     declarations: Declarations,
     database_name: Option<String>,
@@ -140,6 +140,24 @@ impl Catalog {
     ) -> Result<Option<Vec<RecordBatch>>, CatalogError> {
         let Some(snapshot) = &self.snapshot else { return Ok(None) };
         snapshot.select(sql, result).try_collect().await.map(Some).map_err(unwrap_engine_error)
+    }
+
+    /// As [`Catalog::select_on_server`], batch by batch; whether there is a server.
+    ///
+    /// # Errors
+    /// What the server refuses, and what `look` says.
+    pub async fn each_on_server(
+        &self,
+        sql: &str,
+        result: TableSchema,
+        mut look: impl FnMut(&RecordBatch) -> Result<(), CatalogError>,
+    ) -> Result<bool, CatalogError> {
+        let Some(snapshot) = &self.snapshot else { return Ok(false) };
+        let mut batches = snapshot.select(sql, result);
+        while let Some(batch) = batches.try_next().await.map_err(unwrap_engine_error)? {
+            look(&batch)?;
+        }
+        Ok(true)
     }
 
     /// How many rows a table has, where that is known without reading them.

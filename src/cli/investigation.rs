@@ -7,7 +7,7 @@ use super::diagnostic::Failure;
 use super::recorded;
 use crate::catalog::{Catalog, RollingTables, rows_from_batch};
 use crate::lineage::{Sources, assemble};
-use crate::model::{DatabaseSource, History, TableName};
+use crate::model::{DatabaseSource, History};
 use crate::project::Project;
 use crate::sql::Schemas;
 use crate::store::Store;
@@ -70,20 +70,9 @@ impl Investigation {
     /// # Errors
     /// A table that cannot be read.
     pub async fn tables(&self) -> Result<(RollingTables, Vec<String>), Failure> {
-        self.tables_where(|_| true).await
-    }
-
-    /// The same of only some tables.
-    ///
-    /// # Errors
-    /// As [`Investigation::tables`].
-    pub async fn tables_where(
-        &self,
-        is_wanted: impl Fn(&TableName) -> bool,
-    ) -> Result<(RollingTables, Vec<String>), Failure> {
         let mut tables = RollingTables::new();
         let mut keyless = Vec::new();
-        for (name, schema) in self.schemas().iter().filter(|(name, _)| is_wanted(name)) {
+        for (name, schema) in self.schemas() {
             if schema.key.is_empty() {
                 keyless.push(format!("{name} has no key: its rows cannot be followed through time"));
                 continue;

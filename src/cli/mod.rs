@@ -1,6 +1,7 @@
 //! Arguments → one plan → one call → exit status. The only room that touches a terminal.
 
 pub mod arguments;
+mod attribution;
 pub mod commands;
 pub mod diagnostic;
 mod failures;

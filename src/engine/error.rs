@@ -15,4 +15,7 @@ pub enum EngineError {
         /// What the server, or the system, says.
         reason: String,
     },
+    /// No place for what does not fit into memory.
+    #[error("make room for what does not fit into memory: {0}")]
+    Memory(String),
 }

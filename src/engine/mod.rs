@@ -10,6 +10,7 @@ mod error;
 mod letters;
 mod literals;
 mod live;
+mod memory;
 mod numeric;
 pub mod postgres;
 mod precedence;
@@ -19,6 +20,7 @@ mod texts;
 
 pub use error::EngineError;
 pub use live::{LiveTable, ValueCell};
+pub use memory::{in_memory_of, is_out_of_memory, joining_on_disk};
 pub use precedence::bind_distinct_from;
 
 use std::num::NonZero;

@@ -21,6 +21,11 @@ pub struct AuditedRule {
     pub checked: u64,
     /// Rows in breach, those not counted that are accepted.
     pub violations: u64,
+}
+
+/// What the next audit of a rule can start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditStart {
     /// A hash of what the rule demanded of its table; `None` where nobody can start from this result.
     pub fingerprint: Option<Arc<str>>,
     /// The keys of the rows in breach, those that are accepted included; `None` where they are not kept.

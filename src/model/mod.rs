@@ -21,7 +21,7 @@ mod timestamp;
 mod value;
 mod write;
 
-pub use audited_rule::AuditedRule;
+pub use audited_rule::{AuditStart, AuditedRule};
 pub use calendar::{days_from_text, micros_from_text, text_from_days, text_from_micros};
 pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;

@@ -114,6 +114,12 @@ impl TableWriter {
         Ok(TableWriter { name: name.to_owned(), table, writer, pending: false })
     }
 
+    /// For rows that stand for themselves: whoever else appends to the table does no harm.
+    pub(super) fn beside_others(mut self) -> Self {
+        self.writer = self.writer.with_commit_properties(CommitProperties::default());
+        self
+    }
+
     /// The table as of the last [`TableWriter::commit`].
     pub(super) fn table(&self) -> &DeltaTable {
         &self.table

@@ -12,12 +12,10 @@ use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
 use super::delta::{TableWriter, scan};
 use super::{
-    Source, Store, StoreError, audits_table, lineage_table, log_table, rejected_table, sources_table, stamps_table,
-    writes_table,
+    Source, Store, StoreError, lineage_table, log_table, rejected_table, sources_table, stamps_table, writes_table,
 };
 use crate::model::{
-    AuditedRule, LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage,
-    TableName, Timestamp,
+    LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage, TableName, Timestamp,
 };
 
 /// So many rows become a version of their table, so that they need no memory any more.
@@ -51,8 +49,6 @@ pub struct Ingestion<'store> {
     appended: Appended,
     /// Nothing of what is appended is in the store.
     all_is_new: bool,
-    /// Whether it brings an audit's results.
-    holds_audit: bool,
 }
 
 struct OpenTable {
@@ -110,14 +106,7 @@ impl std::ops::AddAssign for Appended {
 
 impl<'store> Ingestion<'store> {
     pub(super) fn new(store: &'store mut Store, contents: Contents) -> Self {
-        Ingestion {
-            store,
-            contents,
-            tables: BTreeMap::new(),
-            appended: Appended::default(),
-            all_is_new: false,
-            holds_audit: false,
-        }
+        Ingestion { store, contents, tables: BTreeMap::new(), appended: Appended::default(), all_is_new: false }
     }
 
     /// Adds a recording of which nothing is in the store: of a source that knows its own place, so that no identity has
@@ -191,21 +180,6 @@ impl<'store> Ingestion<'store> {
         by_table
     }
 
-    /// Adds how the rules came out in one audit.
-    ///
-    /// # Errors
-    /// As [`Ingestion::append`].
-    pub async fn add_audit(&mut self, rules: &[AuditedRule]) -> Result<(), StoreError> {
-        let rows: Vec<(i64, &AuditedRule)> = rules.iter().map(|audited| (self.next_position(), audited)).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let batch = audits_table::batch_of_audits(&rows)?;
-        self.open(audits_table::FOLDER, &batch.schema()).await?.writer.write(batch).await?;
-        self.holds_audit = true;
-        Ok(())
-    }
-
     fn next_position(&mut self) -> i64 {
         let position = self.contents.next_position;
         self.contents.next_position += 1;
@@ -273,7 +247,7 @@ impl<'store> Ingestion<'store> {
             let version = table.writer.commit().await?;
             self.contents.versions.insert(folder.clone(), version);
         }
-        if self.appended.total() == 0 && sources.is_empty() && !self.holds_audit {
+        if self.appended.total() == 0 && sources.is_empty() {
             return Ok(self.appended);
         }
         let last = self.contents.commit;

@@ -15,7 +15,8 @@
 //! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
 //!
 //! Readers take the tables as the last row of `commits` says, so an ingest is seen whole or not at all. What an ingest
-//! that was cut off left in the tables is taken back before the next one writes to them.
+//! that was cut off left in the tables is taken back before the next one writes to them. `audits` alone goes by itself: an
+//! audit is one commit of it.
 
 mod audits_table;
 mod batch;

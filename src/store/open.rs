@@ -1,15 +1,18 @@
 //! The store itself: opened, read, appended to.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use datafusion::common::ScalarValue;
 use datafusion::prelude::lit;
 
 use super::StoreError;
-use super::audits_table::{self, audits_of_batch};
+use super::audits_table;
 use super::batch::POSITION;
 use super::commits::{self, Contents};
-use super::delta::{TableFolder, exact_column, scan};
+use super::delta::{TableFolder, TableWriter, exact_column, scan};
 use super::durable::sync_since;
 use super::ingestion::{Appended, Ingestion};
 use super::lineage_table::{self, lineage_of_batch};
@@ -20,7 +23,8 @@ use super::sources_table::{self, KnownSources, sources_of_batch};
 use super::stamps_table::{self, stamps_of_batch};
 use super::writes_table::{Texts, writes_of_batch};
 use crate::model::{
-    AuditedRule, LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, StatedLineage, TableName,
+    AuditStart, AuditedRule, LogEvent, RecordedStamp, RecordedWrite, Recording, RejectedLine, StatedLineage, TableName,
+    Timestamp,
 };
 
 /// A store, as of the last ingest that was finished when it was opened (or that it finished itself).
@@ -175,29 +179,67 @@ impl Store {
         Ok(writes)
     }
 
-    /// How every rule came out in every audit, in the order they were kept.
+    /// How every rule came out in every audit, in the order they were kept, those kept since the store was opened
+    /// included.
     ///
     /// # Errors
     /// A store that cannot be read.
     pub async fn audits(&self) -> Result<Vec<AuditedRule>, StoreError> {
+        let Some(table) = self.tables.newest(audits_table::FOLDER).await? else { return Ok(Vec::new()) };
         let mut audits = Vec::new();
-        self.scan(audits_table::FOLDER, |batch| {
-            audits.extend(audits_of_batch(&batch)?);
+        scan(audits_table::FOLDER, &table, Some(&audits_table::RESULT), None, |batch| {
+            audits.extend(audits_table::results_of_batch(&batch)?);
             Ok(())
         })
         .await?;
-        audits.sort_by_key(|(position, _)| *position);
+        audits.sort_by_key(|(position, audited)| (audited.at, *position));
         Ok(audits.into_iter().map(|(_, audited)| audited).collect())
     }
 
-    /// Keeps how the rules came out in one audit.
+    /// What the last audit of each of these rules left to start from; a rule that no audit had is not among them.
     ///
     /// # Errors
-    /// A store that cannot be written, or that somebody else writes to: nothing is kept then.
-    pub async fn keep_audit(&mut self, rules: &[AuditedRule]) -> Result<(), StoreError> {
-        let mut ingestion = self.begin();
-        ingestion.add_audit(rules).await?;
-        ingestion.finish(&[]).await.map(|_| ())
+    /// A store that cannot be read.
+    pub async fn audit_starts(
+        &self,
+        rules: impl IntoIterator<Item = Arc<str>>,
+    ) -> Result<BTreeMap<Arc<str>, AuditStart>, StoreError> {
+        let Some(table) = self.tables.newest(audits_table::FOLDER).await? else { return Ok(BTreeMap::new()) };
+        let mut last: BTreeMap<Arc<str>, Option<Timestamp>> = rules.into_iter().map(|rule| (rule, None)).collect();
+        scan(audits_table::FOLDER, &table, Some(&audits_table::NAME), None, |batch| {
+            audits_table::note_last(&batch, &mut last)
+        })
+        .await?;
+        let Some(earliest) = last.values().flatten().min() else { return Ok(BTreeMap::new()) };
+        // The statistics of the files are cut to milliseconds: by them, a later moment would leave out too much.
+        let from = earliest.as_micros() - earliest.as_micros().rem_euclid(1_000);
+        let from = lit(ScalarValue::TimestampMicrosecond(Some(from), Some("UTC".into())));
+        let mut starts = BTreeMap::new();
+        let later = exact_column(audits_table::AT).gt_eq(from);
+        scan(audits_table::FOLDER, &table, Some(&audits_table::START), Some(later), |batch| {
+            starts.extend(audits_table::starts_of_batch(&batch, &last)?);
+            Ok(())
+        })
+        .await?;
+        Ok(starts)
+    }
+
+    /// Keeps how the rules came out in one audit, whoever else writes to the store.
+    ///
+    /// # Errors
+    /// A store that cannot be written: nothing is kept then.
+    pub async fn keep_audit(&self, rules: &[(AuditedRule, AuditStart)]) -> Result<(), StoreError> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let batch = audits_table::batch_of_audit(rules)?;
+        let table = match self.tables.newest(audits_table::FOLDER).await? {
+            Some(table) => table,
+            None => self.tables.for_writing(audits_table::FOLDER, None, &batch.schema()).await?,
+        };
+        let mut writer = TableWriter::new(audits_table::FOLDER, table)?.beside_others();
+        writer.write(batch).await?;
+        writer.commit().await.map(|_| ())
     }
 
     /// Begins an ingest. One at a time writes to a store: of two that overlap, one fails as a whole.

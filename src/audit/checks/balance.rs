@@ -24,7 +24,7 @@
 use std::sync::Arc;
 
 use super::expression::{columns_of_row, tables_of};
-use super::{Check, CheckContext, CheckKind, Target, Violating, is_not_null};
+use super::{Check, CheckContext, CheckKind, GroupDemand, Target, Violating, is_not_null};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{SqlExpression, has_aggregate, has_subquery, requalified};
@@ -71,6 +71,16 @@ impl Check for Balance {
         };
         let present = self.by.iter().map(|column| is_not_null(column));
         Violating::Row(present.chain([differs]).collect::<Vec<_>>().join(" AND "))
+    }
+
+    fn of_group(&self) -> Option<GroupDemand> {
+        let (sum, by) = (format!("sum({})", self.sum.sql), self.by.clone());
+        let equals = &self.equals.expression;
+        if has_aggregate(equals) {
+            let measure = format!("({sum} IS DISTINCT FROM ({}))", self.equals.sql);
+            return (!has_subquery(equals)).then_some(GroupDemand { by, measure, equals: None });
+        }
+        Some(GroupDemand { by, measure: sum, equals: Some(self.equals.sql.clone()) })
     }
 
     fn columns(&self) -> Vec<ColumnName> {

@@ -90,9 +90,11 @@ impl Check for Freshness {
         let limit = format!("now() - INTERVAL '{} seconds'", self.max_age);
         let limit = if self.is_date { format!("CAST({limit} AS date)") } else { limit };
         Violating::Table(TableQuestion {
-            is_portable: false,
-            sql: target.measured(&self.by, &newest, &format!("({newest} < {limit}) IS NOT FALSE")),
             by: self.by.clone(),
+            filter: target.filter.map(|filter| filter.sql.clone()),
+            breach: format!("({newest} < {limit}) IS NOT FALSE"),
+            measure: newest,
+            rows: None,
             quotes: Some(Arc::clone(&self.column)),
             measured: format!("the newest {} is", self.column),
             demanded: format!("no older than {} is demanded", self.written),

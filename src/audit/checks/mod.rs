@@ -27,6 +27,7 @@ mod range;
 mod references;
 mod sequence;
 mod sql;
+mod table_question;
 mod transition;
 mod unique;
 mod values;
@@ -34,6 +35,8 @@ mod volume;
 
 pub use drift::DriftQuestion;
 pub(super) use drift::ReleaseValues;
+pub use table_question::TableQuestion;
+pub(super) use table_question::{RowBounds, shared_sql};
 
 /// Every kind.
 pub(super) const KINDS: &[CheckKind] = &[
@@ -138,24 +141,6 @@ pub enum Violating {
     Release(DriftQuestion),
 }
 
-/// A question about a table as a whole, or about each group of its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableQuestion {
-    /// Selects, for each group: the columns of `by` as `key_0`, `key_1` and on, the number of rows as `checked`, what
-    /// was measured as text `measured`, and whether the group is in `breach`.
-    pub sql: String,
-    /// Whether the SQL says the same to a PostgreSQL server.
-    pub is_portable: bool,
-    /// What makes a group; empty: the table is one.
-    pub by: Vec<ColumnName>,
-    /// The column whose value `measured` quotes.
-    pub quotes: Option<ColumnName>,
-    /// What was measured, in words that end before the value.
-    pub measured: String,
-    /// What is demanded, in words.
-    pub demanded: String,
-}
-
 /// The rows with the same values as the row at hand: what stands in a subquery's FROM and WHERE.
 struct Rivals {
     /// What they go by.
@@ -207,19 +192,6 @@ impl Target<'_> {
         Rivals { alias, from, same }
     }
 
-    /// The SQL of a [`TableQuestion`]: a measure over the rows of each group, and whether it is in breach.
-    fn measured(&self, by: &[ColumnName], measure: &str, breach: &str) -> String {
-        let columns: Vec<String> = by.iter().map(|column| quoted_name(column)).collect();
-        let keys: String =
-            columns.iter().enumerate().map(|(position, column)| format!("{column} AS key_{position}, ")).collect();
-        let filter = self.filter_sql().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-        let group = if columns.is_empty() { String::new() } else { format!(" GROUP BY {}", columns.join(", ")) };
-        format!(
-            "SELECT {keys}count(*) AS checked, CAST({measure} AS text) AS measured, {breach} AS breach FROM {}{filter}{group}",
-            self.table_sql(),
-        )
-    }
-
     /// The rule's `where`, true or false.
     fn filter_sql(&self) -> Option<String> {
         self.filter.map(|filter| format!("({}) IS TRUE", filter.sql))
@@ -245,6 +217,17 @@ pub(super) enum AcrossRows {
     },
 }
 
+/// A demand on the group of rows that a row is in; the SQL of [`Check::violating`] means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GroupDemand {
+    /// What makes a group; a row with a NULL among them is in none, and passes. Empty: the table is one.
+    pub(super) by: Vec<ColumnName>,
+    /// An aggregate over the rows of the group that the rule's `where` holds for.
+    pub(super) measure: String,
+    /// What has to equal the measure, as SQL over the row; `None`: the measure says itself whether the group is in breach.
+    pub(super) equals: Option<String>,
+}
+
 /// What a rule demands of the rows of its table.
 pub(super) trait Check: Debug + Send + Sync {
     /// The rows in breach. The rule adds its `where` to a [`Violating::Row`]; only a check that looks at other rows of
@@ -253,6 +236,11 @@ pub(super) trait Check: Debug + Send + Sync {
 
     /// The same demand as one that a scan can answer without a subquery.
     fn across_rows(&self) -> Option<AcrossRows> {
+        None
+    }
+
+    /// The same demand as one on groups, so that all that are about the same groups can be answered together.
+    fn of_group(&self) -> Option<GroupDemand> {
         None
     }
 

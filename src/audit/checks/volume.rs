@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, CheckContext, CheckKind, TableQuestion, Target, Violating};
+use super::{Check, CheckContext, CheckKind, RowBounds, TableQuestion, Target, Violating};
 use crate::audit::document::Node;
 use crate::audit::fields::Fields;
 use crate::audit::mistake::Mistakes;
@@ -72,9 +72,11 @@ impl Check for Volume {
             (None, None) => String::new(),
         };
         Violating::Table(TableQuestion {
-            sql: target.measured(&self.by, "count(*)", &format!("({})", outside.join(" OR "))),
-            is_portable: self.by.is_empty() && target.filter.is_none(),
             by: self.by.clone(),
+            filter: target.filter.map(|filter| filter.sql.clone()),
+            measure: "count(*)".to_owned(),
+            breach: format!("({})", outside.join(" OR ")),
+            rows: Some(RowBounds { min: self.min, max: self.max }),
             quotes: None,
             measured: "the number of rows is".to_owned(),
             demanded,

@@ -7,18 +7,18 @@ use std::sync::Arc;
 
 use crate::audit::{
     Acceptance, Accepted, AuditOutcome, AuditVerdict, LastAudit, RuleSet, RuleStatus, Severity, StartingPoint,
-    Violation, WrittenBy, changed_records, compare_releases, fingerprint, kept_results, keys_in_breach, run, run_since,
+    changed_records, fingerprint, kept_results, keys_in_breach, run, run_since,
 };
 use crate::catalog::{Catalog, DatabaseAddress, nearest_name};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{AuditArguments, GlobalArguments, SinceArgument};
+use crate::cli::attribution::attribute;
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
-use crate::model::{AuditedRule, RecordKey, TableName, Timestamp};
+use crate::model::{RecordKey, TableName, Timestamp};
 use crate::project::FailOn;
 use crate::report::audit::{AuditFormat, AuditReport, write_violations};
-use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 
 /// Audits the project that the current folder belongs to, and prints what was found.
 ///
@@ -28,21 +28,22 @@ use crate::trace::{SuspectingRule, Violating, onsets, suspecting_rules};
 pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
     let format = AuditFormat::named(global.format.as_deref()).ok_or_else(|| unknown_format(global))?;
     check_records_name(arguments)?;
-    let mut investigation = Investigation::open().await?;
+    let investigation = Investigation::open().await?;
+    let address = DatabaseAddress::of(&investigation.database);
     let catalog = &investigation.catalog;
     warn_of_unknown_tables(catalog, global);
     let rules = RuleSet::load(&investigation.project.audit.rules, catalog.schemas()).await?;
     tell_what_is_not_checked(&rules);
     let mut outcome = match arguments.since {
         None => run(&rules, catalog, &investigation.history).await?,
-        Some(SinceArgument::Last) => audit_changes(&rules, &investigation).await?,
+        Some(SinceArgument::Last) => audit_changes(&rules, &investigation, &address).await?,
     };
     let start = keys_in_breach(&outcome, &rules, catalog)?;
     let project = &investigation.project;
     accept(&mut outcome, &rules, project.audit.accepted.as_deref(), arguments, global)?;
     attribute(&mut outcome, &rules, &investigation).await?;
     let finished = Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
-    keep(&outcome, &rules, &start, &mut investigation, finished).await;
+    keep(&outcome, &rules, &start, &investigation, &address, finished).await;
     let (project, catalog) = (&investigation.project, &investigation.catalog);
     let fail_on = match project.audit.fail_on {
         FailOn::Error => Severity::Error,
@@ -57,7 +58,7 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
         schemas: catalog.schemas(),
         places: &rules.rules().iter().map(|rule| (Arc::clone(&rule.id), rule.location.clone())).collect(),
         folder: repository_of(&project.folder),
-        address: &DatabaseAddress::of(&investigation.database),
+        address: &address,
         finished,
         verbose: global.verbose,
     };
@@ -81,7 +82,7 @@ fn accept(
         return Err(Failure::new("accept violations: the project names no file for them")
             .with_help("Name one in blast-radius.toml: [audit] with accepted = \"accepted.yaml\"."));
     };
-    Accepted::read(file, rules)?.apply(outcome, rules, today);
+    Accepted::read(file, rules)?.apply(outcome, rules, today)?;
     if let (Some(rule), Some(until), Some(reason)) = (&arguments.accept, arguments.until, &arguments.reason) {
         if !rules.rules().iter().any(|known| known.id.as_ref() == rule) {
             let nearest = nearest_name(rule, rules.rules().iter().map(|known| known.id.as_ref()));
@@ -90,6 +91,12 @@ fn accept(
         }
         if until < today {
             return Err(Failure::new(format!("accept violations until {until}: that day is past")));
+        }
+        if outcome.unlisted.iter().any(|unlisted| unlisted.rule.as_ref() == rule) {
+            return Err(Failure::new(format!(
+                "accept violations of {rule}: they are too many to be accepted one by one"
+            ))
+            .with_help("Give the rule a tolerance, or a where that leaves these rows out."));
         }
         let acceptance = Acceptance { rule, until, reason };
         let count = Accepted::append(file, rules, acceptance, &outcome.violations)?;
@@ -101,61 +108,23 @@ fn accept(
                 file.display()
             );
         }
-        Accepted::read(file, rules)?.apply(outcome, rules, today);
+        Accepted::read(file, rules)?.apply(outcome, rules, today)?;
     }
-    Ok(())
-}
-
-/// Names the transaction and the release that made each violation, as far as the history reaches.
-async fn attribute(outcome: &mut AuditOutcome, rules: &RuleSet, investigation: &Investigation) -> Result<(), Failure> {
-    let history = &investigation.history;
-    if history.transactions.is_empty() {
-        return Ok(());
-    }
-    // What is about writes or releases names them itself.
-    let is_open = |violation: &Violation| violation.release.is_none() && violation.key.iter().len() > 0;
-    let mut violating: BTreeMap<Arc<str>, BTreeSet<RecordKey>> = BTreeMap::new();
-    for violation in outcome.violations.iter().filter(|violation| is_open(violation)) {
-        violating.entry(Arc::clone(&violation.rule)).or_default().insert(violation.key.clone());
-    }
-    if !violating.is_empty() {
-        let schemas = investigation.schemas();
-        let suspecting: Vec<SuspectingRule> = suspecting_rules(rules, schemas)
-            .into_iter()
-            .filter(|rule| violating.contains_key(&rule.id) && !matches!(rule.violating, Violating::Write { .. }))
-            .collect();
-        // A violation is followed through the tables that its rule reads, and no other.
-        let (tables, _) =
-            investigation.tables_where(|table| suspecting.iter().any(|rule| rule.reads.contains(table))).await?;
-        let found = onsets(history, tables, schemas, &suspecting, &violating).await?;
-        for violation in outcome.violations.iter_mut().filter(|violation| is_open(violation)) {
-            let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
-            violation.release = since.and_then(|written| written.release.clone());
-            violation.written = since.map(|written| WrittenBy {
-                seq: written.seq,
-                ts: written.ts,
-                tx: written.tx.clone(),
-                release: written.release.clone(),
-            });
-        }
-        outcome.limits = found.limits;
-    }
-    outcome.history_begins = history.transactions.first().map(|transaction| transaction.started);
-    outcome.releases = compare_releases(outcome, rules, history);
     Ok(())
 }
 
 /// Audits what changed since the last audit, where a rule allows that.
-async fn audit_changes(rules: &RuleSet, investigation: &Investigation) -> Result<AuditOutcome, Failure> {
+async fn audit_changes(
+    rules: &RuleSet,
+    investigation: &Investigation,
+    address: &DatabaseAddress,
+) -> Result<AuditOutcome, Failure> {
     let store = &investigation.store;
-    let mut last: BTreeMap<Arc<str>, AuditedRule> = BTreeMap::new();
-    for audited in store.audits().await? {
-        last.insert(Arc::clone(&audited.rule), audited);
-    }
-    let from = last.values().map(|audited| audited.through).min().unwrap_or(i64::MAX);
+    let last = store.audit_starts(rules.rules().iter().map(|rule| Arc::clone(&rule.id))).await?;
+    let from = last.values().map(|start| start.through).min().unwrap_or(i64::MAX);
     let changed = changed_records(&store.writes_from(from).await?, investigation.schemas());
     let recorded: BTreeSet<TableName> = store.written_tables().cloned().collect();
-    let last = LastAudit { rules: &last, changed: &changed, recorded: &recorded };
+    let last = LastAudit { rules: &last, address, changed: &changed, recorded: &recorded };
     Ok(run_since(rules, &investigation.catalog, &investigation.history, last).await?)
 }
 
@@ -165,14 +134,15 @@ async fn keep(
     outcome: &AuditOutcome,
     rules: &RuleSet,
     keys: &BTreeMap<Arc<str>, Vec<RecordKey>>,
-    investigation: &mut Investigation,
+    investigation: &Investigation,
+    address: &DatabaseAddress,
     at: Timestamp,
 ) {
-    let (schemas, database) = (investigation.catalog.schemas(), investigation.catalog.database_name());
+    let schemas = investigation.catalog.schemas();
     let fingerprints: BTreeMap<Arc<str>, Arc<str>> = rules
         .rules()
         .iter()
-        .filter_map(|rule| Some((Arc::clone(&rule.id), fingerprint(rule, schemas.get(&rule.table)?, database))))
+        .filter_map(|rule| Some((Arc::clone(&rule.id), fingerprint(rule, schemas.get(&rule.table)?, address))))
         .collect();
     let start = StartingPoint { keys, fingerprints: &fingerprints, through: investigation.done_before };
     let kept = investigation.store.keep_audit(&kept_results(outcome, at, start)).await;

@@ -67,6 +67,7 @@ pub(super) fn outcome() -> AuditOutcome {
         }],
         violations: (9..21).map(order).chain([price]).collect(),
         history_begins: Some(Timestamp::from_micros(1_772_000_000_000_000)),
+        unlisted: Vec::new(),
         limits: Vec::new(),
     }
 }
@@ -109,6 +110,7 @@ pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: boo
         address: &DatabaseAddress {
             namespace: "postgres://db.example.org:5432".to_owned(),
             database: "shop".to_owned(),
+            server: "db.example.org:5432".to_owned(),
         },
         finished: Timestamp::from_micros(1_772_450_000_000_000),
         verbose,

@@ -43,12 +43,15 @@ impl Status<'_> {
         if format == "json" { json::write(self, out) } else { text::write(self, out) }
     }
 
-    /// Whether something is missing, damaged or broken.
+    /// Whether something is missing, damaged or broken. A rule that the newest audit did not have is told, and counts for
+    /// nothing.
     pub fn finds_something(&self) -> bool {
+        let newest = self.trends.iter().map(|trend| trend.last).max();
         self.rejected > 0
+            || !self.limits.is_empty()
             || !self.untraceable().is_empty()
             || !self.unrepairable().is_empty()
-            || self.trends.iter().any(|trend| trend.status.as_ref() != "pass")
+            || self.trends.iter().any(|trend| Some(trend.last) == newest && trend.status.as_ref() != "pass")
     }
 
     /// What could not be traced, or not exactly, if it broke today.
@@ -152,6 +155,38 @@ mod tests {
         let mut out = Vec::new();
         status.write(format, &mut out).expect("it can be written");
         String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn limits_and_the_newest_audit_decide() {
+        let coverage = Coverage {
+            tables: Vec::new(),
+            transactions: 1,
+            attributed: 1,
+            writes: 1,
+            recorded: None,
+            links: LinkCounts::default(),
+        };
+        let trend = |rule: &str, status: &str, last| RuleTrend {
+            rule: rule.into(),
+            table: TableName::new("public", "orders"),
+            status: status.into(),
+            violations: 0,
+            before: None,
+            first_seen: None,
+            last_seen: None,
+            broken_since: None,
+            last: Timestamp::from_micros(last),
+            audits: 1,
+        };
+        let finds = |limits: &[String], trends: &[RuleTrend]| {
+            let (store, external) = (".blast-radius", &BTreeSet::new());
+            Status { store, coverage: &coverage, limits, rejected: 0, external, trends }.finds_something()
+        };
+        assert!(!finds(&[], &[]));
+        assert!(!finds(&[], &[trend("gone", "fail", 1), trend("kept", "pass", 2)]));
+        assert!(finds(&[], &[trend("kept", "pass", 2), trend("new", "error", 2)]));
+        assert!(finds(&["a session without its statements".to_owned()], &[trend("kept", "pass", 2)]));
     }
 
     #[test]

@@ -1,0 +1,102 @@
+//! Where an audit's queries run: in little memory; on disk where that will not do; and only then in as much as they take.
+
+use arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+
+use super::AuditError;
+use crate::catalog::{Catalog, CatalogError};
+use crate::engine;
+
+/// What sorting, grouping and joining may take. Scans take little beside it.
+const MEMORY: usize = 192 << 20;
+
+/// The sessions of one audit, all with the same tables.
+pub(super) struct Sessions {
+    /// Each is tried where the one before has not enough memory.
+    attempts: [SessionContext; 3],
+    /// For scans whose rows may come in any order.
+    parallel: SessionContext,
+}
+
+/// Why a query ended early.
+pub(super) enum Stopped {
+    /// The engine refused.
+    Engine(DataFusionError),
+    /// What came was not what was asked for.
+    Answer(String),
+}
+
+impl Sessions {
+    /// Sessions that know every table of the catalog.
+    pub(super) fn open(catalog: &Catalog) -> Result<Sessions, AuditError> {
+        let unbounded = engine::session_context();
+        catalog.register(&unbounded)?;
+        let parallel = engine::parallel_session_context();
+        catalog.register(&parallel)?;
+        let bounded = engine::in_memory_of(&unbounded, MEMORY).map_err(CatalogError::from)?;
+        let on_disk = engine::joining_on_disk(&bounded);
+        Ok(Sessions { attempts: [bounded, on_disk, unbounded], parallel })
+    }
+
+    /// The session for scans whose rows may come in any order.
+    pub(super) fn parallel(&self) -> &SessionContext {
+        &self.parallel
+    }
+
+    /// The session in which more tables can be made known, to all but the parallel one.
+    pub(super) fn tables(&self) -> &SessionContext {
+        &self.attempts[2]
+    }
+
+    /// Runs a query, and gathers what it gives batch by batch in a state that begins anew with each attempt. Rows may come
+    /// in any order.
+    pub(super) async fn fold<State: Default>(
+        &self,
+        sql: &str,
+        look: impl FnMut(&mut State, &RecordBatch) -> Result<(), String>,
+    ) -> Result<State, Stopped> {
+        fold_on(&self.attempts.each_ref(), sql, look).await
+    }
+
+    /// The same of a query whose rows come in an order that matters.
+    pub(super) async fn fold_in_order<State: Default>(
+        &self,
+        sql: &str,
+        look: impl FnMut(&mut State, &RecordBatch) -> Result<(), String>,
+    ) -> Result<State, Stopped> {
+        let [bounded, _, unbounded] = &self.attempts;
+        fold_on(&[bounded, unbounded], sql, look).await
+    }
+}
+
+async fn fold_on<State: Default>(
+    sessions: &[&SessionContext],
+    sql: &str,
+    mut look: impl FnMut(&mut State, &RecordBatch) -> Result<(), String>,
+) -> Result<State, Stopped> {
+    let mut last = None;
+    for session in sessions {
+        match gather(session, sql, &mut look).await {
+            Err(Stopped::Engine(error)) if engine::is_out_of_memory(&error) => last = Some(error),
+            other => return other,
+        }
+    }
+    let unasked = || DataFusionError::Execution("there is nowhere to run it".to_owned());
+    Err(Stopped::Engine(last.unwrap_or_else(unasked)))
+}
+
+async fn gather<State: Default>(
+    session: &SessionContext,
+    sql: &str,
+    look: &mut impl FnMut(&mut State, &RecordBatch) -> Result<(), String>,
+) -> Result<State, Stopped> {
+    let mut state = State::default();
+    let mut batches =
+        session.sql(sql).await.map_err(Stopped::Engine)?.execute_stream().await.map_err(Stopped::Engine)?;
+    while let Some(batch) = batches.try_next().await.map_err(Stopped::Engine)? {
+        look(&mut state, &batch).map_err(Stopped::Answer)?;
+    }
+    Ok(state)
+}
