@@ -145,6 +145,7 @@ impl Sessions {
         event.transaction = line.transaction_id().or(event.transaction);
         event.virtual_transaction = event.virtual_transaction.or_else(|| line.virtual_transaction());
         if by_portal && let Some(ended) = Waiting::ended(&event, is_planned, is_audited, line.next_number) {
+            self.make_room(events);
             self.waiting.insert(Arc::clone(&line.session), ended);
         }
         events.push(event);
@@ -185,6 +186,7 @@ impl Sessions {
         let is_within = |other: &Waiting| {
             other.audited.is_some_and(|told| told.may_be_nested) && other.is_in(event.virtual_transaction.as_ref())
         };
+        self.make_room(events);
         match (ended, other) {
             // What pgaudit told of may have run within this one: that is known once pgaudit tells of this one.
             (Some(ended), Some(other)) if is_within(&other) => {
@@ -319,17 +321,23 @@ impl Sessions {
         events: &mut Vec<LogEvent>,
     ) -> &mut Waiting {
         self.let_go(&line.session, events);
-        if self.waiting.len() >= MOST_WAITING {
-            let mut times: Vec<Timestamp> = self.waiting.values().filter_map(Waiting::started).collect();
-            times.sort_unstable();
-            let middle = times.get(times.len() / 2).copied();
-            let old = self.waiting.extract_if(|_, waiting| waiting.started() <= middle);
-            let mut old: Vec<LogEvent> = old.filter_map(|(_, waiting)| waiting.event).collect();
-            old.sort_by_key(|event| event.started);
-            events.extend(old.into_iter().map(only_begun));
-        }
+        self.make_room(events);
         let waiting = Waiting::new(event, line.next_number, teller);
         self.waiting.entry(Arc::clone(&line.session)).insert_entry(waiting).into_mut()
+    }
+
+    /// Lets the older half go where too many wait.
+    fn make_room(&mut self, events: &mut Vec<LogEvent>) {
+        if self.waiting.len() < MOST_WAITING {
+            return;
+        }
+        let mut times: Vec<Timestamp> = self.waiting.values().filter_map(Waiting::started).collect();
+        times.sort_unstable();
+        let middle = times.get(times.len() / 2).copied();
+        let old = self.waiting.extract_if(|_, waiting| waiting.started() <= middle);
+        let mut old: Vec<LogEvent> = old.filter_map(|(_, waiting)| waiting.event).collect();
+        old.sort_by_key(|event| event.started);
+        events.extend(old.into_iter().map(only_begun));
     }
 }
 

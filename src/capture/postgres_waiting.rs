@@ -192,10 +192,38 @@ impl Ended {
 /// ended when their execution is told.
 fn closes_with_its_portal(sql: &str) -> bool {
     const ENDED: [&str; 4] = ["INSERT", "UPDATE", "DELETE", "MERGE"];
-    tokens(sql).is_some_and(|tokens| match tokens.first() {
-        Some(Token::Word(word)) => !ENDED.iter().any(|ended| word.value.eq_ignore_ascii_case(ended)),
-        first => first.is_some(),
-    })
+    let text = after_comments(sql);
+    !text.is_empty() && !ENDED.iter().any(|ended| first_word(text).eq_ignore_ascii_case(ended))
+}
+
+/// The text from its first token on. Every line of a log is asked, so that no more of it is looked at than need be.
+fn after_comments(sql: &str) -> &str {
+    let mut rest = sql.trim_start();
+    loop {
+        rest = match (rest.strip_prefix("--"), rest.strip_prefix("/*")) {
+            (Some(comment), _) => comment.split_once('\n').map_or("", |(_, after)| after),
+            (None, Some(comment)) => after_comment(comment),
+            (None, None) => return rest,
+        };
+        rest = rest.trim_start();
+    }
+}
+
+/// What follows a comment whose beginning was read; comments may hold comments.
+fn after_comment(comment: &str) -> &str {
+    let (mut rest, mut depth) = (comment, 1);
+    while depth > 0 {
+        let Some((within, after)) = rest.split_once("*/") else { return "" };
+        match within.find("/*").and_then(|start| rest.get(start + 2..)) {
+            Some(inner) => (rest, depth) = (inner, depth + 1),
+            None => (rest, depth) = (after, depth - 1),
+        }
+    }
+    rest
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(|character: char| !character.is_ascii_alphabetic()).next().unwrap_or_default()
 }
 
 /// Whether a text prepares a statement, and nothing more: what runs under it is run by `EXECUTE`.
@@ -206,16 +234,14 @@ pub(super) fn prepares(sql: &str) -> bool {
         }
         _ => false,
     };
-    !has_several_statements(sql) && tokens(sql).is_some_and(is_prepare)
+    first_word(after_comments(sql)).eq_ignore_ascii_case("PREPARE")
+        && !has_several_statements(sql)
+        && tokens(sql).is_some_and(is_prepare)
 }
 
 /// Whether a text runs a statement that another prepared.
 pub(super) fn is_execute(sql: &str) -> bool {
-    let first = |tokens: Vec<Token>| match tokens.first() {
-        Some(Token::Word(word)) => word.value.eq_ignore_ascii_case("EXECUTE"),
-        _ => false,
-    };
-    tokens(sql).is_some_and(first)
+    first_word(after_comments(sql)).eq_ignore_ascii_case("EXECUTE")
 }
 
 fn has_several_statements(sql: &str) -> bool {
@@ -272,6 +298,10 @@ mod tests {
             ("SELECT f()", true),
             ("/* a=1 */ with x as (select 1) select * from x", true),
             ("(SELECT 1)", true),
+            ("/* a /* b */ INSERT */ -- c\n\tSELECT 1", true),
+            ("/* a /* b */ SELECT */ INSERT INTO t VALUES (1)", false),
+            ("/* never closed SELECT", false),
+            ("UPDATED", true),
             ("insert into t values (1) returning a", false),
             ("-- why\nUPDATE t SET a = 1", false),
             ("", false),
