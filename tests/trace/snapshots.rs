@@ -92,22 +92,6 @@ async fn what_it_wrote_tells_what_it_saw_where_the_clock_does_not() {
 }
 
 #[tokio::test]
-async fn where_nothing_tells_what_it_saw_nothing_is_exact() {
-    let (mut story, faults) = wrong_order();
-    // Dear before and dear after: in the right world it is dear after alone.
-    let dearer: [WrittenRow<'_>; 1] = [("orders", &["1", DAY, "500.00", "new"], &["1", DAY, "600.00", "new"])];
-    story.one("v43", "UPDATE orders SET total = $2 WHERE id = $1", &["1", "600"], &dearer);
-    timed(&mut story, "a", &[2_100], 2_200);
-    let count = "INSERT INTO daily (day, orders) SELECT $1, count(*) FROM orders WHERE total > 100";
-    story.one("v43", count, &[DAY], &[("daily", &[], &[DAY, "1"])]);
-    timed(&mut story, "b", &[2_201], 2_300);
-    let found = story.trace(Suspicion::Faults(&faults)).await;
-    let day = record(&found, "daily", DAY);
-    assert_eq!((day.role, cell(day, "orders").2), (Role::Possible, false));
-    assert!(found.limits.iter().any(|limit| limit.contains("committed just then")), "{:?}", found.limits);
-}
-
-#[tokio::test]
 async fn a_snapshot_of_the_whole_transaction_is_that_of_its_first_statement() {
     for (snapshots, seen, count) in [(Snapshots::OfTransaction, "500.00", 2), (Snapshots::OfStatements, "50.00", 1)] {
         let (mut story, faults) = wrong_order();

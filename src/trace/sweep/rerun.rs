@@ -483,24 +483,7 @@ pub(super) enum Evaluated {
     },
 }
 
-impl Evaluated {
-    /// Whether both say the same of the right world.
-    pub(super) fn is_same(&self, other: &Evaluated) -> bool {
-        let same_in_both = |outcomes: &[Outcome]| {
-            outcomes.iter().all(|outcome| outcome.actual == outcome.right && outcome.sensitivity.is_empty())
-        };
-        match (self, other) {
-            (Evaluated::Untouched, Evaluated::Untouched) => true,
-            (Evaluated::Untouched, Evaluated::Ran { outcomes, .. })
-            | (Evaluated::Ran { outcomes, .. }, Evaluated::Untouched) => same_in_both(outcomes),
-            (Evaluated::Ran { outcomes: one, .. }, Evaluated::Ran { outcomes: other, .. }) => one == other,
-            _ => false,
-        }
-    }
-}
-
 /// What came of running a write over both worlds.
-#[derive(PartialEq, Eq)]
 pub(super) struct Outcome {
     actual: Effects,
     right: Effects,

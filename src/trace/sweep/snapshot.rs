@@ -3,7 +3,7 @@
 //! The sweep takes transactions as they committed. What others committed while this one stood open is taken back, in both
 //! worlds, for as long as a statement is run that began before: rows that it wrote itself, or its transaction before it,
 //! stay, because their locks made it wait for the others. Where the log's clock leaves open which commits it saw, what
-//! it wrote tells.
+//! it wrote tells: it saw all of them that it may have seen, unless it did not do what it would have done then.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{Sweep, record_of};
 use crate::model::{RecordKey, SessionId, Snapshots, Statement, StatementLink, Timestamp, Transaction, Write};
 use crate::sql::TableReference;
 use crate::trace::changes::Changes;
-use crate::trace::reenact::{CompiledWrite, Refusal, constant_values};
+use crate::trace::reenact::{CompiledWrite, constant_values};
 use crate::trace::worlds::RecordName;
 
 /// How long before a statement began, in microseconds, another's commit may have been recorded and not yet be seen: it is
@@ -23,7 +23,7 @@ const NOT_YET_SEEN: i64 = 5_000;
 /// and the snapshot is taken once the statement is parsed.
 const STILL_SEEN: i64 = 2_000;
 
-/// Which commits a statement saw is asked of what it wrote, among so many answers and no more.
+/// Which commits a statement saw is asked of what it wrote, among so many more answers at most.
 const MOST_STATES: usize = 16;
 
 /// A commit that a statement to come may not have seen.
@@ -75,7 +75,7 @@ impl Sweep {
         while self.recent.pop_front_if(is_seen_by_all).is_some() {}
     }
 
-    /// The states that the statement may have seen, the likeliest first: how many of the latest commits it did not see.
+    /// The states that the statement may have seen, the likeliest, the latest, first: how many of the latest commits it did not see.
     pub(super) fn states(&self, looking: Looking<'_>) -> Vec<usize> {
         let Some(latest) = self.recent.back() else { return vec![0] };
         let statement = looking.statement;
@@ -97,7 +97,7 @@ impl Sweep {
             since.count()
         };
         let after = Timestamp::from_micros(looked.as_micros().saturating_add(still_seen));
-        let (likeliest, fewest, most) = (unseen(looked), unseen(after), unseen(earliest));
+        let (fewest, most) = (unseen(after), unseen(earliest));
         let matters = |count: &usize| {
             let at = self.recent.len().checked_sub(*count);
             let recent = at.and_then(|at| self.recent.get(at));
@@ -105,9 +105,7 @@ impl Sweep {
         };
         // A state differs from the one with a commit more where that commit changed something that the statement reads.
         let mut states = vec![fewest];
-        states.extend((fewest + 1..=most).filter(matters));
-        let nearest = states.iter().rposition(|count| *count <= likeliest).unwrap_or_default();
-        states.swap(0, nearest);
+        states.extend((fewest + 1..=most).filter(matters).take(MOST_STATES));
         states
     }
 
@@ -121,9 +119,12 @@ impl Sweep {
 
     /// Takes the latest commits back, as far as the statement reads what they changed; to be rolled back.
     pub(super) fn hide(&mut self, unseen: usize, looking: Looking<'_>) -> BTreeSet<RecordName> {
-        let written = self.written_so_far(looking);
         let mut hidden = BTreeSet::new();
         self.worlds.begin();
+        if unseen == 0 {
+            return hidden;
+        }
+        let written = self.written_so_far(looking);
         for place in (self.recent.len().saturating_sub(unseen)..self.recent.len()).rev() {
             let records = self.recent.get(place).map(|recent| self.seen_of(recent, looking)).unwrap_or_default();
             for record in records.into_iter().filter(|record| !written.contains(record)) {
@@ -195,10 +196,6 @@ impl Sweep {
         write: &CompiledWrite,
         states: &[usize],
     ) -> Evaluated {
-        if states.len() > MOST_STATES {
-            let reason = "saw one of many states between the commits of other transactions".to_owned();
-            return self.evaluated_as_refused(looking, write, states, reason);
-        }
         let mut all_untouched = true;
         for unseen in states {
             self.hide(*unseen, looking);
@@ -208,41 +205,19 @@ impl Sweep {
         if all_untouched {
             return Evaluated::Untouched;
         }
-        let mut found: Option<Evaluated> = None;
         let mut refused: Option<Evaluated> = None;
         for unseen in states {
             let hidden = self.hide(*unseen, looking);
             let evaluated = self.evaluated_surely(looking, write, &hidden).await;
             self.worlds.roll_back();
-            match (evaluated, &found) {
-                (evaluated @ Evaluated::Refused { .. }, _) => {
+            match evaluated {
+                Evaluated::Refused { .. } => {
                     refused.get_or_insert(evaluated);
                 }
-                (evaluated, None) => found = Some(evaluated),
-                (evaluated, Some(known)) if known.is_same(&evaluated) => {}
-                (_, Some(_)) => {
-                    let reason = "saw a state that the log does not tell: another transaction committed just then";
-                    return self.evaluated_as_refused(looking, write, states, reason.to_owned());
-                }
+                Evaluated::Untouched | Evaluated::Ran { .. } => return evaluated,
             }
         }
-        found.or(refused).unwrap_or(Evaluated::Untouched)
-    }
-
-    fn evaluated_as_refused(
-        &mut self,
-        looking: Looking<'_>,
-        write: &CompiledWrite,
-        states: &[usize],
-        reason: String,
-    ) -> Evaluated {
-        let mut touched = super::touch::Touched::default();
-        for unseen in states {
-            self.hide(*unseen, looking);
-            touched.records.extend(self.touched(write.references(), &looking.statement.parameters).records);
-            self.worlds.roll_back();
-        }
-        Evaluated::Refused { touched, reason: Refusal(reason) }
+        refused.unwrap_or(Evaluated::Untouched)
     }
 }
 
