@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use blast_radius::catalog::{Catalog, rows_from_batch};
 use blast_radius::engine::session_context;
-use blast_radius::model::{DatabaseSource, Row, TableName};
+use blast_radius::model::{ColumnType, DatabaseSource, Row, TableName};
 use futures::StreamExt as _;
 use postgres::Database;
 
 /// A type, and values of it as SQL writes them; NULL comes by itself.
-const VALUES: [(&str, &[&str]); 52] = [
+const VALUES: [(&str, &[&str]); 53] = [
     ("boolean", &["true", "false"]),
     ("smallint", &["-32768", "32767"]),
     ("integer", &["-2147483648", "7"]),
@@ -68,6 +68,7 @@ const VALUES: [(&str, &[&str]); 52] = [
     ("text[]", &["ARRAY['a,b', 'it''s', NULL, '']"]),
     ("oid", &["4294967295"]),
     ("pg_lsn", &["'16/B374D848'"]),
+    ("citext", &["'A@x'", "'a@X'"]),
     ("mood", &["'very happy'"]),
     ("positive", &["17"]),
     ("pair", &["ROW(NULL, NULL)::pair", "ROW(1, 'x')::pair"]),
@@ -93,7 +94,8 @@ async fn every_type_comes_out_as_postgresql_prints_it() {
     let database = Database::create("types").await;
     let client = database.client("tests").await;
     let types = "CREATE TYPE mood AS ENUM ('sad', 'very happy'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
-                 CREATE TYPE pair AS (a integer, b text)";
+                 CREATE TYPE pair AS (a integer, b text); CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext;
+                 SET search_path = public, ext";
     client.batch_execute(types).await.expect("types");
     let columns: Vec<String> =
         (0..).zip(VALUES).map(|(place, (type_name, _)): (i32, _)| format!("c{place} {type_name}")).collect();
@@ -113,6 +115,10 @@ async fn every_type_comes_out_as_postgresql_prints_it() {
     let expected = expected.expect("PostgreSQL prints them");
 
     let catalog = open(&database).await;
+    let schema = catalog.schema(&TableName::new("public", "t")).expect("the table is there");
+    let types = schema.columns.iter().map(|column| &column.column_type);
+    // Equal values of it have several texts, and the extension may be in any schema.
+    assert_eq!(types.filter(|one| **one == ColumnType::Other("citext".to_owned())).count(), 1);
     let read = rows(&catalog, "t").await;
     assert_eq!(read.len(), expected.len());
     for (row, expected) in read.iter().zip(&expected) {

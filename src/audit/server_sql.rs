@@ -2,7 +2,7 @@
 //!
 //! In: a condition over a row, as a tree. Out: the same for the server, or nothing. Taken over is only what both read
 //! alike: comparisons, lists, bounds, NULL tests, sums and products of exact numbers, and the plain part of regular
-//! expressions. A text is compared byte by byte, whatever the column's collation or type (`citext`, an enum). Binary
+//! expressions. A text is compared byte by byte, whatever the column's collation or type (an enum's). `citext`, binary
 //! floats, functions, casts and subqueries are evaluated here, over the columns that they need.
 
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};

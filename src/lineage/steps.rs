@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::images::Images;
 use super::sessions::{LoggedStatement, LoggedTransaction};
-use crate::model::{ColumnType, Operation, RecordKey, RecordedWrite, Row, TableName, Value};
+use crate::model::{ColumnName, ColumnType, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema, Value};
 use crate::sql::{self, Operand, Schemas, WriteTarget};
 
 /// Which statement made each write, and how surely.
@@ -29,80 +29,178 @@ pub struct JoinedWrite<'a> {
 /// Gives the writes to the statements in order. `None` where the transaction cannot have made them: a write that a
 /// statement names fits none, or nothing fits at all.
 pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schemas: &Schemas) -> Option<Assignment> {
-    let targets: Vec<Vec<WriteTarget>> = transaction
-        .statements
-        .iter()
-        .map(|statement| statement.parsed.as_ref().map_or_else(Vec::new, |parsed| sql::write_targets(parsed, schemas)))
-        .collect();
-    // Calls, DO blocks and what the parser does not know may have written anything.
-    let opaque = |place: usize| targets[place].is_empty() && transaction.statements[place].role == sql::Role::Write;
-    let targeted: HashSet<&TableName> = targets.iter().flatten().map(|target| &target.table).collect();
-    let mut statement_of = Vec::with_capacity(writes.len());
-    let mut current = 0;
-    let mut touched: HashSet<(&TableName, &RecordKey)> = HashSet::new();
-    let mut ambiguous = false;
-    let mut fitted = false;
-    for write in writes {
-        let record = (&write.recorded.table, &write.images.key);
-        let fits = |place: usize| fits_any(write, &targets[place], &transaction.statements[place], schemas);
-        // An earlier statement may have found no row: whose values were written tells, where it sets any.
-        let holds =
-            |place: usize| fits(place) && holds_set(write, &targets[place], &transaction.statements[place], schemas);
-        // A statement touches a record once: the same record again is the next statement's.
-        let may_stay = current < targets.len() && fits(current) && !touched.contains(&record);
-        let later = may_stay.then(|| (current + 1..targets.len()).find(|place| holds(*place))).flatten();
-        // Where no insert lists its values, any later one could have made the row.
-        let is_insert = write.recorded.operation == Operation::Insert;
-        let rival = match is_insert && may_stay {
-            true => (current + 1..targets.len()).find(|place| fits(*place)),
-            false => later,
+    let targets = |statement: &LoggedStatement| {
+        statement.parsed.as_ref().map_or_else(Vec::new, |parsed| sql::write_targets(parsed, schemas))
+    };
+    let targets: Vec<Vec<WriteTarget>> = transaction.statements.iter().map(targets).collect();
+    let statements = Statements { all: &transaction.statements, targets: &targets, schemas };
+    let mut by_values = Assigning::new(statements, true);
+    if let Some(assignment) = by_values.assignment(writes) {
+        return Some(assignment);
+    }
+    // Triggers may have put other values there than those by which a statement was preferred to an earlier one.
+    let in_order = by_values.preferred.then(|| Assigning::new(statements, false).assignment(writes)).flatten();
+    in_order.map(|assignment| Assignment { ambiguous: true, ..assignment })
+}
+
+/// The statements of a transaction with what each writes.
+#[derive(Clone, Copy)]
+struct Statements<'a> {
+    all: &'a [LoggedStatement],
+    targets: &'a [Vec<WriteTarget>],
+    schemas: &'a Schemas,
+}
+
+impl Statements<'_> {
+    /// Calls, DO blocks and what the parser does not know may have written anything.
+    fn is_opaque(&self, place: usize) -> bool {
+        self.targets[place].is_empty() && self.all[place].role == sql::Role::Write
+    }
+
+    /// A trigger or a cascade may write a table that a statement of the same transaction names too, but only beside a
+    /// write to another table.
+    fn may_cascade(&self, write: &JoinedWrite<'_>) -> bool {
+        self.targets.iter().flatten().any(|target| target.table != write.recorded.table)
+    }
+
+    fn fits(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
+        self.targets[place].iter().any(|target| fits(write, target, &self.all[place], self.schemas))
+    }
+
+    /// An earlier statement may have found no row: whose values were written tells, where it sets any.
+    fn holds(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
+        self.fits(write, place) && holds_set(write, &self.targets[place], &self.all[place], self.schemas)
+    }
+
+    /// Whether constants of the statement say which rows it wrote so.
+    fn fixes_rows(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
+        self.targets[place].iter().all(|target| target.fixed_by(write.recorded.operation).next().is_some())
+    }
+
+    /// Whether it updated a row that conflicts in columns that are not known.
+    fn may_have_met_any(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
+        let is_met_anywhere = |target: &WriteTarget| {
+            target.table == write.recorded.table
+                && target.on_conflict.as_ref().is_some_and(|conflict| conflict.columns.is_none())
         };
-        let place = if may_stay && (later.is_none() || holds(current)) {
-            ambiguous |= rival
-                .is_some_and(|rival| transaction.statements[rival].sql != transaction.statements[current].sql)
-                && !fixes_key(&targets[current], &transaction.statements[current]);
-            Some(current)
-        } else {
-            let from = if touched.contains(&record) { current + 1 } else { current };
-            let fitting = (from..targets.len())
-                .find(|place| fits(*place) || opaque(*place) && !targeted.contains(&write.recorded.table));
-            match fitting.is_some_and(|place| fits(place) && !holds(place)) {
-                true => (from..targets.len()).find(|place| holds(*place)).or(fitting),
-                false => fitting,
-            }
-        };
-        match place {
-            Some(place) => {
-                if place != current {
-                    touched.clear();
-                }
-                current = place;
-                touched.insert(record);
-                fitted |= !opaque(place);
-                statement_of.push(Some(place));
-            }
-            None if targeted.contains(&write.recorded.table) && !may_cascade(write, &targets) => return None,
-            // Work the database did by itself: a trigger, a cascade.
-            None => statement_of
-                .push((!transaction.statements.is_empty()).then_some(current.min(targets.len().saturating_sub(1)))),
+        write.recorded.operation == Operation::Update && self.targets[place].iter().any(is_met_anywhere)
+    }
+
+    fn differ(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (&self.all[one], &self.all[other]);
+        one.sql != other.sql || one.parameters != other.parameters
+    }
+
+    /// How many rows of the table an upsert proposes; `None` where that is not known, or the statement is another.
+    fn rows_proposed(&self, table: &TableName, place: usize) -> Option<usize> {
+        let of_table = self.targets[place].iter().filter(|target| target.table == *table);
+        of_table.map(|target| target.on_conflict.as_ref()?.rows).sum()
+    }
+}
+
+/// The writes of one transaction on their way to its statements.
+struct Assigning<'a> {
+    statements: Statements<'a>,
+    targeted: HashSet<&'a TableName>,
+    /// Whether a statement is preferred whose values were written.
+    by_values: bool,
+    /// Whether one was.
+    preferred: bool,
+    current: usize,
+    /// A statement touches a record once: the same record again is the next statement's.
+    touched: HashSet<(&'a TableName, &'a RecordKey)>,
+    ambiguous: bool,
+    fitted: bool,
+}
+
+impl<'a> Assigning<'a> {
+    fn new(statements: Statements<'a>, by_values: bool) -> Self {
+        Assigning {
+            statements,
+            targeted: statements.targets.iter().flatten().map(|target| &target.table).collect(),
+            by_values,
+            preferred: false,
+            current: 0,
+            touched: HashSet::new(),
+            ambiguous: false,
+            fitted: false,
         }
     }
-    let anything_goes = (0..targets.len()).any(opaque);
-    (fitted || anything_goes).then_some(Assignment { statement_of, ambiguous })
-}
 
-/// A trigger or a cascade may write a table that a statement of the same transaction names too, but only beside a
-/// write to another table.
-fn may_cascade(write: &JoinedWrite<'_>, targets: &[Vec<WriteTarget>]) -> bool {
-    targets.iter().flatten().any(|target| target.table != write.recorded.table)
-}
+    fn assignment(&mut self, writes: &'a [JoinedWrite<'a>]) -> Option<Assignment> {
+        let count = self.statements.targets.len();
+        let mut statement_of = Vec::with_capacity(writes.len());
+        for write in writes {
+            match self.place_of(write) {
+                Some(place) => {
+                    if place != self.current {
+                        self.touched.clear();
+                    }
+                    self.current = place;
+                    self.touched.insert((&write.recorded.table, &write.images.key));
+                    self.fitted |= !self.statements.is_opaque(place);
+                    statement_of.push(Some(place));
+                }
+                None if self.targeted.contains(&write.recorded.table) && !self.statements.may_cascade(write) => {
+                    return None;
+                }
+                // Work the database did by itself: a trigger, a cascade.
+                None => statement_of.push((count > 0).then_some(self.current.min(count.saturating_sub(1)))),
+            }
+        }
+        let anything_goes = (0..count).any(|place| self.statements.is_opaque(place));
+        (self.fitted || anything_goes).then_some(Assignment { statement_of, ambiguous: self.ambiguous })
+    }
 
-fn fixes_key(targets: &[WriteTarget], _statement: &LoggedStatement) -> bool {
-    targets.iter().all(|target| !target.fixed.is_empty())
-}
+    fn place_of(&mut self, write: &JoinedWrite<'_>) -> Option<usize> {
+        let Assigning { statements, by_values, current, .. } = *self;
+        let count = statements.targets.len();
+        let fits = |place: usize| statements.fits(write, place);
+        let holds = |place: usize| if by_values { statements.holds(write, place) } else { fits(place) };
+        let is_touched = self.touched.contains(&(&write.recorded.table, &write.images.key));
+        let may_stay = current < count && fits(current) && !is_touched;
+        let later = may_stay.then(|| (current + 1..count).find(|place| holds(*place))).flatten();
+        let is_full = later.is_some() && self.is_full(&write.recorded.table);
+        if may_stay && !is_full && (later.is_none() || holds(current)) {
+            self.ambiguous |= self.has_rival(write, later);
+            return Some(current);
+        }
+        let from = if is_touched || is_full { current + 1 } else { current };
+        let is_named = self.targeted.contains(&write.recorded.table);
+        let fitting = (from..count).find(|place| fits(*place) || statements.is_opaque(*place) && !is_named);
+        let holding = match fitting.is_some_and(|place| fits(place) && !holds(place)) {
+            true => (from..count).find(|place| holds(*place)),
+            false => None,
+        };
+        self.preferred |= holding.is_some() || is_full;
+        let place = holding.or(fitting)?;
+        self.ambiguous |= self.may_be_of_another(write, place);
+        Some(place)
+    }
 
-fn fits_any(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &LoggedStatement, schemas: &Schemas) -> bool {
-    targets.iter().any(|target| fits(write, target, statement, schemas))
+    /// Whether the statement that the write stays with is not the only one that could have made it.
+    fn has_rival(&self, write: &JoinedWrite<'_>, later: Option<usize>) -> bool {
+        let Assigning { statements, current, .. } = *self;
+        // Where no insert lists its values, any later one could have made the row.
+        let rival = match write.recorded.operation == Operation::Insert {
+            true => (current + 1..statements.targets.len()).find(|place| statements.fits(write, *place)),
+            false => later,
+        };
+        let is_other = |rival: usize| statements.all[rival].sql != statements.all[current].sql;
+        rival.is_some_and(is_other) && !statements.fixes_rows(write, current) || self.may_be_of_another(write, current)
+    }
+
+    fn may_be_of_another(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
+        let statements = self.statements;
+        let could_be = |other: usize| statements.differ(place, other) && statements.fits(write, other);
+        statements.may_have_met_any(write, place) && (self.current..statements.targets.len()).any(could_be)
+    }
+
+    /// Whether the current statement has written as many rows of the table as it proposed.
+    fn is_full(&self, table: &TableName) -> bool {
+        let written = self.touched.iter().filter(|(touched, _)| *touched == table);
+        self.statements.rows_proposed(table, self.current).is_some_and(|rows| written.count() >= rows)
+    }
 }
 
 fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStatement, schemas: &Schemas) -> bool {
@@ -111,25 +209,31 @@ fn fits(write: &JoinedWrite<'_>, target: &WriteTarget, statement: &LoggedStateme
         return false;
     }
     let Some(schema) = schemas.get(&target.table) else { return true };
-    // A row that an upsert updates has the values proposed only in the columns whose conflict made it an update.
-    let conflict = target.on_conflict.as_ref().filter(|_| operation == Operation::Update);
-    let image = match operation {
+    // What an upsert proposed beside the key triggers may have put otherwise before it met a row.
+    let is_upserted = operation == Operation::Update && target.on_conflict.is_some();
+    let mut demanded = target.fixed_by(operation).filter(|(column, _)| !is_upserted || schema.key.contains(column));
+    demanded.all(|fixed| holds_fixed(write, fixed, statement, schema))
+        && (operation != Operation::Update || sets_what_changed(write, target))
+}
+
+/// Whether the row that was inserted, or that stood before, has one of the values that the statement fixes in a column.
+fn holds_fixed(
+    write: &JoinedWrite<'_>,
+    (column, operands): &(ColumnName, Vec<Operand>),
+    statement: &LoggedStatement,
+    schema: &TableSchema,
+) -> bool {
+    let image = match write.recorded.operation {
         Operation::Insert => write.images.after.as_ref(),
         _ => write.images.before.as_ref(),
     };
-    let holds_fixed = target.fixed.iter().all(|(column, operands)| {
-        if conflict.is_some_and(|conflict| !conflict.columns.contains(column)) {
-            return true;
-        }
-        let value = image.and_then(|row| row.get(column)).or_else(|| write.images.key.get(column));
-        let (Some(value), Some(known)) = (value, schema.column(column)) else { return true };
-        operands.iter().any(|operand| operand_is(operand, value, statement, &known.column_type))
-    });
-    holds_fixed && (operation != Operation::Update || sets_what_changed(write, target))
+    let value = image.and_then(|row| row.get(column)).or_else(|| write.images.key.get(column));
+    let (Some(value), Some(known)) = (value, schema.column(column)) else { return true };
+    operands.iter().any(|operand| operand_is(operand, value, statement, &known.column_type))
 }
 
-/// Whether an update wrote the constants that one of the statement's targets sets; triggers may have put others there.
-/// An insert's values are told by its statement where that lists them.
+/// Whether an update wrote the constants that one of the statement's targets sets, or met a row by those that it
+/// proposes; triggers may have put others there. An insert's values are told by its statement where that lists them.
 fn holds_set(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &LoggedStatement, schemas: &Schemas) -> bool {
     if write.recorded.operation == Operation::Insert {
         return targets.iter().any(|target| target.table == write.recorded.table && !target.fixed.is_empty());
@@ -137,6 +241,9 @@ fn holds_set(write: &JoinedWrite<'_>, targets: &[WriteTarget], statement: &Logge
     let (Operation::Update, Some(after)) = (write.recorded.operation, &write.images.after) else { return true };
     let Some(schema) = schemas.get(&write.recorded.table) else { return true };
     targets.iter().filter(|target| target.table == write.recorded.table).any(|target| {
+        if target.on_conflict.is_some() {
+            return target.fixed_by(Operation::Update).all(|fixed| holds_fixed(write, fixed, statement, schema));
+        }
         target.set.iter().all(|(column, operand)| {
             let (Some(value), Some(known)) = (after.get(column), schema.column(column)) else { return true };
             operand_is(operand, value, statement, &known.column_type)
@@ -183,17 +290,14 @@ fn operand_is(operand: &Operand, value: &Value, statement: &LoggedStatement, col
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Column, RecordingId, Snapshots, TableSchema, Timestamp};
+    use crate::model::{Column, RecordingId, Snapshots, Timestamp};
 
     fn accounts() -> Schemas {
-        let column = |name: &str| Column {
-            name: name.into(),
-            column_type: ColumnType::Integer,
-            not_null: true,
-            generated: false,
-        };
+        let column =
+            |name: &str, column_type| Column { name: name.into(), column_type, not_null: true, generated: false };
         let name = TableName::new("public", "accounts");
-        let columns = vec![column("id"), column("owner"), column("balance")];
+        let integers = ["id", "owner", "balance"].map(|name| column(name, ColumnType::Integer));
+        let columns = integers.into_iter().chain([column("email", ColumnType::Text)]).collect();
         let schema = TableSchema { name: name.clone(), columns, key: vec!["id".into()], foreign_keys: Vec::new() };
         Schemas::from([(name, Arc::new(schema))])
     }
@@ -213,19 +317,24 @@ mod tests {
         }
     }
 
-    /// One update of one account, given to one of the statements.
+    /// One update of the account 1, given to one of the statements.
     fn assigned(statements: Vec<LoggedStatement>, balance: &str) -> Option<Assignment> {
-        let before = row(&[("id", "1"), ("owner", "7"), ("balance", "5")]);
-        let after = row(&[("id", "1"), ("owner", "7"), ("balance", balance)]);
-        let recorded = RecordedWrite {
+        assigned_all(statements, &[("1", balance)])
+    }
+
+    /// Updates of accounts with their new balances, given to the statements.
+    fn assigned_all(statements: Vec<LoggedStatement>, updates: &[(&str, &str)]) -> Option<Assignment> {
+        let account =
+            |id: &str, balance: &str| row(&[("id", id), ("owner", "7"), ("balance", balance), ("email", "a@x")]);
+        let recorded = |(id, balance): &(&str, &str)| RecordedWrite {
             id: RecordingId([0; 16]),
             seq: None,
             ts: Timestamp::from_micros(0),
             table: TableName::new("public", "accounts"),
             operation: Operation::Update,
-            key: row(&[("id", "1")]),
-            before: Some(before.clone()),
-            after: Some(after.clone()),
+            key: row(&[("id", id)]),
+            before: Some(account(id, "5")),
+            after: Some(account(id, balance)),
             reads: Vec::new(),
             transaction: None,
             session: None,
@@ -235,11 +344,15 @@ mod tests {
             statement: None,
             parameters: Vec::new(),
         };
-        let images = Images {
-            key: RecordKey::new(vec![("id".into(), Value::text("1"))]),
-            before: Some(before),
-            after: Some(after),
+        let recorded: Vec<RecordedWrite> = updates.iter().map(recorded).collect();
+        let images = |write: &RecordedWrite| Images {
+            key: RecordKey::new(write.key.iter().map(|(column, value)| (column.clone(), value.clone())).collect()),
+            before: write.before.clone(),
+            after: write.after.clone(),
         };
+        let images: Vec<Images> = recorded.iter().map(images).collect();
+        let writes: Vec<JoinedWrite<'_>> =
+            recorded.iter().zip(&images).map(|(recorded, images)| JoinedWrite { recorded, images }).collect();
         let transaction = LoggedTransaction {
             begun: Timestamp::from_micros(0),
             committed: Timestamp::from_micros(1),
@@ -250,7 +363,7 @@ mod tests {
             database: None,
             statements,
         };
-        assign(&[JoinedWrite { recorded: &recorded, images: &images }], &transaction, &accounts())
+        assign(&writes, &transaction, &accounts())
     }
 
     #[test]
@@ -274,5 +387,69 @@ mod tests {
         ];
         let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true };
         assert_eq!(assigned(statements, "20"), Some(doubtful));
+    }
+
+    /// An upsert of accounts, that conflicts in this.
+    fn upsert(values: &str, conflict: &str) -> LoggedStatement {
+        let update = "DO UPDATE SET balance = excluded.balance";
+        logged(&format!("INSERT INTO accounts VALUES {values} ON CONFLICT {conflict} {update}"), &[])
+    }
+
+    #[test]
+    fn an_upsert_by_the_keys_constraint_updates_the_row_of_that_key() {
+        let of_other = || upsert("(3, 7, 20, 'a@x')", "ON CONSTRAINT accounts_pkey");
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        let of_owner = logged("UPDATE accounts SET balance = balance + 15 WHERE owner = 7", &[]);
+        assert_eq!(assigned(vec![of_other(), of_owner], "20"), Some(second));
+        assert_eq!(assigned(vec![of_other()], "20"), None);
+    }
+
+    #[test]
+    fn an_upsert_by_another_constraint_may_update_any_row() {
+        let of_any = |values: &str| upsert(values, "ON CONSTRAINT accounts_owner_key");
+        let sure = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')")], "20"), Some(sure));
+        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true };
+        let of_key = logged("UPDATE accounts SET balance = 20 WHERE id = 1", &[]);
+        assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_key.clone()], "20"), Some(doubtful.clone()));
+        assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_any("(4, 7, 20, 'c@x')")], "20"), Some(doubtful));
+        // A row that another statement alone can have written is not its.
+        let of_another = logged("UPDATE accounts SET balance = 20 WHERE id = 2", &[]);
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_another], "20"), Some(first));
+    }
+
+    #[test]
+    fn an_upsert_meets_a_row_by_what_became_of_the_values_it_sent() {
+        // A trigger writes all addresses in small letters.
+        let spelled = || upsert("(3, 8, 20, 'A@X')", "(email)");
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        assert_eq!(assigned(vec![spelled()], "20"), Some(first));
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        assert_eq!(
+            assigned(vec![upsert("(3, 8, 20, 'b@x')", "(email)"), upsert("(4, 8, 20, 'a@x')", "(email)")], "20"),
+            Some(second)
+        );
+    }
+
+    #[test]
+    fn an_upsert_of_one_row_leaves_the_next_row_to_the_next_statement() {
+        let of_any = |values: &str| upsert(values, "ON CONSTRAINT accounts_owner_key");
+        let statements = || vec![of_any("(3, 7, 20, 'b@x')"), of_any("(4, 6, 20, 'c@x')")];
+        let next = assigned_all(statements(), &[("1", "20"), ("2", "20")]);
+        assert_eq!(next.map(|assignment| assignment.statement_of), Some(vec![Some(0), Some(1)]));
+        let together = assigned_all(vec![of_any("(3, 7, 20, 'b@x'), (4, 6, 20, 'c@x')")], &[("1", "20"), ("2", "20")]);
+        assert_eq!(together.map(|assignment| assignment.statement_of), Some(vec![Some(0), Some(0)]));
+    }
+
+    #[test]
+    fn values_that_a_trigger_changed_cost_no_transaction_its_statements() {
+        // The first wrote 'A@X' in small letters: by its values the first write is the second's, and the second nobody's.
+        let statements = vec![
+            upsert("(3, 8, 20, 'A@X')", "(email)"),
+            logged("UPDATE accounts SET balance = balance + 1 WHERE id = 1", &[]),
+        ];
+        let in_order = Assignment { statement_of: vec![Some(0), Some(1)], ambiguous: true };
+        assert_eq!(assigned_all(statements, &[("1", "20"), ("1", "21")]), Some(in_order));
     }
 }

@@ -23,7 +23,7 @@ pub enum ColumnType {
     Real,
     /// `double precision`.
     Double,
-    /// `text`, `varchar` of any length, `citext` and enums: text compared as it is.
+    /// `text`, `varchar` of any length and enums: text compared as it is (`citext` is not: it is another type).
     Text,
     /// `varchar(n)`: at most n characters.
     Varchar(u32),

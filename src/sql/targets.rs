@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, FromTable, Insert, ObjectName, OnConflictAction, OnInsert,
-    Query, SetExpr, Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind,
-    Visit, Visitor,
+    Assignment, AssignmentTarget, ConflictTarget, Expr, FromTable, Ident, Insert, ObjectName, OnConflictAction,
+    OnInsert, Query, SetExpr, Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins,
+    UpdateTableFromKind, Visit, Visitor,
 };
 
 use super::bounds::{self, Operand};
-use super::{Schemas, folded, table_name};
-use crate::model::{ColumnName, ColumnType, Operation, TableName};
+use super::{Schemas, SqlError, folded, table_name};
+use crate::model::{ColumnName, ColumnType, Operation, TableName, TableSchema};
 
 /// One table that a statement writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +31,58 @@ pub struct WriteTarget {
     pub on_conflict: Option<ConflictUpdate>,
 }
 
+impl WriteTarget {
+    /// The columns fixed to constants of which a row that was written so has one: a row that an upsert updated has the
+    /// values proposed in the columns of its conflict alone.
+    pub fn fixed_by(&self, operation: Operation) -> impl Iterator<Item = &(ColumnName, Vec<Operand>)> {
+        let conflict = self.on_conflict.as_ref().filter(|_| operation == Operation::Update);
+        self.fixed.iter().filter(move |(column, _)| conflict.is_none_or(|conflict| conflict.is_met_in(column)))
+    }
+}
+
 /// `ON CONFLICT (columns) DO UPDATE SET assigned = …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictUpdate {
-    /// The columns whose equality is a conflict: in these alone the row updated has the values proposed. None where a
-    /// constraint is named.
-    pub columns: Vec<ColumnName>,
+    /// The columns whose equality is a conflict: in these alone the row updated has the values proposed. `None` where a
+    /// constraint is named whose columns are not known.
+    pub columns: Option<Vec<ColumnName>>,
     /// The columns it sets.
     pub assigned: Vec<ColumnName>,
+    /// How many rows it proposes; `None` where it does not list them.
+    pub rows: Option<usize>,
+}
+
+impl ConflictUpdate {
+    /// Whether the row that is met is known to have the value proposed in this column.
+    pub fn is_met_in(&self, column: &ColumnName) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.contains(column))
+    }
+}
+
+/// The columns whose equality is a conflict for `ON CONFLICT …`: the table's key where none are named.
+///
+/// # Errors
+/// A column that the table does not have, a constraint other than the key's: its columns are not known.
+pub fn conflict_columns(conflict: Option<&ConflictTarget>, schema: &TableSchema) -> Result<Vec<ColumnName>, SqlError> {
+    match conflict {
+        None => Ok(schema.key.clone()),
+        Some(ConflictTarget::Columns(columns)) => {
+            let known = |column: &Ident| schema.column(&folded(column)).map(|column| column.name.clone());
+            let unknown = |column: &Ident| SqlError::UnknownColumn(format!("{}.{}", schema.name, folded(column)));
+            columns.iter().map(|column| known(column).ok_or_else(|| unknown(column))).collect()
+        }
+        Some(ConflictTarget::OnConstraint(name)) => {
+            // The name that PostgreSQL gives a primary key.
+            let primary_key = format!("{}_pkey", schema.name.table);
+            let name = name.0.last().and_then(|part| part.as_ident()).map(folded);
+            match name == Some(primary_key) {
+                true => Ok(schema.key.clone()),
+                false => {
+                    Err(SqlError::Unsupported("ON CONFLICT ON CONSTRAINT of columns that are not known".to_owned()))
+                }
+            }
+        }
+    }
 }
 
 /// The tables that a statement writes itself (not those that triggers and cascades write), data-modifying common table
@@ -75,10 +120,11 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
     match statement {
         Statement::Insert(insert) => {
             let TableObject::TableName(name) = &insert.table else { return Vec::new() };
-            let on_conflict = conflict_update(insert);
+            let table = table_name(name);
+            let schema = table.as_ref().and_then(|table| schemas.get(table));
+            let on_conflict = conflict_update(insert, schema.map(Arc::as_ref));
             let operations: &[Operation] =
                 if on_conflict.is_some() { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
-            let table = table_name(name);
             let fixed = table.as_ref().map(|table| inserted_constants(insert, table, schemas)).unwrap_or_default();
             let mut targets = target(table, operations, fixed);
             targets.iter_mut().for_each(|target| target.on_conflict.clone_from(&on_conflict));
@@ -131,14 +177,16 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
     }
 }
 
-fn conflict_update(insert: &Insert) -> Option<ConflictUpdate> {
+fn conflict_update(insert: &Insert, schema: Option<&TableSchema>) -> Option<ConflictUpdate> {
     let Some(OnInsert::OnConflict(conflict)) = &insert.on else { return None };
     let OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
-    let columns = match &conflict.conflict_target {
-        Some(ConflictTarget::Columns(columns)) => columns.iter().map(|column| folded(column).into()).collect(),
-        Some(ConflictTarget::OnConstraint(_)) | None => Vec::new(),
+    let columns = schema.and_then(|schema| conflict_columns(conflict.conflict_target.as_ref(), schema).ok());
+    let rows = match insert.source.as_ref().map(|source| source.body.as_ref()) {
+        Some(SetExpr::Values(values)) => Some(values.rows.len()),
+        _ => None,
     };
-    Some(ConflictUpdate { columns, assigned: update.assignments.iter().flat_map(assigned_columns).collect() })
+    let assigned = update.assignments.iter().flat_map(assigned_columns).collect();
+    Some(ConflictUpdate { columns, assigned, rows })
 }
 
 fn assigned_columns(assignment: &Assignment) -> Vec<ColumnName> {
@@ -287,7 +335,7 @@ fn inserted_constants(insert: &Insert, table: &TableName, schemas: &Schemas) -> 
 }
 
 /// The columns that an INSERT gives values for, in order: those it names, else the table's.
-pub fn inserted_columns(named: &[ObjectName], schema: &crate::model::TableSchema) -> Vec<String> {
+pub fn inserted_columns(named: &[ObjectName], schema: &TableSchema) -> Vec<String> {
     if named.is_empty() {
         return schema
             .columns

@@ -70,8 +70,9 @@ async fn read_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<Ta
              FROM resolved r JOIN pg_type t ON t.oid = r.type_oid
              WHERE t.typtype = 'd'
          )
-         SELECT n.nspname::text, c.relname::text, a.attname::text, format_type(r.type_oid, r.modifier),
-                t.typtype = 'e' OR t.typname = 'citext', r.not_null,
+         SELECT n.nspname::text, c.relname::text, a.attname::text,
+                CASE t.typname WHEN 'citext' THEN 'citext' ELSE format_type(r.type_oid, r.modifier) END,
+                t.typtype = 'e', r.not_null,
                 a.attgenerated <> '' OR c.relkind = 'm'
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          LEFT JOIN resolved r ON r.attrelid = c.oid

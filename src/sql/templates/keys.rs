@@ -86,10 +86,8 @@ impl Touched {
         };
         let is_key = |column: &ColumnName| schema.key.contains(column);
         // What conflicts in other columns than the key stands under a key of its own.
-        let elsewhere = target
-            .on_conflict
-            .as_ref()
-            .is_some_and(|conflict| schema.key.iter().any(|key| !conflict.columns.contains(key)));
+        let elsewhere =
+            target.on_conflict.as_ref().is_some_and(|conflict| schema.key.iter().any(|key| !conflict.is_met_in(key)));
         let fixed: Vec<(&ColumnName, &[Operand])> =
             target.fixed.iter().map(|(column, operands)| (column, operands.as_slice())).collect();
         self.add(table, true, of_table(table, true, &fixed, schemas).filter(|_| !elsewhere));

@@ -1,8 +1,8 @@
 //! The form of INSERT.
 
 use sqlparser::ast::{
-    ConflictTarget, Expr, Ident, Insert, OnConflict as OnConflictClause, OnConflictAction, OnInsert, Query, SelectItem,
-    SetExpr, SetOperator, SetQuantifier, TableObject,
+    Expr, Ident, Insert, OnConflict as OnConflictClause, OnConflictAction, OnInsert, Query, SelectItem, SetExpr,
+    SetOperator, SetQuantifier, TableObject,
 };
 
 use super::given::{constants, is_given};
@@ -10,7 +10,7 @@ use super::queries::{named_table, null, query_of, query_of_body, select, value_i
 use super::update::assignments;
 use super::{Assigned, ConflictAction, OnConflict, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
 use crate::model::{TableName, TableSchema};
-use crate::sql::targets::inserted_columns;
+use crate::sql::targets::{conflict_columns, inserted_columns};
 use crate::sql::{Schemas, folded, table_name};
 
 /// # Errors
@@ -102,23 +102,7 @@ fn item_value_mut(item: &mut SelectItem) -> Option<&mut Expr> {
 }
 
 fn on_conflict(clause: &OnConflictClause, schema: &TableSchema, alias: &str) -> Result<OnConflict, SqlError> {
-    let columns = match &clause.conflict_target {
-        None => schema.key.clone(),
-        Some(ConflictTarget::Columns(columns)) => {
-            columns.iter().map(|column| known(schema, &folded(column))).collect::<Result<_, _>>()?
-        }
-        Some(ConflictTarget::OnConstraint(name)) => {
-            // The name that PostgreSQL gives a primary key.
-            let primary_key = format!("{}_pkey", schema.name.table);
-            let name = name.0.last().and_then(|part| part.as_ident()).map(folded);
-            if name.as_ref() != Some(&primary_key) {
-                return Err(SqlError::Unsupported(
-                    "ON CONFLICT ON CONSTRAINT of columns that are not known".to_owned(),
-                ));
-            }
-            schema.key.clone()
-        }
-    };
+    let columns = conflict_columns(clause.conflict_target.as_ref(), schema)?;
     let action = match &clause.action {
         OnConflictAction::DoNothing => ConflictAction::Nothing,
         OnConflictAction::DoUpdate(update) => {

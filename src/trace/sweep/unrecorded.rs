@@ -79,10 +79,10 @@ impl Sweep {
         }
     }
 
-    /// Whether the row holds the constants that the statement demands of the rows it writes.
+    /// Whether the row holds the constants that the statement demands of the rows it updates or deletes.
     fn meets(&self, row: &Row, target: &WriteTarget, parameters: &[Value]) -> bool {
         let Some(schema) = self.worlds.schema(&target.table) else { return true };
-        target.fixed.iter().all(|(column, operands)| {
+        target.fixed_by(Operation::Update).all(|(column, operands)| {
             let bound = Bound { column: column.clone(), operands: operands.clone() };
             let values =
                 schema.column(column).and_then(|known| constant_values(&bound, &known.column_type, parameters));
