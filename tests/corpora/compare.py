@@ -67,9 +67,16 @@ class SqlInsight:
         self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, sql, dialect):
-        self.program.stdin.write(json.dumps({"sql": sql, "dialect": dialect}) + "\n")
-        self.program.stdin.flush()
-        found = json.loads(self.program.stdout.readline())
+        # Not an answer is an engine's failure; not to answer is one of this comparison, and would count for every later case.
+        try:
+            self.program.stdin.write(json.dumps({"sql": sql, "dialect": dialect}) + "\n")
+            self.program.stdin.flush()
+        except BrokenPipeError:
+            sys.exit(f"sql-insight's program ended with {self.program.wait()} before: {sql}")
+        answer = self.program.stdout.readline()
+        if not answer.endswith("\n"):
+            sys.exit(f"sql-insight's program ended with {self.program.wait()} at: {sql}")
+        found = json.loads(answer)
         if found is None:
             raise ValueError("not understood")
         return {plain(name) for name in found[0]}, {plain(name) for name in found[1]}
