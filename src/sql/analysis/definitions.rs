@@ -1,7 +1,8 @@
 //! What statements define: tables, views, their columns and names. First what flows by it, then how the schema changes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
@@ -10,13 +11,14 @@ use sqlparser::ast::{
     SelectInto, Set, Statement, visit_expressions,
 };
 
+use super::arena::ColumnId;
 use super::dependencies::{Dependencies, Role};
-use super::outcome::Via;
+use super::outcome::{ColumnOwner, Influence, QualifiedColumn, Via};
 use super::routines::{Routine, routine_of, trigger_of, type_of};
 use super::schema::{Schema, Shape};
 use super::scope::{Body, Output, OutputColumn, spelled};
 use super::updatable::{Through, only_table};
-use super::walk::Walk;
+use super::walk::{Rows, Walk};
 use super::writes::{last_name, shared};
 use super::{Dialect, StatementAnalysis, StatementKind};
 use crate::model::{ColumnName, TableName};
@@ -73,6 +75,43 @@ impl Walk<'_> {
                 self.assign(Some(target.id), name, dependencies.clone(), &rows);
             }
         }
+    }
+
+    /// A materialized view filled again, as its definition says.
+    pub(super) fn refill(&mut self, view: TableName, filled: &StatementAnalysis) {
+        let target = self.target_table(view, None);
+        self.defined.insert(target.id);
+        for source in &filled.sources {
+            let id = self.arena.table(source);
+            self.reads(id);
+        }
+        if let Some(error) = &filled.error {
+            self.note(error.clone());
+        }
+        // Columns that share what decides on their rows go on sharing it.
+        let mut decided: HashMap<*const Influence, Rows> = HashMap::new();
+        for lineage in &filled.columns {
+            let known = decided.get(&lineage.influences.as_ptr()).cloned();
+            let rows = known.unwrap_or_else(|| {
+                let each = lineage.influences.iter().map(|one| (self.known_column(&one.column), one.kind));
+                shared(Dependencies { sources: Vec::new(), influences: each.collect() })
+            });
+            decided.insert(lineage.influences.as_ptr(), Rc::clone(&rows));
+            let mut dependencies = Dependencies::default();
+            for source in &lineage.sources {
+                let column = self.known_column(source);
+                dependencies.add(column, Role::Value(lineage.via));
+            }
+            self.assign(Some(target.id), &lineage.target.column, dependencies, &rows);
+        }
+    }
+
+    fn known_column(&mut self, column: &QualifiedColumn) -> ColumnId {
+        let owner = match &column.owner {
+            ColumnOwner::Table(table) => Some(self.arena.table(table)),
+            ColumnOwner::Output | ColumnOwner::Unresolved => None,
+        };
+        self.arena.column(owner, &column.column)
     }
 
     /// Every column of one table as a column of another.
@@ -157,8 +196,8 @@ impl Schema {
             Statement::CreateView(create) => {
                 let table = self.created(create.to.as_ref().unwrap_or(&create.name), create.temporary, dialect);
                 let mut shape = columns_filled(analysis, &table);
-                if create.materialized && !deep {
-                    shape.get_or_insert_default().query = Some(Arc::new(create.query.as_ref().clone()));
+                if create.materialized {
+                    shape.get_or_insert_default().filled = Some(Arc::new(filling(analysis, &table)));
                 }
                 if let (false, Some(shape), Some(base)) = (create.materialized, &mut shape, only_table(&create.query)) {
                     let base = self.resolve(base, dialect);
@@ -166,12 +205,12 @@ impl Schema {
                 }
                 self.redefine(table, shape);
             }
-            Statement::AlterTable(alter) => self.apply_alter(alter, dialect),
+            Statement::AlterTable(alter) => self.apply_alter(alter, dialect, deep),
             Statement::Drop { object_type, names, .. } => {
                 if matches!(object_type, ObjectType::Table | ObjectType::View | ObjectType::MaterializedView) {
                     for name in names {
                         let table = self.resolve(name, dialect);
-                        self.forget(&table);
+                        self.drop_relation(&table);
                     }
                 }
             }
@@ -290,7 +329,7 @@ impl Schema {
         self.redefine(table, shape);
     }
 
-    fn apply_alter(&mut self, alter: &AlterTable, dialect: Dialect) {
+    fn apply_alter(&mut self, alter: &AlterTable, dialect: Dialect, deep: bool) {
         let mut table = self.resolve(&alter.name, dialect);
         for operation in &alter.operations {
             match operation {
@@ -302,7 +341,9 @@ impl Schema {
                         }
                     });
                     for option in &column_def.options {
-                        if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option {
+                        if let ColumnOption::Generated { generation_expr: Some(expression), .. } = &option.option
+                            && !deep
+                        {
                             self.generate(&table, spelled(&column_def.name).into(), expression.clone());
                         }
                     }
@@ -385,9 +426,17 @@ fn is_search_path(variable: &ObjectName) -> bool {
     last_name(variable).is_some_and(|name| *name == *"search_path")
 }
 
+/// What fills a view, by the analysis of its definition.
+fn filling(definition: &StatementAnalysis, view: &TableName) -> StatementAnalysis {
+    let owner = ColumnOwner::Table(view.clone());
+    let mut filling = definition.clone();
+    filling.columns.retain(|lineage| lineage.target.owner == owner);
+    filling
+}
+
 /// The columns of a table that the statement made by a query; `None` where a `*` hides some.
 fn columns_filled(analysis: &StatementAnalysis, table: &TableName) -> Option<Shape> {
-    let owner = super::outcome::ColumnOwner::Table(table.clone());
+    let owner = ColumnOwner::Table(table.clone());
     let of_table = analysis.columns.iter().filter(|lineage| lineage.target.owner == owner);
     let columns: Vec<ColumnName> = of_table.map(|lineage| Arc::clone(&lineage.target.column)).collect();
     (!columns.is_empty() && columns.iter().all(|column| **column != *"*")).then(|| Shape::new(columns))

@@ -432,9 +432,9 @@ impl Walk<'_> {
 
     /// A function may read and write anything, unless it is known.
     pub(super) fn note_unknown(&mut self, name: &sqlparser::ast::ObjectName, arguments: usize) {
-        let last = super::writes::last_name(name);
         // What a routine that calls itself does is known from the call around it.
-        let called = |active: &Active| last.as_ref() == Some(&active.name.table) && active.routine.takes(arguments);
+        let meant = self.schema.routine_names(name, self.dialect);
+        let called = |active: &Active| meant.contains(&active.name) && active.routine.takes(arguments);
         let is_itself = self.active.iter().any(called);
         if self.dialect == Dialect::Postgres && !is_itself && !only_computes(name) {
             self.note(SqlError::Unsupported(format!("what {name} does: its definition is not known")));

@@ -10,7 +10,7 @@ use super::rewrite::{DEFAULTS, DO_NOTHING};
 use super::routines::Event;
 use super::scope::{Output, OutputColumn, Scope};
 use super::walk::{Rows, Walk};
-use super::writes::{Target, assigned, last_name, shared};
+use super::writes::{Target, last_name, shared};
 use crate::model::ColumnName;
 
 impl Walk<'_> {
@@ -52,7 +52,8 @@ impl Walk<'_> {
                     let decides = shared(decides);
                     update.assignments.iter().for_each(|assignment| self.assignment(assignment, &target, &decides));
                     self.generated_of_assignments(&update.assignments, &target, &decides);
-                    self.fire(&target, Event::Update(&assigned(&update.assignments)), &decides);
+                    let set = self.columns_set(&update.assignments, &target);
+                    self.fire(&target, Event::Update(&set), &decides);
                     if let Some(predicate) = &update.delete_predicate {
                         let mut deletes = Dependencies { sources: Vec::new(), influences: decides.as_ref().clone() };
                         self.condition(predicate, InfluenceKind::Filter, &mut deletes);

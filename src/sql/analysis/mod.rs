@@ -6,6 +6,7 @@
 //! what could be.
 
 mod arena;
+mod assignments;
 mod definitions;
 mod dependencies;
 mod dialect;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    ArgMode, CreateFunction, CreateFunctionBody, CreateTrigger, DataType, Expr, FunctionReturnType, ObjectName,
-    TriggerEvent, TriggerReferencingType, Value,
+    ArgMode, CreateFunction, CreateFunctionBody, CreateTrigger, DataType, Expr, FunctionReturnType, Ident, ObjectName,
+    TriggerEvent, TriggerPeriod, TriggerReferencingType, Value,
 };
 
 use super::dependencies::{Dependencies, Role};
@@ -90,7 +90,28 @@ pub(super) struct Trigger {
     /// The names of the tables that hold the rows before and after.
     transition_tables: Vec<ColumnName>,
     condition: Option<Expr>,
+    /// `INSTEAD OF` what happens to a view's rows.
+    instead: bool,
     pub(super) enabled: bool,
+}
+
+impl Trigger {
+    /// Whether it does what is told, and nothing else is done.
+    pub(super) fn replaces(&self, event: Event<'_>) -> bool {
+        self.instead && self.enabled && self.events.iter().any(|of| fits(of, event))
+    }
+
+    /// The same trigger where a column of its table has another name.
+    pub(super) fn rename_column(&mut self, old: &str, new: &Ident) {
+        for event in &mut self.events {
+            if let TriggerEvent::Update(columns) = event {
+                columns.iter_mut().filter(|column| spelled(column) == old).for_each(|column| *column = new.clone());
+            }
+        }
+        if let Some(condition) = &mut self.condition {
+            super::schema::rename_in(condition, old, new);
+        }
+    }
 }
 
 /// A routine that is being read.
@@ -100,13 +121,25 @@ pub(super) struct Active {
 }
 
 /// What happens to a table's rows, as triggers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event<'a> {
     Insert,
     /// These columns are set.
     Update(&'a [ColumnName]),
     Delete,
     Truncate,
+}
+
+impl Event<'_> {
+    /// The same, whichever columns are set.
+    pub(super) fn of_any_columns(self) -> Event<'static> {
+        match self {
+            Event::Insert => Event::Insert,
+            Event::Update(_) => Event::Update(&[]),
+            Event::Delete => Event::Delete,
+            Event::Truncate => Event::Truncate,
+        }
+    }
 }
 
 /// How deep routines and triggers may call one another.
@@ -228,6 +261,7 @@ pub(super) fn trigger_of(create: &CreateTrigger) -> Option<Trigger> {
         routine,
         transition_tables: transition_tables.collect(),
         condition: create.condition.clone(),
+        instead: create.period == Some(TriggerPeriod::InsteadOf),
         enabled: true,
     })
 }

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{Expr, Ident, ObjectName, Query, Statement, visit_expressions_mut};
-use sqlparser::parser::Parser;
 
+use super::outcome::{ColumnOwner, QualifiedColumn};
 use super::routines::{Routine, Trigger};
 use super::scope::spelled;
 use super::updatable::Through;
 use super::{Analyzer, Dialect, StatementAnalysis, StatementKind};
-use crate::model::{ColumnName, Declarations, TableName};
+use crate::model::{ColumnName, Declarations, GeneratedColumn, TableName};
 use crate::sql::Schemas;
 
 /// What is defined: tables and views with their columns, and where a bare name is looked for. Cheap to clone.
@@ -43,8 +43,8 @@ pub(super) struct Shape {
     names: HashSet<ColumnName>,
     /// The columns that the database computes from others of the row, with their expressions.
     pub(super) generated: Vec<(ColumnName, Expr)>,
-    /// For a materialized view: its query.
-    pub(super) query: Option<Arc<Query>>,
+    /// For a materialized view: what fills it.
+    pub(super) filled: Option<Arc<StatementAnalysis>>,
     /// For a view over one table: what is written through it.
     pub(super) through: Option<Arc<Through>>,
 }
@@ -53,6 +53,23 @@ impl Shape {
     pub(super) fn new(columns: Vec<ColumnName>) -> Self {
         let names = columns.iter().cloned().collect();
         Shape { columns, names, ..Shape::default() }
+    }
+
+    fn change_through(&mut self, change: impl Fn(&mut Through)) {
+        if let Some(through) = &mut self.through {
+            change(Arc::make_mut(through));
+        }
+    }
+
+    /// Changes the columns that what fills the view comes from and is decided by.
+    fn change_filled(&mut self, change: impl Fn(&mut QualifiedColumn)) {
+        let Some(filled) = &mut self.filled else { return };
+        for lineage in &mut Arc::make_mut(filled).columns {
+            lineage.sources.iter_mut().for_each(&change);
+            let mut influences = lineage.influences.to_vec();
+            influences.iter_mut().for_each(|influence| change(&mut influence.column));
+            lineage.influences = influences.into();
+        }
     }
 
     pub(super) fn has(&self, column: &str) -> bool {
@@ -99,26 +116,31 @@ impl Schema {
         (analyzer.into_schema(), statements)
     }
 
-    /// With what a database declares beside the shapes of its tables; and the analysis of each view's definition.
+    /// With what a database declares beside the shapes of its tables; and the analysis of each view's definition, and of
+    /// each definition that does not parse.
     pub fn with(self, declared: &Declarations) -> (Schema, Vec<StatementAnalysis>) {
-        let mut schema = self;
-        for generated in &declared.generated {
-            let parsed = Parser::new(Dialect::Postgres.parser()).try_with_sql(&generated.expression);
-            if let Ok(expression) = parsed.and_then(|mut parser| parser.parse_expr()) {
-                schema.generate(&generated.table, Arc::clone(&generated.column), expression);
-            }
-        }
-        let mut analyzer = Analyzer::new(schema, Dialect::Postgres);
+        let mut analyzer = Analyzer::new(self, Dialect::Postgres);
         let mut definitions = Vec::new();
+        let name = |part: &str| Ident::with_quote('"', part).to_string();
+        let full = |table: &TableName| format!("{}.{}", name(&table.schema), name(&table.table));
+        for GeneratedColumn { table, column, expression } in &declared.generated {
+            let column = name(column);
+            let sql = format!(
+                "ALTER TABLE {} ADD COLUMN {column} text GENERATED ALWAYS AS ({expression}) STORED",
+                full(table)
+            );
+            definitions.append(&mut analyzer.analyze(&sql));
+        }
         for definition in &declared.definitions {
             definitions.append(&mut analyzer.analyze(definition));
         }
         for view in &declared.views {
-            let name = |part: &str| Ident::with_quote('"', part).to_string();
-            let sql = format!("CREATE VIEW {}.{} AS {}", name(&view.name.schema), name(&view.name.table), view.sql);
-            definitions.append(&mut analyzer.analyze(&sql));
+            definitions.append(&mut analyzer.analyze(&format!("CREATE VIEW {} AS {}", full(&view.name), view.sql)));
         }
-        definitions.retain(|one| matches!(one.kind, StatementKind::CreateView | StatementKind::CreateMaterializedView));
+        // What does not parse defined nothing: whoever writes its table is told less than what happens.
+        definitions.retain(|one| {
+            one.scanned || matches!(one.kind, StatementKind::CreateView | StatementKind::CreateMaterializedView)
+        });
         (analyzer.into_schema(), definitions)
     }
 
@@ -184,8 +206,32 @@ impl Schema {
     }
 
     pub(super) fn rename(&mut self, from: &TableName, to: TableName) {
+        if let Some(triggers) = Arc::make_mut(&mut self.triggers).remove(from) {
+            Arc::make_mut(&mut self.triggers).insert(to.clone(), triggers);
+        }
+        self.change_views(|shape| {
+            shape.change_through(|through| through.rename_table(from, &to));
+            shape.change_filled(|column| {
+                if column.owner == ColumnOwner::Table(from.clone()) {
+                    column.owner = ColumnOwner::Table(to.clone());
+                }
+            });
+            if let Some(filled) = &mut shape.filled {
+                let sources = &mut Arc::make_mut(filled).sources;
+                sources.iter_mut().filter(|source| **source == *from).for_each(|source| *source = to.clone());
+            }
+        });
         if let Some(shape) = self.forget(from) {
             Arc::make_mut(&mut self.relations).insert(to, shape);
+        }
+    }
+
+    /// Views know what they are over by more than its name: what is renamed is so in them.
+    fn change_views(&mut self, change: impl Fn(&mut Shape)) {
+        for shape in Arc::make_mut(&mut self.relations).values_mut() {
+            if shape.through.is_some() || shape.filled.is_some() {
+                change(Arc::make_mut(shape));
+            }
         }
     }
 
@@ -212,6 +258,17 @@ impl Schema {
     /// A column under a new name: what is computed from it names it so too.
     pub(super) fn rename_column(&mut self, table: &TableName, old: &Ident, new: &Ident) {
         let (from, to) = (spelled(old), ColumnName::from(spelled(new)));
+        self.change_views(|shape| {
+            shape.change_through(|through| through.rename_source(table, &from, &to));
+            shape.change_filled(|column| {
+                if column.owner == ColumnOwner::Table(table.clone()) && *column.column == *from {
+                    column.column = Arc::clone(&to);
+                }
+            });
+        });
+        if let Some(triggers) = Arc::make_mut(&mut self.triggers).get_mut(table) {
+            triggers.iter_mut().for_each(|trigger| trigger.rename_column(&from, new));
+        }
         if let Some(shape) = Arc::make_mut(&mut self.relations).get_mut(table) {
             let mut changed = Shape::clone(shape);
             for column in &mut changed.columns {
@@ -223,18 +280,9 @@ impl Schema {
                 if **column == *from {
                     *column = Arc::clone(&to);
                 }
-                let _ = visit_expressions_mut(expression, |part| {
-                    let named = match part {
-                        Expr::Identifier(ident) => Some(ident),
-                        Expr::CompoundIdentifier(parts) => parts.last_mut(),
-                        _ => None,
-                    };
-                    if let Some(ident) = named.filter(|ident| spelled(ident) == from) {
-                        *ident = new.clone();
-                    }
-                    ControlFlow::<()>::Continue(())
-                });
+                rename_in(expression, &from, new);
             }
+            changed.change_through(|through| through.rename_own(&from, &to));
             changed.names = changed.columns.iter().cloned().collect();
             *shape = Arc::new(changed);
         }
@@ -249,16 +297,20 @@ impl Schema {
         !self.routines.is_empty()
     }
 
-    /// The routines that a call of this name may mean, which take other arguments each: of a bare name those of every
-    /// schema on the search path, where the first of equal types hides the others.
-    pub(super) fn routines(&self, name: &ObjectName, dialect: Dialect) -> Vec<(TableName, Arc<Routine>)> {
-        let names = match parts(name, dialect).as_slice() {
+    /// The full names that a call of this name may mean: of a bare name one in every schema on the search path.
+    pub(super) fn routine_names(&self, name: &ObjectName, dialect: Dialect) -> Vec<TableName> {
+        match parts(name, dialect).as_slice() {
             [] => Vec::new(),
             [bare] => self.search_path.iter().map(|schema| TableName::new(Arc::clone(schema), bare.as_str())).collect(),
             [path @ .., last] => vec![TableName::new(path.join("."), last.as_str())],
-        };
+        }
+    }
+
+    /// The routines that a call of this name may mean, which take other arguments each: of a bare name those of every
+    /// schema on the search path, where the first of equal types hides the others.
+    pub(super) fn routines(&self, name: &ObjectName, dialect: Dialect) -> Vec<(TableName, Arc<Routine>)> {
         let mut found: Vec<(TableName, Arc<Routine>)> = Vec::new();
-        for name in names {
+        for name in self.routine_names(name, dialect) {
             for routine in self.routines.get(&name).into_iter().flatten() {
                 if !found.iter().any(|(_, known)| known.is_of_types_of(routine)) {
                     found.push((name.clone(), Arc::clone(routine)));
@@ -303,6 +355,12 @@ impl Schema {
                 trigger.enabled = enabled;
             }
         }
+    }
+
+    /// What is dropped takes its triggers with it.
+    pub(super) fn drop_relation(&mut self, table: &TableName) {
+        self.forget(table);
+        Arc::make_mut(&mut self.triggers).remove(table);
     }
 
     pub(super) fn forget_trigger(&mut self, name: &str) {
@@ -363,6 +421,21 @@ impl Schema {
     }
 }
 
+/// Gives a column its new name wherever an expression over its table names it.
+pub(super) fn rename_in(expression: &mut Expr, old: &str, new: &Ident) {
+    let _ = visit_expressions_mut(expression, |part| {
+        let named = match part {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(parts) => parts.last_mut(),
+            _ => None,
+        };
+        if let Some(ident) = named.filter(|ident| spelled(ident) == old) {
+            *ident = new.clone();
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
 /// The parts of a name as the database spells them. PostgreSQL allows a database before the schema where it is the
 /// current one: it says nothing.
 pub(super) fn parts(name: &ObjectName, dialect: Dialect) -> Vec<String> {
@@ -384,7 +457,7 @@ pub(super) fn parts(name: &ObjectName, dialect: Dialect) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::GeneratedColumn;
+    use crate::model::View;
 
     #[test]
     fn what_a_database_declares_counts_for_its_statements() {
@@ -409,5 +482,28 @@ mod tests {
         let targets: Vec<String> = analyses[0].targets.iter().map(ToString::to_string).collect();
         assert_eq!((targets, &analyses[0].error), (vec!["public.a".to_owned(), "public.log".to_owned()], &None));
         assert!(analyses[0].columns.iter().any(|column| column.target.to_string() == "public.a.y"));
+    }
+
+    #[test]
+    fn what_a_database_declares_and_does_not_parse_is_told() {
+        let (schema, _) = Schema::from_definitions("CREATE TABLE a (id int, x int, y int)", Dialect::Postgres);
+        let generated = |column: &str, expression: &str| GeneratedColumn {
+            table: TableName::new("public", "a"),
+            column: column.into(),
+            expression: expression.into(),
+        };
+        let declared = Declarations {
+            generated: vec![generated("y", "(x + "), generated("x", "(id + 1)")],
+            views: vec![View { name: TableName::new("public", "v"), sql: "SELECT (FROM a".into() }],
+            definitions: vec!["CREATE TRIGGER note AFTER ON public.a".into()],
+        };
+        let (_, told) = schema.with(&declared);
+        let told: Vec<(bool, &str)> = told.iter().map(|one| (one.error.is_some(), one.sql.as_ref())).collect();
+        let expected = [
+            (true, "ALTER TABLE \"public\".\"a\" ADD COLUMN \"y\" text GENERATED ALWAYS AS ((x + ) STORED"),
+            (true, "CREATE TRIGGER note AFTER ON public.a"),
+            (true, "CREATE VIEW \"public\".\"v\" AS SELECT (FROM a"),
+        ];
+        assert_eq!(told, expected);
     }
 }

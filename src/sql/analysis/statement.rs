@@ -162,12 +162,8 @@ impl Walk<'_> {
             }
         }
         let table = self.schema.resolve(&sqlparser::ast::ObjectName::from(parts), self.dialect);
-        match self.schema.shape(&table).and_then(|shape| shape.query.clone()) {
-            Some(query) => {
-                let names = self.schema.shape(&table).map(|shape| shape.columns.clone()).unwrap_or_default();
-                let output = self.query(&query);
-                self.fill(table, names, &output);
-            }
+        match self.schema.shape(&table).and_then(|shape| shape.filled.clone()) {
+            Some(filled) => self.refill(table, &filled),
             None => {
                 self.target_table(table, None);
             }
@@ -196,6 +192,9 @@ impl Walk<'_> {
                     OutputColumn::AllOf(_) => self.absorb_column(column, Role::Value(Via::Copy), &mut dependencies),
                 }
                 self.assign(None, &name, dependencies, &rows);
+            }
+            if output.columns.is_empty() && !rows.is_empty() {
+                self.assign(None, &"*".into(), Dependencies::default(), &rows);
             }
         }
         kind

@@ -384,6 +384,100 @@ mod tests {
         assert_eq!(lines[9], "refresh m <- t; m.id <- copy t.id | ");
     }
 
+    /// The last line of what is shown of a text.
+    fn last(sql: &str) -> String {
+        shown(sql).lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn rows_without_columns_are_decided_on_all_the_same() {
+        assert_eq!(last("select from s where a = 1"), "select  <- s; * <- transform  | s.a");
+        assert_eq!(last("select from s"), "select  <- s");
+        let definition = "create table t(x int default 1); ";
+        assert_eq!(
+            last(&format!("{definition}insert into t select from s where a = 1")),
+            "insert t <- s; t.* <- transform  | s.a"
+        );
+    }
+
+    #[test]
+    fn a_trigger_of_a_column_fires_where_an_element_of_it_is_set() {
+        let definitions = "create table t(id int, tags text[], n int); create table log(id int); \
+            create function note() returns trigger language plpgsql as \
+              $$ begin insert into log(id) values (new.id); return new; end $$; \
+            create trigger g after update of tags on t for each row execute function note('a', 1); ";
+        let set = |set: &str| last(&format!("{definitions}update t set {set}"));
+        assert!(set("tags[1] = 'a'").starts_with("update t,log <- "), "{}", set("tags[1] = 'a'"));
+        assert!(set("(n, tags) = (1, '{}')").starts_with("update t,log <- "));
+        assert!(set("n = 2").starts_with("update t <- "));
+    }
+
+    #[test]
+    fn a_view_is_written_through_unless_a_trigger_stands_in_for_that() {
+        let definitions = "create table t(id int, x int, k int); create table log(id int); \
+            create view v as select id, x from t where k = 1; create view w as select id, x from v; \
+            create function note() returns trigger language plpgsql as \
+              $$ begin insert into log(id) values (new.id); return new; end $$; \
+            create trigger g instead of update on v for each row execute function note(); ";
+        let write = |write: &str| last(&format!("{definitions}{write}"));
+        assert_eq!(
+            write("insert into v values (1, 2)"),
+            "insert v,t <- ; v.id <- transform  | ; v.x <- transform  | ; t.id <- transform  | ; t.x <- transform  | "
+        );
+        assert_eq!(
+            write("update v set x = 2"),
+            "update v,log <- v; v.x <- transform  | t.k; log.id <- copy v.id | t.k"
+        );
+        assert!(write("update w set x = 2").starts_with("update w,v,log <- v; w.x"), "{}", write("update w set x = 2"));
+        assert!(
+            write("delete from w").starts_with("delete w,t,v <- ")
+                || write("delete from w").starts_with("delete w,v,t <- ")
+        );
+        // One that is switched off, and one that fires beside the write, stand in for nothing.
+        let off = "alter table v disable trigger g; ";
+        assert!(write(&format!("{off}update v set x = 2")).starts_with("update v,t <- "));
+        let beside = "drop trigger g on v; create trigger h after update on v execute function note(); ";
+        assert!(write(&format!("{beside}update v set x = 2")).starts_with("update v,t <- "));
+    }
+
+    #[test]
+    fn views_follow_what_is_renamed() {
+        let definitions = "create table t(id int, x int, k int); create view v as select id, x from t where k = 1; \
+            create materialized view m as select id, x from t where k = 1; \
+            create function note() returns trigger language plpgsql as \
+              $$ begin insert into log(id) values (new.id); return new; end $$; \
+            create trigger g after update of x on t for each row when (new.x > 1) execute function note(); \
+            alter table t rename to tt; alter table tt rename column x to xx; alter table tt rename column k to kk; ";
+        let after = |sql: &str| last(&format!("{definitions}{sql}"));
+        assert_eq!(
+            after("update v set x = 2"),
+            "update v,tt,log <- tt; v.x <- transform  | tt.kk; log.id <- copy tt.id | tt.kk,tt.xx; \
+             tt.xx <- transform  | tt.kk"
+        );
+        assert_eq!(
+            after("refresh materialized view m"),
+            "refresh m <- tt; m.id <- copy tt.id | tt.kk; m.x <- copy tt.xx | tt.kk"
+        );
+        let view = "alter table v rename to vv; alter table vv rename column x to y; ";
+        assert!(
+            after(&format!("{view}insert into vv (y) values (1)")).starts_with("insert vv,tt <- ; vv.y <- transform")
+        );
+        assert!(after(&format!("{view}insert into vv (y) values (1)")).contains("; tt.xx <- transform"));
+        // Another table of the old name is another table.
+        let other = "create table t(id int); ";
+        assert_eq!(after(&format!("{other}insert into t values (1)")), "insert t <- ; t.id <- transform  | ");
+    }
+
+    #[test]
+    fn a_function_is_itself_in_its_own_schema_alone() {
+        let function = |body: &str| {
+            last(&format!("create function app.total(n int) returns int language sql as $$ select {body} from s $$"))
+        };
+        assert_eq!(function("app.total(n)"), "create_routine  <- s");
+        assert!(function("other.total(n)").ends_with("what other.total does: its definition is not known"));
+        assert!(function("total(n)").ends_with("what total does: its definition is not known"));
+    }
+
     #[test]
     fn depth_and_length_are_no_danger() {
         let chain = format!("select {} from t", vec!["a"; 100_000].join(" + "));

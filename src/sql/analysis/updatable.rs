@@ -1,10 +1,12 @@
 //! Views over one table: what is written to the view is written to the table.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{GroupByExpr, ObjectName, Query, SelectItem, SetExpr, TableFactor};
 
 use super::arena::ColumnId;
 use super::outcome::{ColumnOwner, InfluenceKind, StatementAnalysis, Via};
-use super::routines::Event;
+use super::routines::{Event, Trigger};
 use super::walk::{Rows, Walk};
 use super::writes::Target;
 use crate::model::{ColumnName, TableName};
@@ -73,6 +75,27 @@ impl Through {
         Some(Through { table, columns, shown_by })
     }
 
+    /// The same view once a table has another name.
+    pub(super) fn rename_table(&mut self, from: &TableName, to: &TableName) {
+        if self.table == *from {
+            self.table = to.clone();
+        }
+    }
+
+    /// The same view once a column of the table behind it has another name.
+    pub(super) fn rename_source(&mut self, table: &TableName, old: &str, new: &ColumnName) {
+        if self.table == *table {
+            let named = self.columns.iter_mut().map(|(_, of_table)| of_table).chain(&mut self.shown_by);
+            named.filter(|name| ***name == *old).for_each(|name| *name = Arc::clone(new));
+        }
+    }
+
+    /// The same view once a column of its own has another name.
+    pub(super) fn rename_own(&mut self, old: &str, new: &ColumnName) {
+        let own = self.columns.iter_mut().map(|(of_view, _)| of_view);
+        own.filter(|name| ***name == *old).for_each(|name| *name = Arc::clone(new));
+    }
+
     fn column_of(&self, of_view: &ColumnName) -> Option<ColumnName> {
         if **of_view == *"*" {
             return Some(of_view.clone());
@@ -82,10 +105,14 @@ impl Through {
 }
 
 impl Walk<'_> {
-    /// The table that a write of this view writes; none where its triggers do it.
-    fn through(&self, view: &TableName) -> Option<Through> {
-        let shape = self.schema.shape(view)?;
-        shape.through.as_deref().filter(|_| self.schema.triggers(view).is_empty()).cloned()
+    fn view(&self, view: &TableName) -> Option<Arc<Through>> {
+        self.schema.shape(view)?.through.clone()
+    }
+
+    /// What a write of this kind to a view writes; none where a trigger of the view does it instead.
+    fn through(&self, view: &TableName, event: Event<'_>) -> Option<Arc<Through>> {
+        let replaces = |trigger: &Trigger| trigger.replaces(event.of_any_columns());
+        self.view(view).filter(|_| !self.schema.triggers(view).iter().any(replaces))
     }
 
     /// What decides which rows a view shows decides which of them are updated or deleted by it.
@@ -93,34 +120,39 @@ impl Walk<'_> {
         let mut shown_by = Vec::new();
         let mut view = target.name.clone();
         for _ in 0..VIEWS_DEEP {
-            let Some(through) = self.through(&view) else { break };
+            let Some(through) = self.view(&view) else { break };
             let table = self.arena.table(&through.table);
             for column in &through.shown_by {
                 shown_by.push((self.arena.column(Some(table), column), InfluenceKind::Filter));
             }
-            view = through.table;
+            view = through.table.clone();
         }
         shown_by
     }
 
     /// Fires the triggers of the table behind a view; `false` where there is none.
     pub(super) fn fire_through(&mut self, target: &Target, event: Event<'_>, rows: &Rows) -> bool {
-        let Some(mut through) = self.through(&target.name) else { return false };
         let mut columns: Vec<ColumnName> = match event {
             Event::Update(columns) => columns.to_vec(),
             Event::Insert | Event::Delete | Event::Truncate => Vec::new(),
         };
+        let mut name = target.name.clone();
         for _ in 0..VIEWS_DEEP {
-            columns = columns.iter().filter_map(|name| through.column_of(name)).collect();
-            match self.through(&through.table) {
-                Some(next) => through = next,
-                None => {
-                    let table = self.target_table(through.table, None);
-                    let event = if matches!(event, Event::Update(_)) { Event::Update(&columns) } else { event };
-                    self.fire(&table, event, rows);
-                    return true;
-                }
+            if self.view(&name).is_some() {
+                let id = self.arena.table(&name);
+                self.view_events.insert((id, event.of_any_columns()));
             }
+            let Some(through) = self.through(&name, event) else {
+                if name == target.name {
+                    return false;
+                }
+                let table = self.target_table(name, None);
+                let event = if matches!(event, Event::Update(_)) { Event::Update(&columns) } else { event };
+                self.fire(&table, event, rows);
+                return true;
+            };
+            columns = columns.iter().filter_map(|name| through.column_of(name)).collect();
+            name = through.table.clone();
         }
         true
     }
@@ -132,7 +164,14 @@ impl Walk<'_> {
             place += 1;
             let Some(view) = view.filter(|view| !self.defined.contains(view)) else { continue };
             let Some(name) = self.arena.table_name(view).cloned() else { continue };
-            let Some(through) = self.through(&name) else { continue };
+            // Of several writes of one statement it is not kept apart which column each of them wrote.
+            let events: Vec<Event<'static>> =
+                self.view_events.iter().filter(|(of, _)| *of == view).map(|(_, event)| *event).collect();
+            let through = match events.is_empty() {
+                true => self.view(&name),
+                false => events.into_iter().find_map(|event| self.through(&name, event)),
+            };
+            let Some(through) = through else { continue };
             let table = self.arena.table(&through.table);
             self.writes(table);
             if let Some(column) = through.column_of(&column) {

@@ -10,7 +10,7 @@ use super::arena::{Arena, ColumnId, TableId};
 use super::dependencies::{Dependencies, settle_influences};
 use super::outcome::{ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn};
 use super::plpgsql::Control;
-use super::routines::Active;
+use super::routines::{Active, Event};
 use super::schema::Schema;
 use super::scope::{Output, Scope};
 use crate::model::{ColumnName, TableName};
@@ -48,6 +48,8 @@ pub(super) struct Walk<'s> {
     sources: Vec<TableId>,
     read: HashSet<TableId>,
     written: HashSet<TableId>,
+    /// What happens to the rows of views.
+    pub(super) view_events: HashSet<(TableId, Event<'static>)>,
     /// What the statement makes anew, or gives another definition.
     pub(super) defined: HashSet<TableId>,
     drafts: Vec<Draft>,
@@ -99,6 +101,7 @@ impl<'s> Walk<'s> {
             sources: Vec::new(),
             read: HashSet::new(),
             written: HashSet::new(),
+            view_events: HashSet::new(),
             defined: HashSet::new(),
             drafts: Vec::new(),
             draft_places: HashMap::new(),

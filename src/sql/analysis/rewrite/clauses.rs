@@ -3,7 +3,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::{DEFAULTS, ELEMENT, FARTHEST, Rewriting, is_space, keyword, quoted};
+use super::{DEFAULTS, ELEMENT, FARTHEST, LONGEST_NAME, Rewriting, is_space, keyword, quoted};
 
 impl Rewriting {
     /// Behind a SET: `a[i] = …` sets an element, and is `a."element" = "element"(i) || …`. Notes where such begin, and
@@ -16,8 +16,11 @@ impl Rewriting {
                 // A row of columns.
                 at = self.after(self.closed(at, end));
             }
-            while matches!(self.token(at), Some(Token::Word(_) | Token::Period)) && at < end {
-                at = self.after(at);
+            // A longer run of words is no name.
+            for _ in 0..LONGEST_NAME {
+                if matches!(self.token(at), Some(Token::Word(_) | Token::Period)) {
+                    at = self.after(at);
+                }
             }
             let bracket = at;
             while self.token(at) == Some(&Token::LBracket) && at < end {
@@ -41,7 +44,7 @@ impl Rewriting {
                     Some(Token::Word(_))
                         if matches!(
                             self.keyword_at(at),
-                            Some(Keyword::WHERE | Keyword::FROM | Keyword::RETURNING | Keyword::WHEN)
+                            Some(Keyword::WHERE | Keyword::FROM | Keyword::RETURNING | Keyword::WHEN | Keyword::SET)
                         ) =>
                     {
                         return;
@@ -112,18 +115,17 @@ impl Rewriting {
 
     /// `INSERT INTO t (a[1], b)`: in the list of columns, which element it is says nothing.
     pub(super) fn element_inserted(&mut self, place: usize) -> Option<usize> {
-        let back = self.kept.iter().rev().take(FARTHEST).position(|token| token.token == Token::LParen)?;
+        // Only names stand before it in the list: whatever else is met ends the look back.
+        let is_listed = |token: &TokenWithSpan| {
+            is_space(token) || matches!(token.token, Token::Word(_) | Token::Period | Token::Comma)
+        };
+        let back = self.kept.iter().rev().take(FARTHEST).position(|token| !is_listed(token))?;
         let opened = self.kept.len().checked_sub(back + 1)?;
-        let named = self.kept.get(..opened)?.iter().rev().filter(|token| !is_space(token)).take(6);
+        self.kept.get(opened).filter(|token| token.token == Token::LParen)?;
+        let named = self.kept.get(..opened)?.iter().rev().filter(|token| !is_space(token)).take(LONGEST_NAME + 1);
         let into = named.take_while(|token| matches!(token.token, Token::Word(_) | Token::Period));
         let is_list = into.into_iter().any(|token| keyword(token) == Some(Keyword::INTO));
-        let only_names = self
-            .kept
-            .get(opened + 1..)?
-            .iter()
-            .all(|token| is_space(token) || matches!(token.token, Token::Word(_) | Token::Period | Token::Comma));
-        let closed = self.closed(place, self.tokens.len().min(place + FARTHEST));
-        (is_list && only_names).then_some(closed + 1)
+        is_list.then(|| self.closed(place, self.tokens.len().min(place + FARTHEST)) + 1)
     }
 
     /// `r AS (…) SEARCH DEPTH FIRST BY a SET o CYCLE b SET c USING p` is
@@ -178,6 +180,23 @@ impl Rewriting {
         self.kept.push(name);
         self.push(Token::RParen, span);
         Some(at)
+    }
+
+    /// `EXECUTE FUNCTION f('a', 1)` of a trigger: its function has no parameters, and what it is given no dependencies.
+    pub(super) fn trigger_arguments(&mut self, place: usize) -> Option<usize> {
+        let mut open = self.after(place);
+        for _ in 0..LONGEST_NAME {
+            if matches!(self.token(open), Some(Token::Word(_) | Token::Period)) {
+                open = self.after(open);
+            }
+        }
+        let closed = self.closed(open, self.tokens.len().min(open + FARTHEST));
+        if self.token(open) != Some(&Token::LParen) || self.token(closed) != Some(&Token::RParen) {
+            return None;
+        }
+        let call = self.tokens.get(place..=open)?.iter().chain(self.tokens.get(closed)).cloned();
+        self.kept.extend(call);
+        Some(closed + 1)
     }
 
     /// Words that say nothing of what flows where, or that the parser wants left out where they stand.

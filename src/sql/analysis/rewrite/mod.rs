@@ -58,6 +58,7 @@ fn is_of_interest(word: Keyword) -> bool {
             | Keyword::NOTHING
             | Keyword::ATOMIC
             | Keyword::VIEW
+            | Keyword::TRIGGER
             | Keyword::VARIADIC
             | Keyword::SEARCH
             | Keyword::CYCLE
@@ -162,6 +163,11 @@ impl Rewriting {
             Keyword::ONLY => self.only(place),
             Keyword::VALUE => self.overriding(place),
             Keyword::DATA => self.with_data(place),
+            Keyword::FUNCTION | Keyword::PROCEDURE
+                if self.first == Some(Keyword::CREATE) && self.before() == Some(Keyword::EXECUTE) =>
+            {
+                self.trigger_arguments(place)
+            }
             Keyword::PROCEDURE if self.is_created() => {
                 self.push_word("FUNCTION", span);
                 Some(place + 1)
@@ -559,6 +565,10 @@ mod tests {
             (
                 "CREATE RECURSIVE VIEW v (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM v",
                 "CREATE VIEW v (n) AS WITH RECURSIVE v (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM v) SELECT * FROM v",
+            ),
+            (
+                "CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION s.f('x', 1)",
+                "CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION s.f()",
             ),
             ("SELECT * FROM ROWS FROM (f(1), g(2)) AS x", "SELECT * FROM rows_from(f(1), g(2)) AS x"),
         ] {
