@@ -12,6 +12,7 @@ mod literals;
 mod live;
 mod memory;
 mod numeric;
+mod own_digits;
 pub mod postgres;
 mod precedence;
 mod single_row;

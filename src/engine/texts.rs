@@ -18,6 +18,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::own_digits::has_own_digits;
+
+/// A decimal of so many digits after the point is a plain `numeric` (see `catalog/typed.rs`) or computed from one: which
+/// digits PostgreSQL holds of it, the engine does not know.
+const UNKNOWN_DIGITS: i8 = 20;
+
 /// Whose casts they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Digits {
@@ -52,14 +58,16 @@ impl PostgresCasts {
             plan => merge_schema(&plan.inputs()),
         };
         let names = NamePreserver::new(&plan);
+        let inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+        let inputs: Vec<&LogicalPlan> = inputs.iter().collect();
         plan.map_expressions(|expression| {
             let name = names.save(&expression);
-            let rewritten = expression.transform_up(|expression| self.rewrite_cast(expression, &schema))?;
+            let rewritten = expression.transform_up(|expression| self.rewrite_cast(expression, &schema, &inputs))?;
             Ok(rewritten.update_data(|expression| name.restore(expression)))
         })
     }
 
-    fn rewrite_cast(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    fn rewrite_cast(&self, expression: Expr, schema: &DFSchema, inputs: &[&LogicalPlan]) -> Result<Transformed<Expr>> {
         if let Expr::ScalarFunction(mut call) = expression {
             return match call.name() {
                 "concat" | "concat_ws" => {
@@ -84,7 +92,14 @@ impl PostgresCasts {
         let is_text = matches!(to, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let conversion = match (&from, to) {
             (DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _), _) if is_text => Print::Timestamp,
-            (DataType::Decimal256(..), _) if is_text => Print::Decimal(self.digits),
+            (DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale), _) if is_text => {
+                let is_known = *scale < UNKNOWN_DIGITS
+                    && (self.digits == Digits::Trimmed || has_own_digits(&expr, schema, inputs)?);
+                if is_known {
+                    return Ok(Transformed::no(Expr::Cast(Cast { expr, field })));
+                }
+                Print::Decimal(self.digits)
+            }
             (DataType::Float32 | DataType::Float64, _) if is_text && self.digits == Digits::Refused => Print::Float,
             (DataType::Decimal128(..) | DataType::Decimal256(..), DataType::Float64) => Print::AsFloat,
             _ => return Ok(Transformed::no(Expr::Cast(Cast { expr, field }))),

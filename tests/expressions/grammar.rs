@@ -245,6 +245,42 @@ fn casts(all: &mut Vec<String>) {
     for value in values {
         all.push(format!("({value})::text || '!'"));
     }
+    // A decimal as text keeps the digits of the branch or operand that gave it.
+    let decimals = [
+        "coalesce(m, 0)",
+        "coalesce(p, m)",
+        "CASE WHEN o THEN m ELSE 1 END",
+        "CASE WHEN o THEN m ELSE 1.5 END",
+        "greatest(m, 2)",
+        "least(m, 1.5)",
+        "nullif(m, 1.5)",
+        "m + 1",
+        "m - 1.125",
+        "m * 2",
+        "m * 1.5",
+        "m / 3",
+        "- m",
+        "abs(m)",
+        "round(m)",
+        "round(m, 1)",
+        "round(m, 5)",
+        "round(m, -1)",
+        "trunc(m)",
+        "trunc(m, 1)",
+        "ceil(m)",
+        "m % 2",
+        "i + 0.50",
+        "(SELECT max(x.m) FROM samples x)",
+        "(SELECT sum(x.m) FROM samples x)",
+        "(SELECT avg(x.m) FROM samples x)",
+        "(SELECT x.c FROM (SELECT coalesce(y.m, 0) AS c FROM samples y WHERE y.id = 4) x)",
+        "CAST(i AS numeric(10,2))",
+    ];
+    for decimal in decimals {
+        all.push(format!("({decimal})::text"));
+        all.push(format!("(SELECT x.c::text FROM (SELECT {decimal} AS c FROM samples WHERE id = 4) x)"));
+        all.push(format!("(SELECT x.c::text || '' FROM (SELECT {decimal} AS c FROM samples WHERE id = 5 LIMIT 1) x)"));
+    }
 }
 
 fn over_rows(all: &mut Vec<String>) {

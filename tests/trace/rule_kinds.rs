@@ -7,9 +7,15 @@ use super::*;
 
 /// The rules of a check, as a trace judges by them.
 async fn rules(schemas: &Schemas, table: &str, check: &str) -> Vec<SuspectingRule> {
+    rules_expecting(schemas, table, check, "").await
+}
+
+/// The same of a rule that says what its cells should hold.
+async fn rules_expecting(schemas: &Schemas, table: &str, check: &str, expect: &str) -> Vec<SuspectingRule> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("rules.yaml");
-    let text = format!("rules:\n  - id: kind\n    table: {table}\n    check: {{ {check} }}\n");
+    let text =
+        format!("rules:\n  - id: kind\n    table: {table}\n    check: {{ {check} }}\n    expect: {{ {expect} }}\n");
     std::fs::write(&path, text).expect("the rules can be written");
     let set = RuleSet::load(&[path], schemas).await.expect("the rule is right");
     suspecting_rules(&set, schemas)
@@ -142,6 +148,22 @@ async fn what_no_image_tells_breaks_no_rule() {
     assert_eq!(found.records.len(), 1, "{:#?}", found.records);
     let limit = "the rule kind was not judged where no image tells a column that it reads";
     assert_eq!(found.limits, [limit], "one line for it");
+}
+
+#[tokio::test]
+async fn what_no_image_tells_gives_no_right_value() {
+    let mut story = Story::new(shop());
+    let sql = "INSERT INTO orders (id, day, total) VALUES ($1, $2, $3)";
+    story.one("v42", sql, &["1", DAY, "-10.00"], &[("orders", &[], &["1", DAY, "-10.00"])]);
+    story.one("v42", sql, &["2", DAY, "-10.00"], &[("orders", &[], &["2", DAY, "-10.00", "open"])]);
+    let expect = "total: \"CASE WHEN status = 'open' THEN 10 ELSE 5 END\"";
+    let rules = rules_expecting(&story.schemas, "orders", "range: {column: total, min: 0}", expect).await;
+    let found = story.trace(Suspicion::Violating(&rules)).await;
+    let told = record(&found, "orders", "2");
+    assert_eq!(cell(told, "total"), exactly("-10.00", "10.00"));
+    let untold = record(&found, "orders", "1");
+    assert_eq!(untold.role, Role::Root);
+    assert_eq!(cell(untold, "total").1, None, "its status decides, and nobody knows it");
 }
 
 #[tokio::test]

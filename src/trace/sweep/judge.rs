@@ -319,8 +319,8 @@ impl Sweep {
         };
         let rules = rules.clone();
         let mut mended = row.as_ref().clone();
-        let not_known = self.unknown_of(&record);
-        let mut unknown = not_known.clone();
+        let not_known = self.undetermined(&record);
+        let mut unknown = self.unknown_of(&record);
         for place in broken {
             let rule = &rules[*place];
             match &rule.expected {
@@ -409,7 +409,7 @@ impl Sweep {
             for place in pin.rules.keys() {
                 let rule = &rules[*place];
                 let Some(program) = &rule.expected else { continue };
-                if reads_unknown_of_row(program.references(), &self.unknown_of(record), &BTreeSet::new()) {
+                if reads_unknown_of_row(program.references(), &self.undetermined(record), &BTreeSet::new()) {
                     continue;
                 }
                 let expected =
@@ -443,8 +443,8 @@ impl Sweep {
             let rules = rules.clone();
             let Some(row) = self.worlds.row(World::Right, record).cloned() else { continue };
             let mut mended = row.as_ref().clone();
-            let not_known = self.unknown_of(record);
-            let mut unknown = not_known.clone();
+            let not_known = self.undetermined(record);
+            let mut unknown = self.unknown_of(record);
             for place in pin.rules.keys() {
                 let rule = &rules[*place];
                 match &rule.expected {

@@ -368,8 +368,11 @@ impl Sweep {
     }
 
     /// What a statement reads, where other transactions' commits may have to be hidden from it.
-    fn references_for_states<'a>(&self, references: impl Iterator<Item = &'a TableReference>) -> Vec<TableReference> {
-        if self.recent.is_empty() { Vec::new() } else { references.cloned().collect() }
+    fn references_for_states<'a>(
+        &self,
+        references: impl Iterator<Item = &'a TableReference>,
+    ) -> Vec<&'a TableReference> {
+        if self.recent.is_empty() { Vec::new() } else { references.collect() }
     }
 
     /// Whether a statement reads something of which nobody knows what it holds: a temporary table, a table without a key,

@@ -15,8 +15,12 @@ impl Sweep {
     ///
     /// Nothing tells which of several states it saw: that one of them was another in the right world is enough.
     pub(super) async fn rerun_read(&mut self, looking: Looking<'_>, query: &CompiledQuery, progress: &mut Progress) {
+        // Once it has gone another way, what it reads is of use for the values alone that it writes later.
+        let to_come = looking.transaction.steps.iter().skip(looking.place + 1);
+        if progress.diverged.is_some() && to_come.into_iter().all(|step| step.writes.is_empty()) {
+            return;
+        }
         let states = self.states(looking);
-        let states = if self.saw_all(looking, &states) { vec![0] } else { states };
         for unseen in states {
             self.hide(unseen, looking);
             let diverged = self.reads_otherwise(looking, query, &mut progress.flow).await;

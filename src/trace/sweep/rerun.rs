@@ -27,9 +27,9 @@ impl Sweep {
     ) {
         let Looking { transaction, statement, .. } = looking;
         let states = self.states(looking);
-        let evaluated = match self.saw_all(looking, &states) {
-            true => self.evaluated_now(looking, write).await,
-            false => self.evaluated_then(looking, write, &states).await,
+        let evaluated = match states.as_slice() {
+            [0] => self.evaluated_now(looking, write).await,
+            states => self.evaluated_then(looking, write, states).await,
         };
         match evaluated {
             Evaluated::Untouched => self.carry_rerun(transaction, step, statement, write),
@@ -74,7 +74,7 @@ impl Sweep {
         if touched.records.is_empty() {
             return Evaluated::Untouched;
         }
-        match self.outcomes(looking.writes(), write, execution(looking), &touched).await {
+        match self.outcomes(looking, write, &touched, Check::WhereTouched).await {
             Ok(outcomes) => Evaluated::Ran { touched, outcomes },
             Err(reason) => Evaluated::Refused { touched, reason },
         }
@@ -89,8 +89,7 @@ impl Sweep {
         hidden: &BTreeSet<RecordName>,
     ) -> Evaluated {
         let touched = self.touched(write.references(), &looking.statement.parameters);
-        let surely = Touched { unknown: true, ..touched.clone() };
-        let outcomes = match self.outcomes(looking.writes(), write, execution(looking), &surely).await {
+        let outcomes = match self.outcomes(looking, write, &touched, Check::Always).await {
             Ok(outcomes) => outcomes,
             Err(reason) => return Evaluated::Refused { touched, reason },
         };
@@ -124,14 +123,14 @@ impl Sweep {
     /// What becomes of each table that the statement writes: all of them from the state before it.
     pub(super) async fn outcomes(
         &mut self,
-        writes: &[Write],
+        looking: Looking<'_>,
         write: &CompiledWrite,
-        execution: Execution<'_>,
         touched: &Touched,
+        check: Check,
     ) -> Result<Vec<Outcome>, Refusal> {
         let mut outcomes = Vec::with_capacity(write.tables.len());
         for table in &write.tables {
-            outcomes.push(self.both_worlds(writes, table, execution, touched).await?);
+            outcomes.push(self.both_worlds(looking, table, touched, check).await?);
         }
         Ok(outcomes)
     }
@@ -140,14 +139,16 @@ impl Sweep {
     /// something is at work that its SQL does not tell.
     async fn both_worlds(
         &mut self,
-        writes: &[Write],
+        looking: Looking<'_>,
         write: &TableWrite,
-        execution: Execution<'_>,
         touched: &Touched,
+        check: Check,
     ) -> Result<Outcome, Refusal> {
-        let own = writes_of(writes, write);
+        let execution = execution(looking);
+        let own = writes_of(looking.writes(), write);
         // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
-        if !touched.differs
+        if check == Check::WhereTouched
+            && !touched.differs
             && !touched.unknown
             && let Some(recorded) = self.recorded_effects(&own, write)
         {
@@ -461,6 +462,15 @@ fn writes_of<'a>(writes: &'a [Write], write: &TableWrite) -> Vec<&'a Write> {
 
 fn execution(looking: Looking<'_>) -> Execution<'_> {
     Execution { parameters: &looking.statement.parameters, time: looking.transaction.started, overridden: None }
+}
+
+/// When a statement's effects in the actual world are held against what was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Where the worlds differ on what it touches: else it is the same in both.
+    WhereTouched,
+    /// Wherever it is run: what it saw is not sure.
+    Always,
 }
 
 /// What came of a statement.

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 
 use super::rerun::Evaluated;
 use super::{Sweep, record_of};
-use crate::model::{RecordKey, SessionId, Snapshots, Statement, StatementLink, Timestamp, Transaction, Write};
+use crate::model::{
+    ColumnName, RecordKey, SessionId, Snapshots, Statement, StatementLink, TableName, Timestamp, Transaction, Value,
+    Write,
+};
 use crate::sql::TableReference;
 use crate::trace::changes::Changes;
 use crate::trace::reenact::{CompiledWrite, constant_values};
@@ -40,7 +43,7 @@ pub(super) struct Looking<'a> {
     /// The step's place in the transaction.
     pub(super) place: usize,
     pub(super) statement: &'a Statement,
-    pub(super) references: &'a [TableReference],
+    pub(super) references: &'a [&'a TableReference],
 }
 
 impl Looking<'_> {
@@ -75,7 +78,8 @@ impl Sweep {
         while self.recent.pop_front_if(is_seen_by_all).is_some() {}
     }
 
-    /// The states that the statement may have seen, the likeliest, the latest, first: how many of the latest commits it did not see.
+    /// The states that the statement may have seen, the likeliest, the latest, first: how many of the latest commits it
+    /// did not see, of those that changed something that it reads. `[0]` where it surely saw all of them.
     pub(super) fn states(&self, looking: Looking<'_>) -> Vec<usize> {
         let Some(latest) = self.recent.back() else { return vec![0] };
         let statement = looking.statement;
@@ -98,23 +102,15 @@ impl Sweep {
         };
         let after = Timestamp::from_micros(looked.as_micros().saturating_add(still_seen));
         let (fewest, most) = (unseen(after), unseen(earliest));
-        let matters = |count: &usize| {
-            let at = self.recent.len().checked_sub(*count);
-            let recent = at.and_then(|at| self.recent.get(at));
-            recent.is_some_and(|recent| !self.seen_of(recent, looking).is_empty())
+        let bounds = self.read_bounds(looking);
+        // A state differs from the one with a commit less where that commit changed something that the statement reads.
+        let matters = |unseen: &usize| {
+            let recent = unseen.checked_sub(1).and_then(|place| self.recent.iter().rev().nth(place));
+            recent.is_some_and(|recent| bounds.iter().any(|bounds| bounds.reads_of(&recent.changes).next().is_some()))
         };
-        // A state differs from the one with a commit more where that commit changed something that the statement reads.
-        let mut states = vec![fewest];
+        let mut states = vec![(1..=fewest).rev().find(matters).unwrap_or(0)];
         states.extend((fewest + 1..=most).filter(matters).take(MOST_STATES));
         states
-    }
-
-    /// Whether it is sure that the statement saw everything that is committed now.
-    pub(super) fn saw_all(&self, looking: Looking<'_>, states: &[usize]) -> bool {
-        states.iter().all(|unseen| {
-            let hidden = self.recent.iter().rev().take(*unseen);
-            hidden.into_iter().all(|recent| self.seen_of(recent, looking).is_empty())
-        })
     }
 
     /// Takes the latest commits back, as far as the statement reads what they changed; to be rolled back.
@@ -125,10 +121,13 @@ impl Sweep {
             return hidden;
         }
         let written = self.written_so_far(looking);
+        let bounds = self.read_bounds(looking);
         for place in (self.recent.len().saturating_sub(unseen)..self.recent.len()).rev() {
-            let records = self.recent.get(place).map(|recent| self.seen_of(recent, looking)).unwrap_or_default();
-            for record in records.into_iter().filter(|record| !written.contains(record)) {
-                let earlier = self.recent[place].changes.of_record(&record.0, &record.1);
+            let Some(recent) = self.recent.get(place) else { continue };
+            let read: BTreeSet<RecordName> =
+                bounds.iter().flat_map(|bounds| bounds.reads_of(&recent.changes)).collect();
+            for record in read.into_iter().filter(|record| !written.contains(record)) {
+                let earlier = self.recent.get(place).and_then(|recent| recent.changes.of_record(&record.0, &record.1));
                 if let Some((_, earlier)) = earlier {
                     self.worlds.put_back(&record, earlier);
                     hidden.insert(record);
@@ -144,49 +143,25 @@ impl Sweep {
         steps.flat_map(|step| &step.writes).flat_map(|write| [record_of(write), self.old_record(write)]).collect()
     }
 
-    /// The records that a commit changed and that the statement may read.
-    fn seen_of(&self, recent: &Recent, looking: Looking<'_>) -> BTreeSet<RecordName> {
-        let mut records = BTreeSet::new();
-        for reference in looking.references {
+    /// What the statement's references read, as far as it fixes the key.
+    fn read_bounds<'a>(&self, looking: Looking<'a>) -> Vec<ReadBounds<'a>> {
+        let of_reference = |reference: &&'a TableReference| {
             let table = &reference.table;
-            let bounded = self.key_bounds(reference, looking.statement);
-            let is_let_through = |key: &RecordKey| {
-                bounded.iter().all(|(column, values)| key.get(column).is_none_or(|held| values.contains(held)))
+            let Some(schema) = self.worlds.schema(table) else {
+                return ReadBounds { table, fixed: Vec::new(), is_whole_key: false };
             };
-            match bounded.as_slice() {
-                [(column, values)] if self.is_whole_key(table, column) => {
-                    let keys = values.iter().map(|value| RecordKey::new(vec![(column.clone(), value.clone())]));
-                    let changed = keys.filter_map(|key| recent.changes.of_record(table, &key));
-                    records.extend(changed.map(|(key, _)| (table.clone(), key.clone())));
-                }
-                _ => {
-                    let changed = recent.changes.of_table(table).filter(|(key, _)| is_let_through(key));
-                    records.extend(changed.map(|(key, _)| (table.clone(), key.clone())));
-                }
-            }
-        }
-        records
-    }
-
-    /// The key's columns that the statement fixes, each with its values.
-    fn key_bounds(
-        &self,
-        reference: &TableReference,
-        statement: &Statement,
-    ) -> Vec<(crate::model::ColumnName, BTreeSet<crate::model::Value>)> {
-        let Some(schema) = self.worlds.schema(&reference.table) else { return Vec::new() };
-        let of_key = reference.bounds.iter().filter(|bound| schema.key.contains(&bound.column));
-        of_key
-            .filter_map(|bound| {
-                let known = schema.column(&bound.column)?;
-                let values = constant_values(bound, &known.column_type, &statement.parameters)?;
-                Some((bound.column.clone(), values.into_iter().collect()))
-            })
-            .collect()
-    }
-
-    fn is_whole_key(&self, table: &crate::model::TableName, column: &crate::model::ColumnName) -> bool {
-        self.worlds.schema(table).is_some_and(|schema| schema.key == [column.clone()])
+            let of_key = reference.bounds.iter().filter(|bound| schema.key.contains(&bound.column));
+            let fixed: Vec<(ColumnName, BTreeSet<Value>)> = of_key
+                .filter_map(|bound| {
+                    let known = schema.column(&bound.column)?;
+                    let values = constant_values(bound, &known.column_type, &looking.statement.parameters)?;
+                    Some((bound.column.clone(), values.into_iter().collect()))
+                })
+                .collect();
+            let is_whole_key = matches!(fixed.as_slice(), [(column, _)] if schema.key == [column.clone()]);
+            ReadBounds { table, fixed, is_whole_key }
+        };
+        looking.references.iter().map(of_reference).collect()
     }
 
     /// What comes of the statement, run over the state that it saw.
@@ -196,13 +171,7 @@ impl Sweep {
         write: &CompiledWrite,
         states: &[usize],
     ) -> Evaluated {
-        let mut all_untouched = true;
-        for unseen in states {
-            self.hide(*unseen, looking);
-            all_untouched &= self.touched(write.references(), &looking.statement.parameters).records.is_empty();
-            self.worlds.roll_back();
-        }
-        if all_untouched {
+        if !self.is_touched_in_one_of(states, looking, write) {
             return Evaluated::Untouched;
         }
         let mut refused: Option<Evaluated> = None;
@@ -218,6 +187,45 @@ impl Sweep {
             }
         }
         refused.unwrap_or(Evaluated::Untouched)
+    }
+
+    /// Whether the worlds differ, in one of the states, on something that the statement touches.
+    fn is_touched_in_one_of(&mut self, states: &[usize], looking: Looking<'_>, write: &CompiledWrite) -> bool {
+        states.iter().any(|unseen| {
+            self.hide(*unseen, looking);
+            let touched = self.touched(write.references(), &looking.statement.parameters);
+            self.worlds.roll_back();
+            !touched.records.is_empty()
+        })
+    }
+}
+
+/// What a statement reads of a table, as far as it fixes the key.
+struct ReadBounds<'a> {
+    table: &'a TableName,
+    /// The key's columns that are fixed, each with the values let through.
+    fixed: Vec<(ColumnName, BTreeSet<Value>)>,
+    /// Whether the one column that is fixed is the whole key.
+    is_whole_key: bool,
+}
+
+impl ReadBounds<'_> {
+    /// The records that these changes are about and that the statement may read.
+    fn reads_of<'a>(&'a self, changes: &'a Changes) -> Box<dyn Iterator<Item = RecordName> + 'a> {
+        match self.fixed.as_slice() {
+            [(column, values)] if self.is_whole_key => {
+                let keys = values.iter().map(|value| RecordKey::new(vec![(column.clone(), value.clone())]));
+                let changed = keys.filter_map(|key| Some(changes.of_record(self.table, &key)?.0.clone()));
+                Box::new(changed.map(|key| (self.table.clone(), key)))
+            }
+            fixed => {
+                let is_let_through = |key: &RecordKey| {
+                    fixed.iter().all(|(column, values)| key.get(column).is_none_or(|held| values.contains(held)))
+                };
+                let changed = changes.of_table(self.table).filter(move |(key, _)| is_let_through(key));
+                Box::new(changed.map(|(key, _)| (self.table.clone(), key.clone())))
+            }
+        }
     }
 }
 

@@ -44,6 +44,13 @@ impl Sweep {
         }
     }
 
+    /// The record's columns of which nobody knows what the right world holds: of no known right value, or told by no image.
+    pub(super) fn undetermined(&self, record: &RecordName) -> BTreeSet<ColumnName> {
+        let mut columns = self.unknown_of(record);
+        columns.extend(self.untold.get(record).into_iter().flatten().cloned());
+        columns
+    }
+
     /// Of the records that seem to break a rule, those of which it reads nothing that no image tells.
     pub(super) fn decided(
         &mut self,
