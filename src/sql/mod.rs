@@ -27,7 +27,7 @@ pub use bounds::{Bound, Operand, canonical};
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, parse, role_of};
-pub use targets::{ConflictUpdate, WriteTarget, tables_named, write_targets};
+pub use targets::{Conflict, WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
 pub use views::{Views, expand_views, view_query};

@@ -27,8 +27,8 @@ pub struct WriteTarget {
     pub set: Vec<(ColumnName, Operand)>,
     /// For each column that the statement fixes to constants: the values a written row must have in it.
     pub fixed: Vec<(ColumnName, Vec<Operand>)>,
-    /// For an INSERT that updates the rows it conflicts with: how.
-    pub on_conflict: Option<ConflictUpdate>,
+    /// For an INSERT that may meet a row: which, and what happens then.
+    pub on_conflict: Option<Conflict>,
 }
 
 impl WriteTarget {
@@ -40,19 +40,19 @@ impl WriteTarget {
     }
 }
 
-/// `ON CONFLICT (columns) DO UPDATE SET assigned = …`.
+/// `ON CONFLICT (columns) DO NOTHING`, `DO UPDATE SET assigned = …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConflictUpdate {
-    /// The columns whose equality is a conflict: in these alone the row updated has the values proposed. `None` where a
-    /// constraint is named whose columns are not known.
+pub struct Conflict {
+    /// The columns whose equality is a conflict: in these alone the row that is met has the values proposed. `None` where
+    /// they are not known: a constraint is named, or any conflict counts.
     pub columns: Option<Vec<ColumnName>>,
-    /// The columns it sets.
+    /// The columns it sets in the row that is met.
     pub assigned: Vec<ColumnName>,
     /// How many rows it proposes; `None` where it does not list them.
     pub rows: Option<usize>,
 }
 
-impl ConflictUpdate {
+impl Conflict {
     /// Whether the row that is met is known to have the value proposed in this column.
     pub fn is_met_in(&self, column: &ColumnName) -> bool {
         self.columns.as_ref().is_some_and(|columns| columns.contains(column))
@@ -122,9 +122,10 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
             let TableObject::TableName(name) = &insert.table else { return Vec::new() };
             let table = table_name(name);
             let schema = table.as_ref().and_then(|table| schemas.get(table));
-            let on_conflict = conflict_update(insert, schema.map(Arc::as_ref));
+            let on_conflict = conflict(insert, schema.map(Arc::as_ref));
+            let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict)) if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
             let operations: &[Operation] =
-                if on_conflict.is_some() { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
+                if updates { &[Operation::Insert, Operation::Update] } else { &[Operation::Insert] };
             let fixed = table.as_ref().map(|table| inserted_constants(insert, table, schemas)).unwrap_or_default();
             let mut targets = target(table, operations, fixed);
             targets.iter_mut().for_each(|target| target.on_conflict.clone_from(&on_conflict));
@@ -177,16 +178,20 @@ fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {
     }
 }
 
-fn conflict_update(insert: &Insert, schema: Option<&TableSchema>) -> Option<ConflictUpdate> {
+fn conflict(insert: &Insert, schema: Option<&TableSchema>) -> Option<Conflict> {
     let Some(OnInsert::OnConflict(conflict)) = &insert.on else { return None };
-    let OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
-    let columns = schema.and_then(|schema| conflict_columns(conflict.conflict_target.as_ref(), schema).ok());
+    // DO NOTHING without columns is about any of the table's unique keys.
+    let target = conflict.conflict_target.as_ref();
+    let columns = schema.and_then(|schema| conflict_columns(Some(target?), schema).ok());
     let rows = match insert.source.as_ref().map(|source| source.body.as_ref()) {
         Some(SetExpr::Values(values)) => Some(values.rows.len()),
         _ => None,
     };
-    let assigned = update.assignments.iter().flat_map(assigned_columns).collect();
-    Some(ConflictUpdate { columns, assigned, rows })
+    let assigned = match &conflict.action {
+        OnConflictAction::DoUpdate(update) => update.assignments.iter().flat_map(assigned_columns).collect(),
+        OnConflictAction::DoNothing => Vec::new(),
+    };
+    Some(Conflict { columns, assigned, rows })
 }
 
 fn assigned_columns(assignment: &Assignment) -> Vec<ColumnName> {

@@ -54,6 +54,38 @@ async fn a_copy_of_what_was_read_would_be_a_copy_of_what_is_right() {
 }
 
 #[tokio::test]
+async fn what_stands_behind_writes_is_read_too() {
+    let mut story = wrong_account();
+    let read = "WITH noted AS (INSERT INTO ranking VALUES (7, 1)) SELECT balance FROM accounts WHERE id = 1";
+    let read = story.step("v41", Some(read), &[], &[("ranking", &[], &["7", "1"])]);
+    let set = "UPDATE accounts SET balance = $1 WHERE id = $2";
+    let moved = story.step("v41", Some(set), &["999.00", "2"], &[("accounts", &["2", "200.00"], &["2", "999.00"])]);
+    story.commit(vec![read, moved]);
+    let found = found(story).await;
+    let likely = ("999.00".to_owned(), Some("100.00".to_owned()), false);
+    let moved = record(&found, "accounts", "2");
+    assert_eq!((moved.role, cell(moved, "balance")), (Role::Possible, likely));
+    assert_eq!(found.records.len(), 2, "{found:#?}");
+}
+
+#[tokio::test]
+async fn keys_tell_that_nothing_wrong_was_touched_where_nothing_else_does() {
+    let mut story = wrong_account();
+    // No engine but PostgreSQL knows this function: the statement cannot be run again.
+    let size = |id: u32| format!("UPDATE accounts SET balance = pg_column_size(balance) WHERE id = {id}");
+    story.one("v41", &size(2), &[], &[("accounts", &["2", "200.00"], &["2", "5.00"])]);
+    let copied = "INSERT INTO ranking SELECT id, pg_column_size(balance) FROM accounts WHERE id = 2";
+    story.one("v41", copied, &[], &[("ranking", &[], &["2", "5"])]);
+    let found = found(story).await;
+    assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
+
+    let mut story = wrong_account();
+    story.one("v41", &size(1), &[], &[("accounts", &["1", "999.00"], &["1", "5.00"])]);
+    let found = self::found(story).await;
+    assert!(!record(&found, "accounts", "1").columns[0].exact, "{found:#?}");
+}
+
+#[tokio::test]
 async fn where_several_values_would_fit_none_is_guessed() {
     let mut story = wrong_account();
     let read = story.step("v41", Some(READ), &["1"], &[]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Query, Statement, Visit, Visitor};
 
 use super::fingerprint::Literal;
-use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value};
+use crate::model::{ColumnName, ColumnType, Operation, RecordKey, TableName, TableSchema, Value};
 use crate::sql::{
     Bound, ConflictAction, OnConflict, Operand, Reads, Role, Schemas, TableReference, WriteForms, WriteKind,
     WriteTarget, array_elements, canonical, parse, role_of, write_targets,
@@ -44,6 +44,8 @@ pub(super) struct Touched {
     pub(super) fixed: Vec<KeysOfTable>,
     /// The tables of which it may touch any row all the same.
     pub(super) open: BTreeSet<TableName>,
+    /// The tables to which it adds rows whose keys are not told.
+    pub(super) added: BTreeSet<TableName>,
     /// Whether what it reads is told: else any table that it names is open.
     pub(super) reads_are_told: bool,
 }
@@ -90,7 +92,12 @@ impl Touched {
             target.on_conflict.as_ref().is_some_and(|conflict| schema.key.iter().any(|key| !conflict.is_met_in(key)));
         let fixed: Vec<(&ColumnName, &[Operand])> =
             target.fixed.iter().map(|(column, operands)| (column, operands.as_slice())).collect();
-        self.add(table, true, of_table(table, true, &fixed, schemas).filter(|_| !elsewhere));
+        match of_table(table, true, &fixed, schemas).filter(|_| !elsewhere) {
+            None if target.operations == [Operation::Insert] && target.on_conflict.is_none() => {
+                self.added.insert(table.clone());
+            }
+            keys => self.add(table, true, keys),
+        }
         if target.on_conflict.as_ref().is_some_and(|conflict| conflict.assigned.iter().any(is_key)) {
             self.open.insert(table.clone());
         }
@@ -126,8 +133,12 @@ fn references(statement: &Statement, schemas: &Schemas) -> Option<Vec<TableRefer
     if returns_what_it_reads(statement) {
         return None;
     }
-    let mut found = Vec::new();
-    for form in WriteForms::of(statement, schemas).ok()?.forms {
+    let WriteForms { forms, read: behind, .. } = WriteForms::of(statement, schemas).ok()?;
+    let mut found = match behind {
+        Some(query) => read(*query, schemas)?,
+        None => Vec::new(),
+    };
+    for form in forms {
         for arm in form.arms {
             // Before all else an UPDATE and a DELETE read the rows that they write.
             let own = matches!(arm.kind, WriteKind::Update | WriteKind::Delete) && arm.query.with.is_none();
@@ -207,7 +218,7 @@ fn slots(operands: &[Operand]) -> Option<Vec<(usize, bool)>> {
 }
 
 /// The keys of one execution.
-pub(super) fn keys(of: &KeysOfTable, sql: &str, literals: &[Literal], parameters: &[Value]) -> Option<Vec<Vec<Value>>> {
+pub(super) fn keys(of: &KeysOfTable, sql: &str, literals: &[Literal], parameters: &[Value]) -> Option<Vec<RecordKey>> {
     // A value of NULL equals nothing, and neither does the row that it stands in.
     let mut keys: Vec<Vec<Option<Value>>> = vec![Vec::new()];
     let mut zipped: Option<usize> = None;
@@ -227,7 +238,12 @@ pub(super) fn keys(of: &KeysOfTable, sql: &str, literals: &[Literal], parameters
         });
         keys = each.collect();
     }
-    Some(keys.into_iter().filter_map(|key| key.into_iter().collect()).collect())
+    let record = |key: Vec<Option<Value>>| {
+        let cells: Option<Vec<(ColumnName, Value)>> =
+            of.columns.iter().zip(key).map(|(column, value)| Some((column.name.clone(), value?))).collect();
+        cells.map(RecordKey::new)
+    };
+    Some(keys.into_iter().filter_map(record).collect())
 }
 
 /// The values that a column has in the execution, and the list that they stand in where it is one: then one for each row

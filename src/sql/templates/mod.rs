@@ -13,7 +13,7 @@ pub use fingerprint::{Literal, Scanner};
 pub use keys::{KeyColumn, KeysOfTable};
 
 use super::{Analyzer, Dialect, Schema, Schemas, StatementAnalysis, StatementKind};
-use crate::model::{TableName, Value};
+use crate::model::{RecordKey, TableName, Value};
 use keys::Touched;
 
 /// What all executions of a template have in common.
@@ -26,6 +26,8 @@ pub struct Template {
     pub keys: Vec<KeysOfTable>,
     /// The tables of which its executions may touch any row all the same.
     open: BTreeSet<TableName>,
+    /// The tables to which they add rows under keys that are not told.
+    pub added: BTreeSet<TableName>,
     /// Whether all that it touches is known: else it may touch any table.
     is_known: bool,
 }
@@ -40,24 +42,22 @@ pub struct Execution<'t> {
 }
 
 impl Execution<'_> {
-    /// The keys of the table that this execution can touch, with `$1` … having these values: the values of the key's columns
-    /// in order. `None` where they are not known: too many, or a value that is not there.
-    pub fn keys(&self, of: &KeysOfTable, parameters: &[Value]) -> Option<Vec<Vec<Value>>> {
+    /// The keys of the table that this execution can touch, with `$1` … having these values. `None` where they are not
+    /// known: too many, or a value that is not there.
+    pub fn keys(&self, of: &KeysOfTable, parameters: &[Value]) -> Option<Vec<RecordKey>> {
         keys::keys(of, self.sql, self.literals, parameters)
     }
 
-    /// Whether the execution itself may read or write this row, whose key's values are given in order; what triggers,
-    /// cascades and rules do beside it is not told by its text. `false` is sure.
-    pub fn may_touch(&self, table: &TableName, key: &[Value], parameters: &[Value]) -> bool {
+    /// Whether the execution itself may read or write a row that counts: `counts` says it of the row of a key, and of a
+    /// table whether any of its rows does. `false` is sure, save for rows added under keys that only the database gave, and
+    /// for what triggers, cascades and rules do beside it: its text does not tell them.
+    pub fn may_touch(&self, parameters: &[Value], counts: impl Fn(&TableName, Option<&RecordKey>) -> bool) -> bool {
         let template = &self.template;
-        if !template.is_known || template.open.contains(table) {
-            return true;
-        }
-        let of_table = template.keys.iter().filter(|keys| keys.table == *table);
-        of_table.into_iter().any(|keys| match self.keys(keys, parameters) {
-            Some(found) => found.iter().any(|found| found == key),
-            None => true,
-        })
+        let of_keys = |of: &KeysOfTable| {
+            counts(&of.table, None)
+                && self.keys(of, parameters).is_none_or(|keys| keys.iter().any(|key| counts(&of.table, Some(key))))
+        };
+        !template.is_known || template.open.iter().any(|table| counts(table, None)) || template.keys.iter().any(of_keys)
     }
 }
 
@@ -120,9 +120,10 @@ impl Templates {
             true => keys::of_template(sql, &self.scanner.literals, &self.schemas),
             false => None,
         };
-        let mut template = Template { analyses, keys: Vec::new(), open: BTreeSet::new(), is_known: false };
-        if let Some(Touched { fixed, open, reads_are_told }) = touched {
-            (template.keys, template.open) = (fixed, open);
+        let mut template =
+            Template { analyses, keys: Vec::new(), open: BTreeSet::new(), added: BTreeSet::new(), is_known: false };
+        if let Some(Touched { fixed, open, added, reads_are_told }) = touched {
+            (template.keys, template.open, template.added) = (fixed, open, added);
             // A view, or a table that is not known, stands for what it reads.
             let named: BTreeSet<TableName> =
                 template.analyses.iter().flat_map(|one| one.sources.iter().chain(&one.targets)).cloned().collect();
@@ -169,7 +170,8 @@ mod tests {
         let execution = templates.execution(sql);
         let shown = execution.template.keys.iter().map(|of| {
             let keys = execution.keys(of, parameters).map(|keys| {
-                let key = |key: &Vec<Value>| key.iter().map(ToString::to_string).collect::<Vec<_>>().join("/");
+                let key =
+                    |key: &RecordKey| key.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>().join("/");
                 keys.iter().map(key).collect::<Vec<_>>().join(" ")
             });
             format!("{}: {}", of.table.table, keys.unwrap_or_else(|| "?".to_owned()))
@@ -213,7 +215,7 @@ mod tests {
     fn what_is_not_fixed_may_touch_any_row() {
         let schemas = schemas();
         let mut templates = Templates::new(Schema::from(schemas.as_ref()), Arc::clone(&schemas));
-        let (t, seven) = (TableName::new("public", "t"), [Value::text("7")]);
+        let seven = RecordKey::new(vec![("id".into(), Value::text("7"))]);
         for (sql, touches) in [
             ("UPDATE t SET x = 1 WHERE id = 7", true),
             ("UPDATE t SET x = 1 WHERE id = 8", false),
@@ -229,9 +231,20 @@ mod tests {
             ("INSERT INTO t VALUES (8, 1) ON CONFLICT (id) DO UPDATE SET x = 2", false),
             ("INSERT INTO t VALUES (8, 1) ON CONFLICT (id) DO UPDATE SET id = 7", true),
             ("INSERT INTO t VALUES (8, 1) RETURNING (SELECT max(x) FROM t)", true),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT (id) DO NOTHING", false),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT (x) DO NOTHING", true),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT DO NOTHING", true),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT ON CONSTRAINT t_pkey DO NOTHING", false),
+            ("INSERT INTO t VALUES (8, 1) ON CONFLICT ON CONSTRAINT t_x_key DO NOTHING", true),
+            ("INSERT INTO t (x) VALUES (1) ON CONFLICT (id) DO NOTHING", true),
+            // Under which key the row is added nobody but the database tells.
+            ("INSERT INTO t (x) VALUES (1)", false),
             ("INSERT INTO p SELECT id, 'q', x FROM t WHERE id = 8", false),
             ("WITH w AS (DELETE FROM t WHERE id = 8 RETURNING x) SELECT x FROM w", false),
             ("WITH w AS (DELETE FROM t WHERE id = 8 RETURNING x) UPDATE t SET x = w.x FROM w", true),
+            ("WITH w AS (DELETE FROM t WHERE id = 8 RETURNING x) SELECT t.x FROM t, w", true),
+            ("WITH w AS (DELETE FROM p WHERE a = 1 AND b = 'q' RETURNING x) SELECT x FROM t WHERE id = 8", false),
+            ("WITH r AS (SELECT x FROM t), w AS (DELETE FROM p WHERE a = 1 AND b = 'q') SELECT x FROM r", true),
             ("SELECT * FROM v", true),
             ("SELECT do_anything(8) FROM p", true),
             ("MERGE INTO t USING p ON p.x = t.id WHEN MATCHED THEN DELETE", true),
@@ -241,7 +254,10 @@ mod tests {
             ("DELETE FROM t WHERE id = '8'", false),
             ("DELETE FROM t WHERE id = 7.0", true),
         ] {
-            assert_eq!(templates.execution(sql).may_touch(&t, &seven, &[]), touches, "{sql}");
+            let is_seven = |table: &TableName, key: Option<&RecordKey>| {
+                *table.table == *"t" && key.is_none_or(|key| *key == seven)
+            };
+            assert_eq!(templates.execution(sql).may_touch(&[], is_seven), touches, "{sql}");
         }
     }
 

@@ -109,6 +109,8 @@ pub struct WriteForms {
     pub forms: Vec<WriteForm>,
     /// Whether the statement hands rows back to the application.
     pub returning: bool,
+    /// Of common table expressions that write: the query behind them, over the state before the statement.
+    pub read: Option<Box<Query>>,
 }
 
 impl WriteForms {
@@ -128,7 +130,7 @@ impl WriteForms {
                 return Err(SqlError::Unsupported(format!("'{shown}' as a write to run again")));
             }
         };
-        Ok(WriteForms { forms, returning })
+        Ok(WriteForms { forms, returning, read: None })
     }
 }
 

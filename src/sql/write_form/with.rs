@@ -38,14 +38,18 @@ pub(super) fn forms(query: &Query, schemas: &Schemas) -> Result<WriteForms, SqlE
             tables.push(Cte { query: Box::new(returned), ..cte.clone() });
         }
     }
-    let returning = match modification(&query.body) {
-        Some(statement) => add(statement, &tables)?,
-        None => true,
+    let (returning, read) = match modification(&query.body) {
+        Some(statement) => (add(statement, &tables)?, None),
+        None => {
+            let mut read = Query { with: None, ..query.clone() };
+            see(&mut read, &tables, recursive);
+            (true, Some(Box::new(read)))
+        }
     };
     if forms.is_empty() {
         return Err(SqlError::Unsupported("a query that makes a table".to_owned()));
     }
-    Ok(WriteForms { forms, returning })
+    Ok(WriteForms { forms, returning, read })
 }
 
 fn modification(body: &SetExpr) -> Option<&Statement> {

@@ -10,10 +10,10 @@ use super::display_scale::DisplayScales;
 use super::translate::Language;
 use super::write::{CompiledArm, CompiledWrite, TableWrite};
 use super::{CompiledQuery, Refusal};
-use crate::model::{ColumnName, ColumnType, TableName, TableSchema, Value, View};
+use crate::model::{ColumnName, ColumnType, RecordKey, TableName, TableSchema, Value, View};
 use crate::sql::{
-    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schemas, Views, WriteArm, WriteForms, WriteKind,
-    WriteTarget,
+    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schema, Schemas, Templates, Views, WriteArm,
+    WriteForms, WriteKind, WriteTarget,
 };
 
 /// What became of a statement's text.
@@ -44,6 +44,7 @@ pub struct Statements {
     schemas: Schemas,
     views: Views,
     compiled: HashMap<StatementIdentity, Arc<Compiled>>,
+    templates: Templates,
     next: usize,
 }
 
@@ -68,6 +69,7 @@ impl Statements {
         Statements {
             context: crate::engine::statement_context(),
             own: crate::engine::session_context(),
+            templates: Templates::new(Schema::from(&schemas), Arc::new(schemas.clone())),
             schemas,
             views: Views::new(),
             compiled: HashMap::new(),
@@ -88,6 +90,17 @@ impl Statements {
         let query = sql::view_query(&view.sql)?;
         self.views.insert(view.name.clone(), Arc::new(query));
         Ok(())
+    }
+
+    /// Whether an execution may read or write a row that counts, as [`sql::Execution::may_touch`] says: by its template
+    /// alone, so that a text met for the first time is neither parsed nor planned.
+    pub fn may_touch(
+        &mut self,
+        sql: &str,
+        parameters: &[Value],
+        counts: impl Fn(&TableName, Option<&RecordKey>) -> bool,
+    ) -> bool {
+        self.templates.execution(sql).may_touch(parameters, counts)
     }
 
     /// The statement, compiled now or earlier.
@@ -198,7 +211,7 @@ impl Statements {
     }
 
     fn compile_write(&mut self, statement: &ast::Statement, parameters: &[Value]) -> Result<CompiledWrite, Refusal> {
-        let WriteForms { forms, returning } = WriteForms::of(statement, &self.schemas)?;
+        let WriteForms { forms, returning, read } = WriteForms::of(statement, &self.schemas)?;
         let targets = sql::write_targets(statement, &self.schemas);
         let mut tables = Vec::with_capacity(forms.len());
         for form in forms {
@@ -210,7 +223,8 @@ impl Statements {
             }
             tables.push(TableWrite { target: form.target, schema, arms });
         }
-        Ok(CompiledWrite { tables, returning, targets })
+        let read = read.map(|query| self.compile_read(&query, parameters)).transpose()?.map(Box::new);
+        Ok(CompiledWrite { tables, returning, read, targets })
     }
 
     fn compile_arm(

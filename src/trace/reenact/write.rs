@@ -47,6 +47,8 @@ pub struct CompiledWrite {
     pub tables: Vec<TableWrite>,
     /// Whether it hands rows back to the application.
     pub returning: bool,
+    /// The query behind common table expressions that write: it sees the state before them.
+    pub read: Option<Box<CompiledQuery>>,
     /// What its text says of the rows it writes.
     pub targets: Vec<WriteTarget>,
 }
@@ -66,7 +68,7 @@ impl CompiledWrite {
     pub(super) fn is_inlined(&self) -> bool {
         let mut queries =
             self.tables.iter().flat_map(|write| &write.arms).flat_map(|arm| arm.on_conflict.iter().chain([&arm.query]));
-        queries.any(CompiledQuery::is_inlined)
+        queries.any(CompiledQuery::is_inlined) || self.read.as_deref().is_some_and(CompiledQuery::is_inlined)
     }
 }
 

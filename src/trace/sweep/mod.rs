@@ -88,6 +88,8 @@ pub(super) struct Origin {
 struct Progress {
     /// It read something that the right world would not have shown it.
     diverged: Option<Origin>,
+    /// The step at hand did, behind what it wrote.
+    behind: Option<Origin>,
     /// The steps before it did, whose values it cannot have computed from that.
     known_until: Option<usize>,
     /// What it read of what the right world would have shown otherwise.
@@ -282,7 +284,14 @@ impl Sweep {
             }
             self.follow_cascades(transaction, step, &before_cascade, &alone);
             self.regenerate(transaction.started).await;
-            self.mark_diverged(transaction, step, progress);
+            // What the application gave counts where something wrong was read, and where the release is suspected by it.
+            if progress.diverged.is_some() || pins.is_some() {
+                self.mark_diverged(transaction, step, progress);
+            }
+            if let Some(origin) = progress.behind.take() {
+                progress.diverged.get_or_insert(origin);
+                progress.known_until.get_or_insert(place + 1);
+            }
             self.derive_after(transaction, step, progress).await;
         }
         Ok(())
@@ -335,9 +344,18 @@ impl Sweep {
         if is_affected {
             self.notes.executed(&statement.sql);
         }
+        if self.recent.is_empty() && !self.may_touch_affected(step, statement) {
+            self.carry_all(&step.writes, None);
+            return;
+        }
         let compiled = self.statements.statement(&statement.sql, &statement.parameters);
         match compiled.as_ref() {
             Compiled::Write(write) => {
+                if let Some(query) = &write.read {
+                    let references = self.references_for_states(query.references().iter());
+                    let looking = Looking { transaction, place, statement, references: &references };
+                    self.rerun_behind(looking, query, progress).await;
+                }
                 let references = self.references_for_states(write.references());
                 let looking = Looking { transaction, place, statement, references: &references };
                 self.rerun_write(looking, step, write, progress).await;

@@ -33,6 +33,13 @@ impl Sweep {
         }
     }
 
+    /// A query behind common table expressions that write: what it returns comes after what they wrote.
+    pub(super) async fn rerun_behind(&mut self, looking: Looking<'_>, query: &CompiledQuery, progress: &mut Progress) {
+        let before = progress.diverged.take();
+        self.rerun_read(looking, query, progress).await;
+        progress.behind = std::mem::replace(&mut progress.diverged, before);
+    }
+
     /// An affected record that makes the query return something else in the right world.
     async fn reads_otherwise(
         &mut self,

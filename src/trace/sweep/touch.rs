@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Sweep;
+use super::{Sweep, record_of};
 use crate::catalog::World;
-use crate::model::{RecordKey, Value};
+use crate::model::{RecordKey, Statement, Step, TableName, Value, Write};
 use crate::sql::TableReference;
 use crate::trace::reenact::constant_values;
 use crate::trace::worlds::RecordName;
@@ -24,6 +24,30 @@ pub struct Touched {
 }
 
 impl Sweep {
+    /// Whether a statement may touch an affected record, by the keys that its template fixes and those that it wrote.
+    /// `false` is sure: what it did is the same in both worlds.
+    pub(super) fn may_touch_affected(&mut self, step: &Step, statement: &Statement) -> bool {
+        let worlds = &self.worlds;
+        let is_affected = |record: &RecordName| worlds.touches(record, |_| true);
+        let wrote = |write: &Write| is_affected(&record_of(write)) || is_affected(&self.old_record(write));
+        if step.writes.iter().any(wrote) {
+            return true;
+        }
+        let counts = |table: &TableName, key: Option<&RecordKey>| {
+            // Of a table whose rows are not known, any may be another in the right world.
+            let Some(schema) = worlds.schema(table) else { return true };
+            let is_doubtful = |record: RecordName| {
+                let unknown = worlds.difference(&record).map(|difference| &difference.unknown);
+                unknown.is_some_and(|unknown| schema.key.iter().any(|column| unknown.contains(column)))
+            };
+            worlds.is_affected(table)
+                && key.is_none_or(|key| {
+                    is_affected(&(table.clone(), key.clone())) || worlds.unknown_records(table).any(is_doubtful)
+                })
+        };
+        self.statements.may_touch(&statement.sql, &statement.parameters, counts)
+    }
+
     /// The affected records that these references can read with these parameters.
     pub(super) fn touched<'a>(
         &mut self,
