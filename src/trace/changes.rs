@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::worlds::{Difference, RecordName};
+use super::worlds::{Difference, RecordName, differs_in};
 use crate::model::{RecordKey, Row, TableName};
 
 /// A record as it was.
@@ -18,9 +18,9 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// Whether the worlds differed on it, its values known or not.
-    pub fn was_wrong(&self) -> bool {
-        self.actual != self.right || self.difference.as_ref().is_some_and(|known| !known.unknown.is_empty())
+    /// Whether the worlds differed on it in a column that is read, its values known or not.
+    pub fn was_wrong_in(&self, reads: impl Fn(&str) -> bool) -> bool {
+        differs_in(self.actual.as_deref(), self.right.as_deref(), self.difference.as_ref(), reads)
     }
 }
 

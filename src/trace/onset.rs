@@ -81,10 +81,10 @@ fn concerned(
     transaction: &Transaction,
     tables: &mut RollingTables,
 ) -> BTreeSet<RecordKey> {
-    if pending.is_empty() || !transaction.writes().any(|write| rule.rule.reads.contains(&write.table)) {
+    if pending.is_empty() {
         return BTreeSet::new();
     }
-    match rule.candidates(transaction) {
+    match rule.candidates(transaction.writes().filter(|write| rule.is_concerned(write))) {
         Candidates::Query | Candidates::EveryRow => pending.clone(),
         Candidates::Rows { keys, values } => {
             let tied = |key: &RecordKey| {

@@ -210,6 +210,9 @@ impl KeyQuery {
         rows: Option<Vec<Arc<Row>>>,
         time: Timestamp,
     ) -> Result<Vec<RecordKey>, Refusal> {
+        if rows.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
         let keys_of = |row: &Arc<Row>| -> Arc<Row> {
             let cells = self.table.key.iter().filter_map(|column| Some((key_name(column), row.get(column)?.clone())));
             Arc::new(cells.collect())

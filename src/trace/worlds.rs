@@ -172,18 +172,21 @@ impl Worlds {
             || self.differences.get(record).is_some_and(|difference| !difference.unknown.is_empty())
     }
 
-    /// Whether the worlds differed on the record, its values known or not, when the innermost changes began.
-    pub fn was_wrong(&self, record: &RecordName) -> bool {
-        match self.journals.last().and_then(|changes| changes.of_record(&record.0, &record.1)) {
-            Some((_, earlier)) => earlier.was_wrong(),
-            None => self.is_wrong(record),
-        }
+    /// Whether the worlds differ on the record now in a column that is read, or did when the innermost changes began; its
+    /// values known or not.
+    pub fn is_or_was_wrong_in(&self, record: &RecordName, reads: impl Fn(&str) -> bool) -> bool {
+        let changes = self.journals.last();
+        let earlier = changes.and_then(|changes| changes.of_record(&record.0, &record.1));
+        let row = |world| self.row(world, record).map(AsRef::as_ref);
+        differs_in(row(World::Actual), row(World::Right), self.differences.get(record), &reads)
+            || earlier.is_some_and(|(_, earlier)| earlier.was_wrong_in(reads))
     }
 
-    /// Whether they differed on any record of the table that has been set since the innermost changes began.
-    pub fn was_affected(&self, table: &TableName) -> bool {
+    /// Whether they differed, in a column that is read, on any record of the table that has been set since the innermost
+    /// changes began.
+    pub fn was_affected_in(&self, table: &TableName, reads: impl Fn(&str) -> bool) -> bool {
         let changes = self.journals.last().into_iter().flat_map(|changes| changes.of_table(table));
-        changes.into_iter().any(|(_, earlier)| earlier.was_wrong())
+        changes.into_iter().any(|(_, earlier)| earlier.was_wrong_in(&reads))
     }
 
     /// Whether it is in doubt that the record exists: a column of its key is among these.
@@ -407,6 +410,17 @@ impl Worlds {
     pub fn schema(&self, table: &TableName) -> Option<Arc<TableSchema>> {
         self.tables.table(table).map(|table| table.schema().clone())
     }
+}
+
+/// Whether a record is wrong in a column that is read: in its value, its existence, or in that its value is not known.
+pub fn differs_in(
+    actual: Option<&Row>,
+    right: Option<&Row>,
+    difference: Option<&Difference>,
+    reads: impl Fn(&str) -> bool,
+) -> bool {
+    let in_doubt = difference.is_some_and(|difference| difference.unknown.iter().any(|column| reads(column)));
+    in_doubt || differing(actual, right).is_none_or(|columns| columns.iter().any(|column| reads(column)))
 }
 
 /// The columns on which two rows differ; `None` where only one of them exists.

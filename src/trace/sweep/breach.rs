@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::candidates::rows_of;
 use super::judge::{Pins, evaluating, last_write};
-use super::{Judges, PlannedRule, Sweep};
+use super::{Judges, PlannedRule, Sweep, record_of};
 use crate::catalog::World;
-use crate::model::{ColumnName, RecordKey, Row, TableName, Transaction, Value};
+use crate::model::{ColumnName, RecordKey, Row, TableName, Transaction, Value, Write};
 use crate::trace::error::TraceError;
 use crate::trace::worlds::RecordName;
 
@@ -31,18 +31,22 @@ impl Sweep {
         let mut breaches = Breaches::new();
         let Judges::Rules(rules) = &self.judges else { return Ok(breaches) };
         let rules = rules.clone();
-        let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
         for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.of_write.is_none()) {
-            let is_concerned = rule.rule.reads.iter().any(|table| tables.contains(table))
-                && rule
-                    .rule
-                    .reads
-                    .iter()
-                    .any(|table| self.worlds.is_affected(table) || self.worlds.was_affected(table));
-            if !is_concerned {
+            let is_or_was_affected = |table: &TableName| {
+                let reads = |column: &str| rule.keys.reads(table, column);
+                self.worlds.is_affected(table) || self.worlds.was_affected_in(table, reads)
+            };
+            let is_concerned = |write: &&Write| {
+                rule.is_concerned(write)
+                    || rule.rule.reads.contains(&write.table)
+                        && [record_of(write), self.old_record(write)].iter().any(|record| self.matters(rule, record))
+            };
+            let mut writes = transaction.writes().filter(is_concerned).peekable();
+            if writes.peek().is_none() || !rule.rule.reads.iter().any(is_or_was_affected) {
                 continue;
             }
-            let mut rows = rule.candidates(transaction).after(rule, &mut self.worlds.tables, World::Right);
+            let candidates = rule.candidates(writes);
+            let mut rows = candidates.after(rule, &mut self.worlds.tables, World::Right);
             if let Some(rows) = &mut rows
                 && (rule.keys.is_of_row_alone() || rows.len() <= LOOKED_AT)
             {
@@ -75,36 +79,37 @@ impl Sweep {
     fn is_another_matter(&mut self, rule: &PlannedRule, row: &Row) -> bool {
         let table = &rule.rule.table;
         let Some(key) = self.worlds.schema(table).and_then(|schema| row.key(&schema.key)) else { return true };
-        if self.is_or_was_wrong(&(table.clone(), key)) {
+        if self.matters(rule, &(table.clone(), key)) {
             return true;
         }
         let others = rule.rule.reads.iter().filter(|_| !rule.keys.is_of_row_alone());
         others.into_iter().any(|other| {
-            if self.worlds.was_affected(other) {
+            if self.worlds.was_affected_in(other, |column| rule.keys.reads(other, column)) {
                 return true;
             }
             let Some(ties) = rule.keys.ties(other).filter(|_| self.worlds.is_affected(other)) else {
                 return self.worlds.is_affected(other);
             };
             ties.iter().any(|(column, at_hand)| match row.get(at_hand) {
-                Some(value) => self.leads_to_wrong(other, column, value),
+                Some(value) => self.leads_to_wrong(rule, other, column, value),
                 None => true,
             })
         })
     }
 
-    fn is_or_was_wrong(&self, record: &RecordName) -> bool {
-        self.worlds.is_wrong(record) || self.worlds.was_wrong(record)
+    /// Whether the record is wrong, or was before the transaction, in what the rule looks at.
+    fn matters(&self, rule: &PlannedRule, record: &RecordName) -> bool {
+        self.worlds.is_or_was_wrong_in(record, |column| rule.keys.reads(&record.0, column))
     }
 
-    fn leads_to_wrong(&mut self, table: &TableName, column: &ColumnName, value: &Value) -> bool {
+    fn leads_to_wrong(&mut self, rule: &PlannedRule, table: &TableName, column: &ColumnName, value: &Value) -> bool {
         let values = BTreeSet::from([value.clone()]);
         [World::Actual, World::Right].into_iter().any(|world| {
             let Some(rolling) = self.worlds.tables.table_mut(table) else { return true };
             let key = rolling.schema().key.clone();
             let rows = rolling.rows_where(world, column, &values);
             rows.len() > LOOKED_AT
-                || rows.iter().filter_map(|row| row.key(&key)).any(|key| self.worlds.is_wrong(&(table.clone(), key)))
+                || rows.iter().filter_map(|row| row.key(&key)).any(|key| self.matters(rule, &(table.clone(), key)))
         })
     }
 

@@ -93,22 +93,22 @@ impl Sweep {
         let mut pins = self.broken_by_writes(transaction).await?;
         let Judges::Rules(rules) = &self.judges else { return Ok(pins) };
         let rules = rules.clone();
-        let tables: BTreeSet<&TableName> = transaction.writes().map(|write| &write.table).collect();
-        let concerned: Vec<usize> = (0..rules.len())
-            .filter(|place| rules[*place].of_write.is_none())
-            .filter(|place| rules[*place].rule.reads.iter().any(|table| tables.contains(table)))
-            .collect();
-        if concerned.is_empty() {
+        let mut candidates: BTreeMap<usize, Candidates> = BTreeMap::new();
+        for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.of_write.is_none()) {
+            let mut writes = transaction.writes().filter(|write| rule.is_concerned(write)).peekable();
+            if writes.peek().is_some() {
+                candidates.insert(place, rule.candidates(writes));
+            }
+        }
+        if candidates.is_empty() {
             return Ok(pins);
         }
-        let before: BTreeMap<usize, Candidates> =
-            concerned.iter().map(|place| (*place, rules[*place].candidates(transaction))).collect();
         self.worlds.begin();
         transaction.writes().for_each(|write| self.worlds.apply_actual(write));
         let mut after: Vec<(usize, Vec<RecordKey>)> = Vec::new();
-        for place in &concerned {
+        for (place, candidates) in &candidates {
             let rule = &rules[*place];
-            let rows = before[place].after(rule, &mut self.worlds.tables, World::Actual);
+            let rows = candidates.after(rule, &mut self.worlds.tables, World::Actual);
             if rows.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }

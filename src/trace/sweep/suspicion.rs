@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::carry::changed_columns;
 use super::written::WritePredicates;
 use super::{Candidates, Notes};
-use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Transaction, Value, WriteSeq};
+use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value, Write, WriteSeq};
 use crate::trace::error::TraceError;
 use crate::trace::reenact::{Refusal, Statements};
 use crate::trace::roots::{Fault, KeyQuery, RowProgram};
@@ -81,6 +82,8 @@ pub struct PlannedRule {
     pub keys: KeyQuery,
     /// Whether a write is in breach of it: a rule about writes.
     pub(super) of_write: Option<WritePredicates>,
+    /// The tables of which it reads a generated column: no image need tell that one changed.
+    reads_generated: BTreeSet<TableName>,
     pub(super) expected: Option<RowProgram>,
 }
 
@@ -102,14 +105,30 @@ impl PlannedRule {
         self.expected.as_ref()
     }
 
-    /// The rows whose violation the transaction can have changed, as far as can be told from its writes.
-    pub fn candidates(&self, transaction: &Transaction) -> Candidates {
-        if !self.keys.is_tied() {
+    /// Whether the write changed something that the rule looks at.
+    pub fn is_concerned(&self, write: &Write) -> bool {
+        let reads = |column: &ColumnName| self.keys.reads(&write.table, column);
+        self.rule.reads.contains(&write.table)
+            && match write.operation {
+                Operation::Update => {
+                    self.reads_generated.contains(&write.table) || changed_columns(write).iter().any(reads)
+                }
+                Operation::Insert | Operation::Delete | Operation::Truncate => true,
+            }
+    }
+
+    /// The rows whose violation these writes, of which each is of concern, can have changed.
+    pub fn candidates<'a>(&self, writes: impl Iterator<Item = &'a Write>) -> Candidates {
+        let mut writes = writes.peekable();
+        if !self.keys.is_tied() && writes.peek().is_some() {
             return Candidates::Query;
         }
         let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
         let mut values: BTreeMap<ColumnName, BTreeSet<Value>> = BTreeMap::new();
-        for write in transaction.writes() {
+        for write in writes {
+            if write.operation == Operation::Truncate {
+                return Candidates::EveryRow;
+            }
             if write.table == self.rule.table {
                 keys.insert(write.key.clone());
             }
@@ -201,7 +220,12 @@ async fn compile_rule(
         true => None,
         false => Some(RowProgram::compile(statements, schema, &expressions).await?),
     };
-    Ok(PlannedRule { rule: rule.clone(), keys, of_write, expected })
+    let reads_generated = |table: &&TableName| {
+        let schema = statements.schemas().get(table);
+        schema.is_some_and(|schema| schema.columns.iter().any(|one| one.generated && keys.reads(table, &one.name)))
+    };
+    let reads_generated = rule.reads.iter().filter(reads_generated).cloned().collect();
+    Ok(PlannedRule { rule: rule.clone(), keys, of_write, reads_generated, expected })
 }
 
 /// What rules that look at nothing but the row say of rows to come: judged all at once, not one by one.
