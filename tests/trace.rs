@@ -30,6 +30,8 @@ mod rule_kinds;
 mod several_writes;
 #[path = "trace/snapshots.rs"]
 mod snapshots;
+#[path = "trace/temporary.rs"]
+mod temporary;
 #[path = "trace/upserts.rs"]
 mod upserts;
 

@@ -24,8 +24,8 @@ pub use history::register_history;
 pub use key_guess::{guessed_keys, guessed_references};
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
 pub use postgres::{CheckConstraint, TableConstraints, connect_to, declared_constraints, populated_schemas};
-pub use rolling::{RollingTable, RollingTables, World};
+pub use rolling::{RollingTable, RollingTables, TemporaryRows, World};
 pub use typed::{
-    PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, decimal256_from_text,
-    rows_from_batch, text_from_decimal256, value_from_array,
+    PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, column_type_of,
+    decimal256_from_text, rows_from_batch, text_from_decimal256, value_from_array,
 };

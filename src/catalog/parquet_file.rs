@@ -22,7 +22,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 
 use super::lazy_table::{Part, RowSource, wrap_error};
 use super::now::{OpenedTable, unknown_column};
-use super::{CatalogError, arrow_type};
+use super::{CatalogError, arrow_type, column_type_of};
 use crate::model::{Column, ColumnName, ColumnType, TableName, TableSchema};
 
 /// The metadata entry that names the key columns, separated by commas.
@@ -86,38 +86,6 @@ fn is_uuid(field: &Field, metadata: &ArrowReaderMetadata) -> bool {
     let parquet_field = parquet_fields.iter().find(|parquet_field| parquet_field.name() == field.name());
     let logical_type = parquet_field.and_then(|parquet_field| parquet_field.get_basic_info().logical_type_ref());
     matches!(logical_type, Some(parquet::basic::LogicalType::Uuid))
-}
-
-/// PostgreSQL's type for a Parquet column: the same, or the next wider that holds every value.
-fn column_type_of(data_type: &DataType) -> ColumnType {
-    match data_type {
-        DataType::Boolean => ColumnType::Boolean,
-        DataType::Int8 | DataType::UInt8 | DataType::Int16 => ColumnType::SmallInt,
-        DataType::UInt16 | DataType::Int32 => ColumnType::Integer,
-        DataType::UInt32 | DataType::Int64 => ColumnType::BigInt,
-        DataType::UInt64 => ColumnType::Numeric(Some((20, 0))),
-        DataType::Float16 | DataType::Float32 => ColumnType::Real,
-        DataType::Float64 => ColumnType::Double,
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => {
-            // A negative scale stands for trailing zeros: the same numbers have scale 0 and that many more digits.
-            let zeros = scale.min(&0).unsigned_abs();
-            ColumnType::Numeric(Some((precision.saturating_add(zeros), (*scale).max(0))))
-        }
-        DataType::Date32 | DataType::Date64 => ColumnType::Date,
-        DataType::Timestamp(_, None) => ColumnType::Timestamp,
-        DataType::Timestamp(_, Some(_)) => ColumnType::TimestampTz,
-        DataType::Time32(_) | DataType::Time64(_) => ColumnType::Other("time without time zone".to_owned()),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            ColumnType::Other("bytea".to_owned())
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => ColumnType::Text,
-        DataType::Dictionary(_, values) => column_type_of(values),
-        // Carried as the text that arrow prints, never computed with.
-        nested => ColumnType::Other(nested.to_string()),
-    }
 }
 
 impl RowSource for ParquetFile {

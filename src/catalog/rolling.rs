@@ -302,6 +302,26 @@ fn slot_values(slot: &Slot, column: &ColumnName) -> BTreeSet<Value> {
 #[derive(Debug, Default)]
 pub struct RollingTables {
     tables: BTreeMap<TableName, RollingTable>,
+    temporary: BTreeMap<TableName, TemporaryRows>,
+}
+
+/// The rows of a temporary table, which no key tells apart.
+#[derive(Clone, Debug, Default)]
+pub struct TemporaryRows {
+    /// In the actual world.
+    pub actual: Vec<Arc<Row>>,
+    /// In the right world.
+    pub right: Vec<Arc<Row>>,
+}
+
+impl TemporaryRows {
+    /// Those of one world.
+    pub fn rows(&self, world: World) -> &[Arc<Row>] {
+        match world {
+            World::Actual => &self.actual,
+            World::Right => &self.right,
+        }
+    }
 }
 
 impl RollingTables {
@@ -335,6 +355,16 @@ impl RollingTables {
     /// One table, to change.
     pub fn table_mut(&mut self, name: &TableName) -> Option<&mut RollingTable> {
         self.tables.get_mut(name)
+    }
+
+    /// A temporary table that stands there, before any other of its name.
+    pub fn temporary(&self, name: &TableName) -> Option<&TemporaryRows> {
+        self.temporary.get(name)
+    }
+
+    /// From now on, these are the temporary tables.
+    pub fn set_temporary(&mut self, temporary: BTreeMap<TableName, TemporaryRows>) {
+        self.temporary = temporary;
     }
 
     /// Every table.

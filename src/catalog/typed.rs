@@ -87,6 +87,38 @@ fn value_at<'a>(row: &'a Row, position: usize, name: &str) -> Option<&'a str> {
     row.get_at(position, name).and_then(Value::as_str)
 }
 
+/// PostgreSQL's type for a column of the engine's or of a file: the same, or the next wider that holds every value.
+pub fn column_type_of(data_type: &DataType) -> ColumnType {
+    match data_type {
+        DataType::Boolean => ColumnType::Boolean,
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 => ColumnType::SmallInt,
+        DataType::UInt16 | DataType::Int32 => ColumnType::Integer,
+        DataType::UInt32 | DataType::Int64 => ColumnType::BigInt,
+        DataType::UInt64 => ColumnType::Numeric(Some((20, 0))),
+        DataType::Float16 | DataType::Float32 => ColumnType::Real,
+        DataType::Float64 => ColumnType::Double,
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => {
+            // A negative scale stands for trailing zeros: the same numbers have scale 0 and that many more digits.
+            let zeros = scale.min(&0).unsigned_abs();
+            ColumnType::Numeric(Some((precision.saturating_add(zeros), (*scale).max(0))))
+        }
+        DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Timestamp(_, None) => ColumnType::Timestamp,
+        DataType::Timestamp(_, Some(_)) => ColumnType::TimestampTz,
+        DataType::Time32(_) | DataType::Time64(_) => ColumnType::Other("time without time zone".to_owned()),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            ColumnType::Other("bytea".to_owned())
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => ColumnType::Text,
+        DataType::Dictionary(_, values) => column_type_of(values),
+        // Carried as the text that arrow prints, never computed with.
+        nested => ColumnType::Other(nested.to_string()),
+    }
+}
+
 /// An array of this column type from PostgreSQL's texts.
 ///
 /// # Errors

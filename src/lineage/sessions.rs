@@ -308,7 +308,7 @@ impl Rebuilding<'_> {
                     open.savepoints.truncate(place);
                 }
             }
-            Role::Read | Role::Write => self.work(event, sql, role, parsed),
+            Role::Read | Role::Write | Role::Temporary => self.work(event, sql, role, parsed),
         }
     }
 

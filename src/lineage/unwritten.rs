@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::join::{Joined, Log, RecordedTransaction};
 use super::sessions::LoggedTransaction;
-use crate::model::{SessionId, Timestamp, TraceId};
+use crate::model::{SessionId, TableName, Timestamp, TraceId};
 use crate::sql::{self, Schemas};
 
 /// A logged transaction that no recorded one is joined to.
@@ -45,10 +45,12 @@ pub fn unwritten<'a>(
     let mut found = Vec::new();
     for (session, transactions) in log {
         let links = of_session.remove(session).unwrap_or_default();
+        let mut temporary: BTreeSet<TableName> = BTreeSet::new();
         for (place, logged) in transactions.iter().enumerate() {
+            let fills_temporary = fills_temporary(logged, schemas, &mut temporary);
             let elsewhere =
                 logged.database.as_ref().is_some_and(|name| !databases.is_empty() && !databases.contains(name));
-            if links.contains_key(&place) || elsewhere || !matters(logged, schemas) {
+            if links.contains_key(&place) || elsewhere || !(fills_temporary || matters(logged, schemas)) {
                 continue;
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
@@ -76,6 +78,20 @@ fn latest_times(recorded: &[RecordedTransaction<'_>]) -> Vec<Timestamp> {
 fn matters(logged: &LoggedTransaction, schemas: &Schemas) -> bool {
     let is_traced = || logged.statements.iter().any(|statement| TraceId::of_comment(&statement.sql).is_some());
     may_write_known_table(logged, schemas) || is_traced()
+}
+
+/// Whether it makes or writes a temporary table of its session, of which these are known so far.
+fn fills_temporary(logged: &LoggedTransaction, schemas: &Schemas, temporary: &mut BTreeSet<TableName>) -> bool {
+    let mut fills = false;
+    for parsed in logged.statements.iter().filter_map(|statement| statement.parsed.as_deref()) {
+        if let Some(table) = sql::temporary_table(parsed) {
+            temporary.insert(table);
+            fills = true;
+        } else if !temporary.is_empty() {
+            fills |= sql::write_targets(parsed, schemas).iter().any(|target| temporary.contains(&target.table));
+        }
+    }
+    fills
 }
 
 fn may_write_known_table(logged: &LoggedTransaction, schemas: &Schemas) -> bool {

@@ -14,6 +14,7 @@ mod role;
 mod targets;
 mod template;
 mod templates;
+mod temporary;
 mod views;
 mod write_form;
 
@@ -30,6 +31,7 @@ pub use role::{Role, parse, role_of};
 pub use targets::{Conflict, WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
+pub use temporary::{AtCommit, TemporaryEffect, TemporaryWrite, temporary_table};
 pub use views::{Views, expand_views, view_query};
 pub use write_form::{
     Assigned, ConflictAction, Constant, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call, literals,

@@ -37,6 +37,8 @@ pub enum Role {
     Read,
     /// It writes rows, or may.
     Write,
+    /// It makes a temporary table: what is done with that is to be had from statements alone.
+    Temporary,
     /// Settings, definitions, and what else changes no row.
     Other,
 }
@@ -89,6 +91,7 @@ pub fn role_of(statement: &Statement) -> Role {
         | Statement::Execute { .. } => Role::Write,
         // Rows come of it only where a query follows.
         Statement::CreateTable(table) if table.query.is_some() => Role::Write,
+        Statement::CreateTable(table) if table.temporary => Role::Temporary,
         _ => Role::Other,
     }
 }
@@ -165,6 +168,8 @@ mod tests {
             ("COPY t TO STDOUT", Role::Read),
             ("CREATE TABLE t AS SELECT 1", Role::Write),
             ("CREATE TABLE t (a int)", Role::Other),
+            ("CREATE TEMP TABLE t (a int)", Role::Temporary),
+            ("CREATE TEMP TABLE t AS SELECT 1", Role::Write),
             ("SET application_name = 'x'", Role::Other),
         ] {
             let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));

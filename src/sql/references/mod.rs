@@ -56,6 +56,8 @@ pub struct TableReference {
 pub struct Reads {
     /// One per occurrence of a table.
     pub references: Vec<TableReference>,
+    /// The names of the query's columns as PostgreSQL gives them; `None` where they cannot be told.
+    pub output: Option<Vec<String>>,
 }
 
 /// The name that stands for the reference of this place in the rewritten query.
@@ -71,8 +73,8 @@ impl Reads {
     pub fn resolve(query: &mut Query, schemas: &Schemas, prefix: &str) -> Result<Reads, SqlError> {
         let mut resolver =
             Resolver { schemas, prefix, references: Vec::new(), scopes: Vec::new(), common_tables: Vec::new() };
-        resolver.query(query)?;
-        Ok(Reads { references: resolver.references })
+        let output = resolver.query(query)?;
+        Ok(Reads { references: resolver.references, output })
     }
 }
 

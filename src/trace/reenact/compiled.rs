@@ -147,6 +147,11 @@ impl CompiledQuery {
         Ok(Plan { root: state.create_physical_plan(&logical).await?, task: state.task_ctx() })
     }
 
+    /// The names of its columns as PostgreSQL gives them; `None` where they cannot be told.
+    pub fn column_names(&self) -> Option<&[String]> {
+        self.reads.output.as_deref()
+    }
+
     /// The table references, with the rows that can matter.
     pub fn references(&self) -> &[TableReference] {
         &self.reads.references
@@ -190,6 +195,9 @@ impl CompiledQuery {
     ) -> Result<Vec<Vec<RecordBatch>>, Refusal> {
         let count = self.reads.references.len();
         let mut rows: Vec<Option<Vec<Arc<Row>>>> = vec![None; count];
+        for (slot, reference) in rows.iter_mut().zip(&self.reads.references) {
+            *slot = tables.temporary(&reference.table).map(|temporary| temporary.rows(world).to_vec());
+        }
         if let Some(overridden) = execution.overridden {
             for (position, given) in overridden {
                 if let Some(slot) = rows.get_mut(*position) {

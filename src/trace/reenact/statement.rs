@@ -41,7 +41,13 @@ pub struct Statements {
     context: SessionContext,
     /// … and rules.
     own: SessionContext,
+    /// The tables that are recorded …
+    recorded: Schemas,
+    /// … and the same with the temporary tables that stand before them.
     schemas: Schemas,
+    /// Every set of temporary tables so far; the one at hand.
+    temporary: Vec<Schemas>,
+    temporary_at_hand: usize,
     views: Views,
     compiled: HashMap<StatementIdentity, Arc<Compiled>>,
     templates: Templates,
@@ -52,6 +58,7 @@ pub struct Statements {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct StatementIdentity {
     sql: Arc<str>,
+    temporary: usize,
     parameters: Vec<ParameterShape>,
     values: Option<Vec<Value>>,
 }
@@ -70,7 +77,10 @@ impl Statements {
             context: crate::engine::statement_context(),
             own: crate::engine::session_context(),
             templates: Templates::new(Schema::from(&schemas), Arc::new(schemas.clone())),
+            recorded: schemas.clone(),
             schemas,
+            temporary: vec![Schemas::new()],
+            temporary_at_hand: 0,
             views: Views::new(),
             compiled: HashMap::new(),
             next: 0,
@@ -103,10 +113,25 @@ impl Statements {
         self.templates.execution(sql).may_touch(parameters, counts)
     }
 
+    /// From now on, these temporary tables stand before the recorded ones.
+    pub fn set_temporary(&mut self, temporary: &Schemas) {
+        if self.temporary[self.temporary_at_hand] == *temporary {
+            return;
+        }
+        let known = self.temporary.iter().position(|known| known == temporary);
+        self.temporary_at_hand = known.unwrap_or_else(|| {
+            self.temporary.push(temporary.clone());
+            self.temporary.len() - 1
+        });
+        self.schemas.clone_from(&self.recorded);
+        self.schemas.extend(temporary.iter().map(|(name, schema)| (name.clone(), schema.clone())));
+    }
+
     /// The statement, compiled now or earlier.
     pub fn statement(&mut self, sql: &Arc<str>, parameters: &[Value]) -> Arc<Compiled> {
         let shapes = parameters.iter().map(shape).collect();
-        let mut identity = StatementIdentity { sql: sql.clone(), parameters: shapes, values: None };
+        let mut identity =
+            StatementIdentity { sql: sql.clone(), temporary: self.temporary_at_hand, parameters: shapes, values: None };
         if let Some(compiled) = self.compiled.get(&identity) {
             return compiled.clone();
         }

@@ -22,6 +22,7 @@ mod reread;
 mod rerun;
 mod snapshot;
 mod suspicion;
+mod temporary;
 mod touch;
 mod unrecorded;
 mod untold;
@@ -128,6 +129,7 @@ pub struct Sweep {
     recent: VecDeque<Recent>,
     /// Cells that no image tells.
     untold: untold::Untold,
+    temporary: temporary::TemporaryTables,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -177,6 +179,7 @@ impl Sweep {
             cascades: cascade::Cascades::of(schemas),
             recent: VecDeque::new(),
             untold: untold::Untold::new(),
+            temporary: temporary::TemporaryTables::default(),
             diverged_traces: HashMap::new(),
         })
     }
@@ -194,7 +197,9 @@ impl Sweep {
         self.foresee(transactions).await?;
         for (transaction, oldest_to_come) in transactions.iter().zip(snapshot::oldest_to_come(transactions)) {
             let overlaps = self.begin_recent(transaction.committed, oldest_to_come);
+            self.enter_session(transaction);
             self.transaction(transaction).await?;
+            self.leave_session(transaction);
             self.end_recent(transaction, overlaps, oldest_to_come);
         }
         Ok(())
@@ -223,6 +228,7 @@ impl Sweep {
         const ATTEMPTS: usize = 4;
         for attempt in 1..=ATTEMPTS {
             let kept_notes = self.notes.clone();
+            let held = self.held();
             self.worlds.begin();
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, Some(&mut pins)).await?;
@@ -231,6 +237,7 @@ impl Sweep {
             let breaches = self.broken_in_right_world(transaction, &pins, &looked_at).await?;
             if (moved || !breaches.is_empty()) && attempt < ATTEMPTS {
                 self.worlds.roll_back();
+                self.hold(held);
                 self.forget_derivations();
                 self.doubtful.clear();
                 self.notes = kept_notes;
@@ -332,8 +339,9 @@ impl Sweep {
     }
 
     async fn step(&mut self, transaction: &Transaction, place: usize, step: &Step, progress: &mut Progress) {
-        let is_affected = self.worlds.any_affected();
-        if !is_affected && self.recent.is_empty() {
+        let is_affected = self.worlds.any_affected() || self.is_temporary_affected();
+        let temporary = step.statement.as_ref().and_then(|statement| self.temporary_write(&statement.sql));
+        if !is_affected && self.recent.is_empty() && temporary.is_none() {
             self.carry_all(&step.writes, None);
             return;
         }
@@ -341,6 +349,12 @@ impl Sweep {
             self.unknown_statement(step, progress, "its SQL is not known");
             return;
         };
+        if let Some(write) = temporary {
+            let looking = Looking { transaction, place, statement, references: &[] };
+            self.write_temporary(looking, write, progress).await;
+            self.carry_all(&step.writes, None);
+            return;
+        }
         if is_affected {
             self.notes.executed(&statement.sql);
         }
@@ -399,7 +413,9 @@ impl Sweep {
         let is_system = |table: &TableName| {
             matches!(table.schema.as_ref(), "pg_catalog" | "information_schema") || table.table.starts_with("pg_")
         };
-        let is_known = |table: &TableName| self.worlds.tables.table(table).is_some() || is_system(table);
+        let is_known = |table: &TableName| {
+            self.worlds.tables.table(table).is_some() || self.is_sure_temporary(table) || is_system(table)
+        };
         tables.iter().any(|table| !is_known(table) && !targets.iter().any(|target| target.table == *table))
     }
 

@@ -51,7 +51,11 @@ impl Sweep {
         let touched = self.touched(query.references().iter(), &statement.parameters);
         let source = touched.records.first().cloned()?;
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-        let diverged = match self.results(query, execution).await {
+        let results = match self.unknown_temporary(query.references().iter()) {
+            Some(refusal) => Err(refusal),
+            None => self.results(query, execution).await,
+        };
+        let diverged = match results {
             Ok((actual, right)) => match (printed(&actual), printed(&right)) {
                 (Ok(shown), Ok(right_shown)) if shown == right_shown => touched.unknown,
                 _ => {

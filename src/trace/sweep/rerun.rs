@@ -74,6 +74,9 @@ impl Sweep {
         if touched.records.is_empty() {
             return Evaluated::Untouched;
         }
+        if let Some(reason) = self.unknown_temporary(write.references()) {
+            return Evaluated::Refused { touched, reason };
+        }
         match self.outcomes(looking, write, &touched, Check::WhereTouched).await {
             Ok(outcomes) => Evaluated::Ran { touched, outcomes },
             Err(reason) => Evaluated::Refused { touched, reason },
@@ -89,6 +92,9 @@ impl Sweep {
         hidden: &BTreeSet<RecordName>,
     ) -> Evaluated {
         let touched = self.touched(write.references(), &looking.statement.parameters);
+        if let Some(reason) = self.unknown_temporary(write.references()) {
+            return Evaluated::Refused { touched, reason };
+        }
         let outcomes = match self.outcomes(looking, write, &touched, Check::Always).await {
             Ok(outcomes) => outcomes,
             Err(reason) => return Evaluated::Refused { touched, reason },

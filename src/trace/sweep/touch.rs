@@ -33,7 +33,11 @@ impl Sweep {
         if step.writes.iter().any(wrote) {
             return true;
         }
+        let temporary = &self.temporary;
         let counts = |table: &TableName, key: Option<&RecordKey>| {
+            if temporary.is_at_hand(table) {
+                return true;
+            }
             // Of a table whose rows are not known, any may be another in the right world.
             let Some(schema) = worlds.schema(table) else { return true };
             let is_doubtful = |record: RecordName| {
@@ -56,6 +60,13 @@ impl Sweep {
     ) -> Touched {
         let mut touched = Touched::default();
         for reference in references {
+            if let Some(temporary) = self.touched_temporary(reference) {
+                touched.records.extend(temporary.records);
+                touched.differs |= temporary.differs;
+                touched.unknown |= temporary.unknown;
+                touched.suspected |= temporary.suspected;
+                continue;
+            }
             if !self.worlds.is_affected(&reference.table) {
                 continue;
             }

@@ -1,0 +1,437 @@
+//! Temporary tables: no write to them is ever recorded, so their rows in both worlds are what the statements of their
+//! session make of them.
+//!
+//! They are filled from where the worlds first differ; before that, their rows are the same in both worlds and need not
+//! be known. One that was filled by something that cannot be run again is in doubt, as is all that is computed from it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::snapshot::Looking;
+use super::touch::Touched;
+use super::{Progress, Sweep};
+use crate::catalog::{TemporaryRows, World, column_type_of, value_from_array};
+use crate::model::{Column, ColumnName, ColumnType, Row, SessionId, TableName, TableSchema, Transaction};
+use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, TemporaryWrite};
+use crate::trace::reenact::{Compiled, Execution, Refusal};
+use crate::trace::worlds::RecordName;
+
+/// The temporary tables of every session.
+#[derive(Default)]
+pub(super) struct TemporaryTables {
+    of_sessions: HashMap<SessionId, Held>,
+    at_hand: Held,
+}
+
+impl TemporaryTables {
+    /// Whether a temporary table of this name is there.
+    pub(super) fn is_at_hand(&self, table: &TableName) -> bool {
+        self.at_hand.contains_key(table)
+    }
+}
+
+/// A session's temporary tables by name.
+pub(super) type Held = BTreeMap<TableName, Temporary>;
+
+/// A temporary table.
+#[derive(Clone, Debug)]
+pub(super) struct Temporary {
+    /// Its columns, where they are known.
+    schema: Option<Arc<TableSchema>>,
+    contents: Contents,
+    at_commit: AtCommit,
+}
+
+#[derive(Clone, Debug)]
+enum Contents {
+    /// The same in both worlds, and not known.
+    Same,
+    /// Known in both worlds.
+    Known {
+        rows: TemporaryRows,
+        /// The affected records that they were computed from.
+        sources: Vec<RecordName>,
+        /// Whether one of those was suspected in what was read of it.
+        is_suspected: bool,
+    },
+    /// They may differ, and nobody knows how.
+    Doubtful { source: RecordName },
+}
+
+/// A query's rows in both worlds, with what it touched.
+struct Filling {
+    schema: TableSchema,
+    rows: TemporaryRows,
+    touched: Touched,
+}
+
+impl Sweep {
+    /// The tables of the transaction's session are at hand from here on.
+    pub(super) fn enter_session(&mut self, transaction: &Transaction) {
+        let held = transaction.session.as_ref().and_then(|session| self.temporary.of_sessions.remove(session));
+        if held.is_some() || !self.temporary.at_hand.is_empty() {
+            self.hold(held.unwrap_or_default());
+        }
+    }
+
+    /// The transaction has ended: what its session keeps is put aside.
+    pub(super) fn leave_session(&mut self, transaction: &Transaction) {
+        if self.temporary.at_hand.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.temporary.at_hand);
+        held.retain(|_, table| table.at_commit != AtCommit::Dropped);
+        for table in held.values_mut().filter(|table| table.at_commit == AtCommit::Emptied) {
+            table.contents = nothing();
+        }
+        if let Some(session) = transaction.session.clone().filter(|_| !held.is_empty()) {
+            self.temporary.of_sessions.insert(session, held);
+        }
+        self.hold(Held::new());
+    }
+
+    /// The temporary tables at hand, to be put back by [`Sweep::hold`].
+    pub(super) fn held(&self) -> Held {
+        self.temporary.at_hand.clone()
+    }
+
+    /// These are the temporary tables at hand now.
+    pub(super) fn hold(&mut self, held: Held) {
+        self.temporary.at_hand = held;
+        let known = self.temporary.at_hand.iter();
+        let rows = known.map(|(name, table)| match &table.contents {
+            Contents::Known { rows, .. } => (name.clone(), rows.clone()),
+            // It hides a table of its name even so.
+            Contents::Same | Contents::Doubtful { .. } => (name.clone(), TemporaryRows::default()),
+        });
+        self.worlds.tables.set_temporary(rows.collect());
+        self.statements.set_temporary(&self.temporary_shapes());
+    }
+
+    fn temporary_shapes(&self) -> Schemas {
+        let known = self.temporary.at_hand.iter();
+        known.filter_map(|(name, table)| Some((name.clone(), table.schema.clone()?))).collect()
+    }
+
+    /// Whether the worlds differ, or may, on a temporary table at hand.
+    pub(super) fn is_temporary_affected(&self) -> bool {
+        self.temporary.at_hand.values().any(|table| match &table.contents {
+            Contents::Same => false,
+            Contents::Known { rows, is_suspected, .. } => *is_suspected || rows.actual != rows.right,
+            Contents::Doubtful { .. } => true,
+        })
+    }
+
+    /// Whether it is a temporary table at hand whose rows are the same in both worlds, or known.
+    pub(super) fn is_sure_temporary(&self, table: &TableName) -> bool {
+        let held = self.temporary.at_hand.get(table);
+        held.is_some_and(|held| !matches!(held.contents, Contents::Doubtful { .. }))
+    }
+
+    /// What a reference to a temporary table touches; `None` for any other table.
+    pub(super) fn touched_temporary(&self, reference: &TableReference) -> Option<Touched> {
+        let held = self.temporary.at_hand.get(&reference.table)?;
+        Some(match &held.contents {
+            Contents::Same => Touched::default(),
+            Contents::Known { rows, sources, is_suspected } => {
+                let differs = rows.actual != rows.right;
+                let records = if differs || *is_suspected { sources.clone() } else { Vec::new() };
+                Touched { records, differs, unknown: false, suspected: *is_suspected }
+            }
+            Contents::Doubtful { source } => {
+                Touched { records: vec![source.clone()], unknown: true, ..Touched::default() }
+            }
+        })
+    }
+
+    /// Why a statement with these references cannot be run again: it reads a temporary table whose rows are not known.
+    pub(super) fn unknown_temporary<'a>(
+        &self,
+        mut references: impl Iterator<Item = &'a TableReference>,
+    ) -> Option<Refusal> {
+        let is_unknown = |reference: &&TableReference| {
+            let held = self.temporary.at_hand.get(&reference.table);
+            held.is_some_and(|held| !matches!(held.contents, Contents::Known { .. }))
+        };
+        let unknown = references.find(is_unknown)?;
+        Some(Refusal(format!("reads the temporary table {}, whose rows are not known", unknown.table.table)))
+    }
+
+    /// What the statement does to a temporary table, where it does.
+    pub(super) fn temporary_write(&self, text: &str) -> Option<TemporaryWrite> {
+        const MAKING: &[u8] = b"temp";
+        let mentions = |word: &[u8]| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+        let is_of_concern =
+            mentions(MAKING) || self.temporary.at_hand.keys().any(|table| mentions(table.table.as_bytes()));
+        if !is_of_concern {
+            return None;
+        }
+        let statements = sql::parse(text).ok()?;
+        let [statement] = statements.as_slice() else { return None };
+        let shapes = self.temporary_shapes();
+        TemporaryWrite::of(statement, &shapes, |table| self.temporary.at_hand.contains_key(table))
+    }
+
+    /// Does to a temporary table, in both worlds, what the statement does.
+    pub(super) async fn write_temporary(&mut self, looking: Looking<'_>, write: TemporaryWrite, progress: &Progress) {
+        let mut held = self.held();
+        let before = held.get(&write.table).cloned();
+        let after = match write.effect {
+            TemporaryEffect::Made { query, is_declared, columns, at_commit } => {
+                let filled = self.filled(looking, &query, &columns, is_declared, progress).await;
+                let (schema, contents) = match filled {
+                    // A recorded table of its name would be taken for it.
+                    _ if self.worlds.tables.table(&write.table).is_some() => {
+                        (None, self.doubt(looking, progress).unwrap_or(Contents::Same))
+                    }
+                    Ok(Filling { schema, rows, touched }) => {
+                        (Some(Arc::new(TableSchema { name: write.table.clone(), ..schema })), known(rows, touched))
+                    }
+                    Err(contents) => (None, contents),
+                };
+                Some(Temporary { schema, contents, at_commit })
+            }
+            TemporaryEffect::Emptied => before.map(|before| Temporary { contents: nothing(), ..before }),
+            TemporaryEffect::Added { columns, query } => match before {
+                Some(before) => Some(self.added(looking, before, &columns, &query, progress).await),
+                None => None,
+            },
+            TemporaryEffect::Changed { query } => match before {
+                Some(before) => {
+                    let filled = self.filled(looking, &query, &[], false, progress).await;
+                    let contents = match (filled, &before.schema) {
+                        (Ok(filling), Some(schema)) => match filling.rows_as(schema) {
+                            Ok(rows) => known(rows, filling.touched),
+                            Err(_) => self.doubt(looking, progress).unwrap_or(Contents::Same),
+                        },
+                        (Ok(_), None) => self.doubt(looking, progress).unwrap_or(Contents::Same),
+                        (Err(contents), _) => contents,
+                    };
+                    Some(Temporary { contents, ..before })
+                }
+                None => None,
+            },
+            TemporaryEffect::NotTold => before.map(|before| {
+                let contents = match before.contents {
+                    Contents::Doubtful { source } => Contents::Doubtful { source },
+                    Contents::Known { .. } | Contents::Same => self.doubt(looking, progress).unwrap_or(Contents::Same),
+                };
+                Temporary { contents, ..before }
+            }),
+        };
+        match after {
+            Some(after) => held.insert(write.table, after),
+            None => held.remove(&write.table),
+        };
+        self.hold(held);
+    }
+
+    async fn added(
+        &mut self,
+        looking: Looking<'_>,
+        before: Temporary,
+        columns: &[ColumnName],
+        query: &sqlparser::ast::Query,
+        progress: &Progress,
+    ) -> Temporary {
+        let filled = self.filled(looking, query, &[], false, progress).await;
+        let Temporary { schema: Some(schema), contents, at_commit } = before else { return before };
+        let contents = match (contents, filled) {
+            (Contents::Doubtful { source }, _) => Contents::Doubtful { source },
+            (_, Err(Contents::Doubtful { source })) => Contents::Doubtful { source },
+            (Contents::Known { mut rows, mut sources, is_suspected }, Ok(filling)) => {
+                let target = inserted(&schema, columns);
+                match target.and_then(|target| filling.rows_as(&target).ok()) {
+                    Some(added) => {
+                        rows.actual.extend(added.actual);
+                        rows.right.extend(added.right);
+                        sources.extend(filling.touched.records);
+                        Contents::Known { rows, sources, is_suspected: is_suspected || filling.touched.suspected }
+                    }
+                    None => self.doubt(looking, progress).unwrap_or(Contents::Same),
+                }
+            }
+            // Rows that are not known stay so; those added may differ.
+            (Contents::Same, Ok(Filling { touched, .. })) => match touched.records.first() {
+                Some(source) => Contents::Doubtful { source: source.clone() },
+                None => Contents::Same,
+            },
+            (_, Err(_)) => Contents::Same,
+        };
+        Temporary { schema: Some(schema), contents, at_commit }
+    }
+
+    /// The query's rows in both worlds, over the state that the statement saw; else what that makes of the table.
+    async fn filled(
+        &mut self,
+        looking: Looking<'_>,
+        query: &sqlparser::ast::Query,
+        columns: &[ColumnName],
+        is_declared: bool,
+        progress: &Progress,
+    ) -> Result<Filling, Contents> {
+        let text: Arc<str> = query.to_string().into();
+        let compiled = self.statements.statement(&text, &looking.statement.parameters);
+        let Compiled::Read(query) = compiled.as_ref() else {
+            return Err(self.doubt(looking, progress).unwrap_or(Contents::Same));
+        };
+        let references: Vec<&TableReference> = query.references().iter().collect();
+        let seen = Looking { references: &references, ..looking };
+        let unseen = self.states(seen).first().copied().unwrap_or(0);
+        self.hide(unseen, seen);
+        let touched = self.touched(query.references().iter(), &looking.statement.parameters);
+        let ran = match self.unknown_temporary(query.references().iter()) {
+            Some(refusal) => Err(refusal),
+            None => self.run_in_both(looking, query, &touched).await,
+        };
+        self.worlds.roll_back();
+        let untold = touched.records.first().map(|source| Contents::Doubtful { source: source.clone() });
+        // The application chose the values: by what it had read.
+        let is_given = references.is_empty() || !looking.statement.parameters.is_empty();
+        let is_chosen = progress.diverged.is_some() && is_given;
+        match (ran, query.column_names()) {
+            (Ok((actual, right)), Some(names)) if !touched.unknown && !is_chosen => {
+                let schema = shape(&actual, names, columns, is_declared);
+                let filled = schema.and_then(|schema| {
+                    let rows = TemporaryRows { actual: rows_of(&schema, &actual)?, right: rows_of(&schema, &right)? };
+                    Ok(Filling { schema, rows, touched })
+                });
+                filled.map_err(|reason| {
+                    self.notes.inexact(&looking.statement.sql, &reason.to_string());
+                    untold.unwrap_or(Contents::Same)
+                })
+            }
+            (Err(reason), _) if untold.is_some() => {
+                self.notes.inexact(&looking.statement.sql, &reason.to_string());
+                Err(untold.unwrap_or(Contents::Same))
+            }
+            _ if is_chosen => Err(self.doubt(looking, progress).unwrap_or(Contents::Same)),
+            _ => Err(untold.unwrap_or(Contents::Same)),
+        }
+    }
+
+    async fn run_in_both(
+        &mut self,
+        looking: Looking<'_>,
+        query: &crate::trace::reenact::CompiledQuery,
+        touched: &Touched,
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), Refusal> {
+        let Looking { transaction, statement, .. } = looking;
+        let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
+        let mut actual = query.run(&mut self.worlds.tables, World::Actual, execution).await?;
+        if actual.is_empty() {
+            actual.push(RecordBatch::new_empty(query.output().await?));
+        }
+        let right = match touched.differs {
+            true => query.run(&mut self.worlds.tables, World::Right, execution).await?,
+            false => actual.clone(),
+        };
+        Ok((actual, right))
+    }
+
+    /// What a statement leaves that cannot be followed: doubt, where anything that it may have read is affected.
+    fn doubt(&self, looking: Looking<'_>, progress: &Progress) -> Option<Contents> {
+        if let Some(origin) = &progress.diverged {
+            let source = (origin.cause.table.clone(), origin.cause.key.clone());
+            return Some(Contents::Doubtful { source });
+        }
+        let statements = sql::parse(&looking.statement.sql).unwrap_or_default();
+        let tables: Vec<TableName> = statements.iter().flat_map(sql::tables_named).collect();
+        let of_temporary = tables.iter().find_map(|table| match &self.temporary.at_hand.get(table)?.contents {
+            Contents::Doubtful { source } => Some(source.clone()),
+            Contents::Known { rows, sources, .. } if rows.actual != rows.right => sources.first().cloned(),
+            Contents::Known { .. } | Contents::Same => None,
+        });
+        let source = of_temporary.or_else(|| self.any_affected_record(&tables))?;
+        Some(Contents::Doubtful { source })
+    }
+}
+
+impl Filling {
+    /// The same rows with their values, place by place, in the columns of another shape.
+    fn rows_as(&self, schema: &TableSchema) -> Result<TemporaryRows, Refusal> {
+        if schema.columns.len() < self.schema.columns.len() {
+            return Err(Refusal("gives more values than there are columns".to_owned()));
+        }
+        let of_row = |row: &Arc<Row>| -> Result<Arc<Row>, Refusal> {
+            let mut values = row.iter().map(|(_, value)| value.clone());
+            let cells = schema.columns.iter().map(|column| {
+                let value = values.next().unwrap_or(crate::model::Value::NULL);
+                let stored = column.column_type.canonical(&value);
+                Ok((column.name.clone(), stored.map_err(|error| Refusal(format!("failed to {error}")))?))
+            });
+            Ok(Arc::new(cells.collect::<Result<Row, Refusal>>()?))
+        };
+        let of_world = |rows: &[Arc<Row>]| rows.iter().map(of_row).collect::<Result<Vec<_>, _>>();
+        Ok(TemporaryRows { actual: of_world(&self.rows.actual)?, right: of_world(&self.rows.right)? })
+    }
+}
+
+fn nothing() -> Contents {
+    Contents::Known { rows: TemporaryRows::default(), sources: Vec::new(), is_suspected: false }
+}
+
+fn known(rows: TemporaryRows, touched: Touched) -> Contents {
+    Contents::Known { rows, sources: touched.records, is_suspected: touched.suspected }
+}
+
+/// The columns that an INSERT gives values, in its order, then the others.
+fn inserted(schema: &TableSchema, columns: &[ColumnName]) -> Option<TableSchema> {
+    if columns.is_empty() {
+        return Some(schema.clone());
+    }
+    let named: Option<Vec<Column>> = columns.iter().map(|column| schema.column(column).cloned()).collect();
+    let others = schema.columns.iter().filter(|column| !columns.contains(&column.name)).cloned();
+    Some(TableSchema { columns: named?.into_iter().chain(others).collect(), ..schema.clone() })
+}
+
+/// The columns of a table that is made from a query's rows.
+fn shape(
+    batches: &[RecordBatch],
+    names: &[String],
+    columns: &[ColumnName],
+    is_declared: bool,
+) -> Result<TableSchema, Refusal> {
+    let Some(first) = batches.first() else { return Err(Refusal("gives no columns".to_owned())) };
+    let fields = first.schema();
+    if fields.fields().len() != names.len() {
+        return Err(Refusal("gives columns whose names are not known".to_owned()));
+    }
+    let column = |(place, (field, name)): (usize, (&Arc<arrow::datatypes::Field>, &String))| {
+        let column_type = match column_type_of(field.data_type()) {
+            // Each value keeps its own digits.
+            ColumnType::Numeric(_) if !is_declared => ColumnType::Numeric(None),
+            known => known,
+        };
+        let name = columns.get(place).cloned().unwrap_or_else(|| ColumnName::from(name.as_str()));
+        Column { name, column_type, not_null: false, generated: false }
+    };
+    let columns: Vec<Column> = fields.fields().iter().zip(names).enumerate().map(column).collect();
+    let is_named_twice =
+        (1..columns.len()).any(|place| columns[..place].iter().any(|earlier| earlier.name == columns[place].name));
+    if is_named_twice {
+        return Err(Refusal("gives two columns of one name".to_owned()));
+    }
+    let name = TableName::new("public", "temporary");
+    Ok(TableSchema { name, columns, key: Vec::new(), foreign_keys: Vec::new() })
+}
+
+fn rows_of(schema: &TableSchema, batches: &[RecordBatch]) -> Result<Vec<Arc<Row>>, Refusal> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        for position in 0..batch.num_rows() {
+            let cells = schema.columns.iter().zip(batch.columns()).map(|(column, array)| {
+                let value = value_from_array(array, position, &column.column_type);
+                Ok((column.name.clone(), value.map_err(|error| Refusal(format!("failed to {error}")))?))
+            });
+            rows.push(Arc::new(cells.collect::<Result<Row, Refusal>>()?));
+        }
+    }
+    // In what order a query gives its rows says nothing.
+    rows.sort_by_cached_key(|row: &Arc<Row>| {
+        row.iter().map(|(_, value)| value.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    });
+    Ok(rows)
+}

@@ -1,0 +1,110 @@
+//! Temporary tables: no write to them is recorded, and what is computed from them is followed all the same.
+
+use blast_radius::model::SessionId;
+
+use super::*;
+
+/// An order with a wrong total (10.00, should be 1.00) and a right one (5.00).
+fn story() -> Story {
+    let mut story = Story::new(shop());
+    let place = "INSERT INTO orders VALUES ($1, $2, $3, $4)";
+    let right = ["1", "2026-03-02", "5.00", "open"];
+    let wrong = ["2", "2026-03-02", "10.00", "open"];
+    story.one("v41", place, &right, &[("orders", &[], &right)]);
+    story.one("v42", place, &wrong, &[("orders", &[], &wrong)]);
+    story
+}
+
+async fn traced(story: Story) -> BlastRadius {
+    let faults = [fault("orders", "true", "total", "1")];
+    story.trace(Suspicion::Faults(&faults)).await
+}
+
+fn of_session(story: &mut Story, steps: Vec<Step>) {
+    story.commit(steps);
+    let last = story.history.transactions.last_mut().expect("it was committed");
+    last.session = Some(SessionId("a session".into()));
+}
+
+const DAILY: &str = "INSERT INTO daily SELECT day, orders, total FROM staging";
+
+#[tokio::test]
+async fn what_is_computed_by_way_of_a_temporary_table_is_derived() {
+    let mut story = story();
+    let fill = "CREATE TEMP TABLE staging ON COMMIT DROP AS \
+                SELECT day, count(*) AS orders, sum(total) AS total FROM orders GROUP BY day";
+    let steps = vec![
+        story.step("jobs", Some(fill), &[], &[]),
+        story.step("jobs", Some(DAILY), &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]),
+    ];
+    story.commit(steps);
+    let found = traced(story).await;
+    let daily = record(&found, "daily", "2026-03-02");
+    assert_eq!(daily.role, Role::Derived);
+    assert_eq!(cell(daily, "total"), exactly("15.00", "6.00"));
+    assert_eq!(daily.columns.len(), 1, "as many orders in both worlds");
+}
+
+#[tokio::test]
+async fn a_temporary_table_is_declared_filled_and_changed_over_several_transactions() {
+    let mut story = story();
+    let statements = [
+        "CREATE TEMPORARY TABLE staging (day date, orders bigint, total numeric(12,2))",
+        "INSERT INTO staging (total, day) SELECT total, day FROM orders",
+        "UPDATE staging AS s SET orders = 1, total = s.total * 2 WHERE s.total < 8",
+        "DELETE FROM staging WHERE total > 9.5 AND orders IS NULL",
+    ];
+    for sql in statements {
+        let step = story.step("jobs", Some(sql), &[], &[]);
+        of_session(&mut story, vec![step]);
+    }
+    // Actual: 5.00 becomes 10.00, 10.00 is deleted. Right: 10.00 and 2.00.
+    let sum = "INSERT INTO daily SELECT day, count(*), sum(total) FROM staging GROUP BY day";
+    let step = story.step("jobs", Some(sum), &[], &[("daily", &[], &["2026-03-02", "1", "10.00"])]);
+    of_session(&mut story, vec![step]);
+    let found = traced(story).await;
+    let daily = record(&found, "daily", "2026-03-02");
+    assert_eq!(cell(daily, "orders"), exactly("1", "2"));
+    assert_eq!(cell(daily, "total"), exactly("10.00", "12.00"));
+}
+
+#[tokio::test]
+async fn what_comes_from_a_temporary_table_that_cannot_be_followed_is_possible() {
+    let mut story = story();
+    let steps = vec![
+        story.step("jobs", Some("CREATE TEMP TABLE staging (day date, orders bigint, total numeric(12,2))"), &[], &[]),
+        story.step("jobs", Some("INSERT INTO staging SELECT day, 1, total * random() FROM orders"), &[], &[]),
+        story.step("jobs", Some(DAILY), &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]),
+    ];
+    story.commit(steps);
+    let found = traced(story).await;
+    assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible);
+}
+
+#[tokio::test]
+async fn a_temporary_table_of_what_is_right_leads_to_nothing() {
+    let mut story = story();
+    let fill = "CREATE TEMP TABLE staging AS SELECT day, count(*) AS orders, sum(total) AS total \
+                FROM orders WHERE id = 1 GROUP BY day";
+    let steps = vec![
+        story.step("jobs", Some(fill), &[], &[]),
+        story.step("jobs", Some(DAILY), &[], &[("daily", &[], &["2026-03-02", "1", "5.00"])]),
+    ];
+    story.commit(steps);
+    let found = traced(story).await;
+    assert_eq!(found.records.len(), 1, "the order alone: {:#?}", found.records);
+}
+
+#[tokio::test]
+async fn a_temporary_table_hides_the_recorded_one_of_its_name() {
+    let mut story = story();
+    let hidden = "CREATE TEMP TABLE orders AS SELECT DATE '2026-03-02' AS day, 1 AS orders, 5.00 AS total";
+    let sum = "INSERT INTO daily SELECT day, 1, total FROM orders";
+    let steps = vec![
+        story.step("jobs", Some(hidden), &[], &[]),
+        story.step("jobs", Some(sum), &[], &[("daily", &[], &["2026-03-02", "1", "5.00"])]),
+    ];
+    story.commit(steps);
+    let found = traced(story).await;
+    assert!(found.records.iter().all(|record| record.role != Role::Derived), "{:#?}", found.records);
+}
