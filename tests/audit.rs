@@ -1,5 +1,7 @@
 //! The audit as a nightly job runs it: over a folder of files, and over a live PostgreSQL.
 
+#[path = "audit/attribution.rs"]
+mod attribution;
 mod postgres;
 #[path = "audit/since.rs"]
 mod since;
@@ -189,6 +191,23 @@ fn what_is_accepted_counts_no_more_until_its_last_day() {
     for part in ["did you mean known?", "'soon' is no date", "a key is a text", "accepted.yaml:2:"] {
         assert!(err.contains(part), "{part} is not in:\n{err}");
     }
+}
+
+/// A table as a whole has no key by which one violation could be told from the next.
+#[test]
+fn what_names_no_record_is_not_accepted() {
+    let rules = "rules:\n  - id: few\n    table: orders\n    check: { volume: { max: 2 } }\n";
+    let project = project(rules);
+    let path = |name: &str| project.path().join(name);
+    let settings = PROJECT.replace("rules = [\"rules\"]", "rules = [\"rules\"]\naccepted = \"accepted.yaml\"");
+    std::fs::write(path("blast-radius.toml"), settings).expect("the project file");
+    let accept = ["--accept", "few", "--until", "2999-12-31", "--reason", "a sale"];
+    let (status, _, err) = audit(project.path(), &accept);
+    assert!(status == Some(2) && err.contains("as a whole") && !path("accepted.yaml").exists(), "{err}");
+    let accepted = "accepted:\n  - { rule: few, until: 2999-12-31, reason: a sale, keys: [{}] }\n";
+    std::fs::write(path("accepted.yaml"), accepted).expect("it can be written");
+    let (status, _, err) = audit(project.path(), &[]);
+    assert!(status == Some(2) && err.contains("a key names no column"), "{err}");
 }
 
 #[test]

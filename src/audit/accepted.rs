@@ -250,6 +250,11 @@ fn key_list(document: &Document, node: &Node, mistakes: &mut Mistakes) -> Vec<Ce
             Some((Arc::from(column.text()?), value))
         };
         match cells.iter().map(cell).collect::<Option<Cells>>() {
+            Some(cells) if cells.is_empty() => {
+                let help =
+                    Some("a table or a release as a whole is not accepted: give its rule other bounds".to_owned());
+                mistakes.push(document.location(item), "a key names no column", help);
+            }
             Some(cells) => keys.push(cells),
             None => mistakes.push(document.location(item), "a key holds something that is no text", None),
         }

@@ -109,6 +109,27 @@ impl Catalog {
         source.read(schema, Part::WHOLE, &[]).try_collect().await.map_err(unwrap_engine_error)
     }
 
+    /// As [`Catalog::scan`], of a table of no more than `most` rows; `None` where it has more, which are not held then.
+    ///
+    /// # Errors
+    /// As [`Catalog::scan`].
+    pub async fn scan_up_to(&self, table: &TableName, most: usize) -> Result<Option<Vec<RecordBatch>>, CatalogError> {
+        let schema = arrow_schema(self.schema(table)?);
+        let Some(source) = self.rows.get(table) else { return Ok(Some(Vec::new())) };
+        let has_more = |rows: u64| usize::try_from(rows).map_or(true, |rows| rows > most);
+        if source.row_count().is_some_and(has_more) {
+            return Ok(None);
+        }
+        let (mut found, mut room) = (Vec::new(), most);
+        let mut batches = source.read(schema, Part::WHOLE, &[]);
+        while let Some(batch) = batches.try_next().await.map_err(unwrap_engine_error)? {
+            let Some(left) = room.checked_sub(batch.num_rows()) else { return Ok(None) };
+            room = left;
+            found.push(batch);
+        }
+        Ok(Some(found))
+    }
+
     /// Makes every table known to the session as `schema.table`; rows are read when a query runs, and only the
     /// columns that the query names.
     ///

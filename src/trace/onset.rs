@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::blast_radius::WrittenBy;
-use super::error::TraceError;
-use super::reenact::Statements;
+use super::reenact::{Refusal, Statements};
 use super::sweep::{Candidates, Notes, PlannedRule, SuspectingRule, record_of, rows_of, written_by};
 use crate::catalog::{RollingTables, World};
-use crate::model::{History, RecordKey, Transaction};
+use crate::model::{History, RecordKey, Timestamp, Transaction};
 use crate::sql::Schemas;
 
 /// A violation by its rule and its record's key.
@@ -24,22 +23,24 @@ pub struct Onsets {
     pub since: HashMap<ViolationName, WrittenBy>,
     /// Rules that could not be followed through time, and why.
     pub limits: Vec<String>,
+    /// By its id, what the engine says of a rule that it could not evaluate at some moment of the past: may quote a value.
+    pub failed: BTreeMap<Arc<str>, String>,
 }
 
+/// A rule with its violations whose commit is still to be found.
+type Pending = (PlannedRule, BTreeSet<RecordKey>);
+
 /// Finds the commit that made each of these violations. `tables` are as they stand now.
-///
-/// # Errors
-/// A rule that cannot be evaluated for one of its records.
 pub async fn onsets(
     history: &History,
     mut tables: RollingTables,
     schemas: &Schemas,
     rules: &[SuspectingRule],
     violations: &BTreeMap<Arc<str>, BTreeSet<RecordKey>>,
-) -> Result<Onsets, TraceError> {
+) -> Onsets {
     let mut statements = Statements::new(schemas.clone());
     let mut notes = Notes::default();
-    let mut pending: Vec<(PlannedRule, BTreeSet<RecordKey>)> = Vec::new();
+    let mut pending: Vec<Pending> = Vec::new();
     for rule in rules {
         if let Some(keys) = violations.get(&rule.id).filter(|keys| !keys.is_empty())
             && let Some(planned) = PlannedRule::compile(rule, &mut statements, &mut notes).await
@@ -47,6 +48,8 @@ pub async fn onsets(
             pending.push((planned, keys.clone()));
         }
     }
+    let mut failed = BTreeMap::new();
+    keep_what_is_broken(&mut pending, &mut tables, &mut failed, &mut notes).await;
     let mut since = HashMap::new();
     for transaction in history.transactions.iter().rev() {
         if pending.iter().all(|(_, keys)| keys.is_empty()) {
@@ -64,14 +67,50 @@ pub async fn onsets(
         writes.iter().rev().for_each(|write| tables.undo(write));
         for (place, keys) in concerned {
             let (rule, pending) = &mut pending[place];
-            let before = violating_of(rule, &keys, transaction, &mut tables).await?;
-            for key in keys.difference(&before) {
-                pending.remove(key);
-                since.insert((Arc::clone(&rule.rule.id), key.clone()), written(rule, key, transaction));
+            match violating_of(rule, &keys, transaction.committed, &mut tables).await {
+                Ok(before) => {
+                    for key in keys.difference(&before) {
+                        pending.remove(key);
+                        since.insert((Arc::clone(&rule.rule.id), key.clone()), written(rule, key, transaction));
+                    }
+                }
+                Err(refusal) => {
+                    failed.insert(Arc::clone(&rule.rule.id), refusal.to_string());
+                    pending.clear();
+                }
             }
         }
     }
-    Ok(Onsets { since, limits: notes.limits() })
+    Onsets { since, limits: notes.limits(), failed }
+}
+
+/// Leaves out the records that do not break their rule as the tables stand: what is found of them by another way cannot
+/// be followed by this one.
+async fn keep_what_is_broken(
+    pending: &mut [Pending],
+    tables: &mut RollingTables,
+    failed: &mut BTreeMap<Arc<str>, String>,
+    notes: &mut Notes,
+) {
+    let now = Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
+    for (rule, keys) in pending {
+        match violating_of(rule, keys, now, tables).await {
+            Ok(broken) => {
+                let all = keys.len();
+                keys.retain(|key| broken.contains(key));
+                if let Some(lost @ 1..) = all.checked_sub(keys.len()) {
+                    let id = &rule.rule.id;
+                    notes.limit(format!(
+                        "since when {lost} records break the rule {id} cannot be told: by their keys alone, they keep it"
+                    ));
+                }
+            }
+            Err(refusal) => {
+                failed.insert(Arc::clone(&rule.rule.id), refusal.to_string());
+                keys.clear();
+            }
+        }
+    }
 }
 
 /// The pending records that the transaction can have made violate the rule.
@@ -102,16 +141,12 @@ fn concerned(
 async fn violating_of(
     rule: &PlannedRule,
     keys: &BTreeSet<RecordKey>,
-    transaction: &Transaction,
+    time: Timestamp,
     tables: &mut RollingTables,
-) -> Result<BTreeSet<RecordKey>, TraceError> {
+) -> Result<BTreeSet<RecordKey>, Refusal> {
     let keys: Vec<RecordKey> = keys.iter().cloned().collect();
     let rows = rule.keys.is_tied().then(|| rows_of(tables, &rule.rule.table, &keys, World::Actual));
-    let violating = rule.keys.run(tables, World::Actual, rows, transaction.committed).await;
-    let violating = violating.map_err(|refusal| TraceError::Evaluate {
-        what: format!("the rule {}", rule.rule.id),
-        reason: refusal.to_string(),
-    })?;
+    let violating = rule.keys.run(tables, World::Actual, rows, time).await?;
     Ok(violating.into_iter().collect())
 }
 

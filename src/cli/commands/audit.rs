@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::audit::{
     Acceptance, Accepted, AuditOutcome, AuditVerdict, LastAudit, RuleSet, RuleStatus, Severity, StartingPoint,
-    changed_records, fingerprint, kept_results, keys_in_breach, run, run_since,
+    Violation, changed_records, fingerprint, kept_results, keys_in_breach, run, run_since,
 };
 use crate::catalog::{Catalog, DatabaseAddress, nearest_name};
 use crate::cli::ExitStatus;
@@ -97,6 +97,14 @@ fn accept(
                 "accept violations of {rule}: they are too many to be accepted one by one"
             ))
             .with_help("Give the rule a tolerance, or a where that leaves these rows out."));
+        }
+        let names_no_record =
+            |violation: &Violation| violation.rule.as_ref() == rule && violation.key.iter().len() == 0;
+        if outcome.violations.iter().any(names_no_record) {
+            return Err(Failure::new(format!(
+                "accept violations of {rule}: it is about a table or a release as a whole, so every later one would be accepted too"
+            ))
+            .with_help("Give the rule other bounds, or a tolerance."));
         }
         let acceptance = Acceptance { rule, until, reason };
         let count = Accepted::append(file, rules, acceptance, &outcome.violations)?;
