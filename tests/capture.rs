@@ -477,6 +477,10 @@ async fn what_somebody_else_took_out_of_the_slot_is_told() {
     assert!(project.run(1, &["capture", "status"]).contains("gap: writes between"));
     run(&client, "INSERT INTO public.orders VALUES (2)").await;
     assert!(project.run(1, &["capture", "pull"]).contains("gap: writes between"));
+    // Told once by the pull, and from then on by everything that rests on the recording.
+    project.run(0, &["capture", "pull"]);
+    let told = project.run(1, &["status", "--format", "json"]);
+    assert!(told.contains("not recorded: writes between"), "{told}");
     run(
         &client,
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()",

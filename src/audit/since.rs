@@ -41,6 +41,8 @@ pub struct LastAudit<'a> {
     pub changed: &'a ChangedRecords,
     /// The tables of which any write was ever recorded.
     pub recorded: &'a BTreeSet<TableName>,
+    /// The place in the store's order of arrival at which it was last noticed that writes are missing.
+    pub last_gap: Option<i64>,
 }
 
 /// Which records these writes were about.
@@ -192,6 +194,9 @@ fn reason_for_whole(
     }
     if !last.recorded.contains(&rule.table) {
         return told("no write of its table is recorded");
+    }
+    if last.last_gap.is_some_and(|noticed| noticed >= before.through) {
+        return told("writes that came since the last audit are known to be missing from the recording");
     }
     let Some(known) = &before.keys else { return told("the last audit could not run it, or found too many") };
     match last.changed.get(&rule.table) {

@@ -47,7 +47,7 @@ impl Investigation {
         let catalog = Catalog::open(&database, &project.tables).await?;
         recorded::read_new(&project, &mut store).await?;
         let (writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
-        let history = assemble(Sources {
+        let mut history = assemble(Sources {
             writes: &writes,
             stamps: &stamps,
             log: &log,
@@ -56,6 +56,7 @@ impl Investigation {
             deploys: &project.deploys,
             database: catalog.database_name(),
         });
+        history.limits.extend(store.gaps().iter().map(|gap| format!("not recorded: {}", gap.text)));
         Ok(Investigation { project, database, catalog, history, store, done_before })
     }
 

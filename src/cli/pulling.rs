@@ -11,8 +11,8 @@ use crate::capture::postgres::{
     Installation, LogPosition, Place, SlotChanges, changes, confirm, installation, log_end, slot,
 };
 use crate::catalog::CatalogError;
-use crate::model::{Recording, Timestamp};
-use crate::store::{Appended, Source, Store, StoreError};
+use crate::model::Recording;
+use crate::store::{Appended, SlotPlace, Store, StoreError};
 
 /// So much log may pass without a recorded write before the slot is moved on.
 const IDLE_BYTES: u64 = 16 << 20;
@@ -86,9 +86,8 @@ impl fmt::Display for Pulled {
 /// # Errors
 /// A store that cannot be read.
 pub async fn stored_place(store: &Store, installation: &Installation) -> Result<Option<Place>, StoreError> {
-    let sources = store.sources().await?;
-    let place = |source: &Source| Place { position: LogPosition(source.bytes), last_seq: source.lines };
-    Ok(sources.get(&source_name(installation)).map(place))
+    let place = store.slot(&source_name(installation)).await?;
+    Ok(place.map(|place| Place { position: LogPosition(place.position), last_seq: place.last_seq }))
 }
 
 /// What the store calls the slot: another name each time that the recording begins anew.
@@ -113,9 +112,13 @@ pub async fn pull(client: &Client, store: &mut Store) -> Result<Pulled, PullErro
     let mut place = stored.unwrap_or_default();
     // What was taken out by somebody else will not come back: we go on from there.
     place.position = place.position.max(status.confirmed);
-    let mut pulled = Pulled { gap, ..Pulled::default() };
+    let mut pulled = Pulled { gap: gap.clone(), ..Pulled::default() };
+    // Told once; so it is stored with what is stored first.
+    let mut unstored_gap = gap;
     loop {
-        let (told, messages, transactions) = round(client, store, &installation, place, until, &mut pulled).await?;
+        let gap = unstored_gap.take();
+        let (told, messages, transactions) =
+            round(client, store, &installation, place, until, gap.as_deref(), &mut pulled).await?;
         confirm(client, &installation, told.position).await?;
         place = told;
         pulled.transactions += transactions;
@@ -135,6 +138,7 @@ async fn round(
     installation: &Installation,
     known: Place,
     until: LogPosition,
+    gap: Option<&str>,
     pulled: &mut Pulled,
 ) -> Result<(Place, u64, u64), PullError> {
     let slot_changes = changes(client, installation, known, until).await?;
@@ -149,19 +153,12 @@ async fn round(
     if slot_changes.messages() == 0 && until.bytes_since(told.position) > IDLE_BYTES {
         told.position = until;
     }
-    if told == known {
+    if told == known && gap.is_none() {
         return Ok((told, slot_changes.messages(), 0));
     }
-    let source = Source {
-        name: source_name(installation).into(),
-        bytes: told.position.0,
-        modified: None,
-        content: [0; 32],
-        lines: told.last_seq,
-        format: Some("pgoutput".into()),
-        read: Timestamp::from_micros(jiff::Timestamp::now().as_microsecond()),
-    };
-    pulled.appended += ingestion.finish(&[source]).await?;
+    let place = SlotPlace { position: told.position.0, last_seq: told.last_seq };
+    ingestion.note_slot(&source_name(installation), place, gap);
+    pulled.appended += ingestion.finish(&[]).await?;
     store.sync().await?;
     Ok((told, slot_changes.messages(), slot_changes.transactions()))
 }

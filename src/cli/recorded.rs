@@ -319,6 +319,7 @@ async fn read_one(
         // Left with an error, the receiver is dropped, and the reader stops with its next batch.
         appended += ingestion.append(&recording).await?;
     }
+    appended += ingestion.settle().await?;
     let read = reader.await.map_err(|error| IngestError::Reader { input: name, reason: error.to_string() })??;
     Ok((read, appended))
 }

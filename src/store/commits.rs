@@ -11,12 +11,15 @@ use super::StoreError;
 use super::batch::{BatchBuilder, ReadBatch, integer_at, text_at};
 use super::delta::{Version, exact_column, scan};
 use super::ingestion::Appended;
+use super::slots::Slots;
 use crate::model::{TableName, Timestamp};
 
 /// The table's folder within the store.
 pub(super) const FOLDER: &str = "commits";
 /// The number of the row: the version of this table that brought it.
 const COMMIT: &str = "commit";
+/// How far slots are stored, as JSON.
+const SLOTS: &str = "slots";
 
 /// What is in the store as of its last finished ingest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct Contents {
     pub(super) versions: BTreeMap<String, Version>,
     /// The folders of the tables' writes.
     pub(super) tables: BTreeMap<TableName, String>,
+    /// How far slots are stored.
+    pub(super) slots: Slots,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +64,8 @@ pub(super) fn batch_of_commit(
     batch.time("at", [Some(at)].into_iter());
     batch.integer("next_position", [Some(contents.next_position)].into_iter());
     batch.text("tables", [Some(tables.as_str())].into_iter());
+    let slots = serde_json::to_string(&contents.slots).map_err(|error| StoreError::record(FOLDER, error))?;
+    batch.text(SLOTS, [Some(slots.as_str())].into_iter());
     for (name, number) in [
         ("writes", appended.writes),
         ("log", appended.log),
@@ -97,6 +104,12 @@ fn contents_of_batch(batch: &RecordBatch, commit: Version) -> Result<Contents, S
         .map_err(|error| StoreError::content(FOLDER, error))?;
     let next_position = read.required(integer_at(&read.integer("next_position")?, 0), "next_position")?;
     let mut contents = Contents { commit, next_position, ..Contents::default() };
+    // The stores of earlier versions do not say.
+    if batch.column_by_name(SLOTS).is_some()
+        && let Some(slots) = text_at(&read.text(SLOTS)?, 0)
+    {
+        contents.slots = serde_json::from_str(slots).map_err(|error| StoreError::content(FOLDER, error))?;
+    }
     for table in tables {
         if let Some((schema, name)) = table.writes {
             contents.tables.insert(TableName::new(schema, name), table.folder.clone());
@@ -104,4 +117,36 @@ fn contents_of_batch(batch: &RecordBatch, commit: Version) -> Result<Contents, S
         contents.versions.insert(table.folder, table.version);
     }
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delta::{TableFolder, TableWriter};
+    use super::super::{SlotPlace, Store};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_of_an_earlier_version_is_read_and_written_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let location = folder.path().to_string_lossy().into_owned();
+        let contents = Contents { commit: 1, next_position: 5, ..Contents::default() };
+        let batch = batch_of_commit(&contents, &Appended::default(), Timestamp::from_micros(0)).expect("a row");
+        let known: Vec<usize> =
+            (0..batch.num_columns()).filter(|place| batch.schema().field(*place).name() != SLOTS).collect();
+        let batch = batch.project(&known).expect("the columns of then");
+        let tables = TableFolder::new(&location).expect("a folder");
+        let table = tables.for_writing(FOLDER, None, &batch.schema()).await.expect("a table");
+        let mut writer = TableWriter::new(FOLDER, table).expect("a writer");
+        writer.write(batch).await.expect("written");
+        writer.commit().await.expect("committed");
+        let mut store = Store::open(&location).await.expect("opened");
+        assert_eq!((store.next_position(), store.gaps()), (5, &[][..]));
+        let place = SlotPlace { position: 7, last_seq: 1 };
+        let mut ingestion = store.begin();
+        ingestion.note_slot("s", place, None);
+        ingestion.finish(&[]).await.expect("finished");
+        store.sync().await.expect("synced");
+        let store = Store::open(&location).await.expect("opened again");
+        assert_eq!(store.slot("s").await.expect("read"), Some(place));
+    }
 }

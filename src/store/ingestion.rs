@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema;
 use deltalake::DeltaTable;
 use futures::StreamExt as _;
@@ -11,6 +12,7 @@ use futures::StreamExt as _;
 use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
 use super::delta::{TableWriter, scan};
+use super::slots::{Gap, SlotPlace};
 use super::{
     Source, Store, StoreError, lineage_table, log_table, rejected_table, sources_table, stamps_table, writes_table,
 };
@@ -18,11 +20,19 @@ use crate::model::{
     LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage, TableName, Timestamp,
 };
 
-/// So many rows become a version of their table, so that they need no memory any more.
-const ROWS_OF_A_VERSION: usize = 2_000_000;
+/// What an ingest holds in memory.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// So many rows become a version of their table, so that they need no memory any more.
+    rows_of_a_version: usize,
+    /// So many identities of one table are held, 16 bytes and little more each; past that they are asked on disk, for
+    /// many rows at once.
+    held_identities: usize,
+    /// So many bytes of rows wait at the most to be asked for.
+    waiting_bytes: usize,
+}
 
-/// So many identities of one table are held in memory, 16 bytes and little more each; past that they are asked on disk.
-const MOST_HELD_IDENTITIES: usize = 24_000_000;
+const BOUNDS: Bounds = Bounds { rows_of_a_version: 2_000_000, held_identities: 24_000_000, waiting_bytes: 512 << 20 };
 
 /// How much of what was given is new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +59,9 @@ pub struct Ingestion<'store> {
     appended: Appended,
     /// Nothing of what is appended is in the store.
     all_is_new: bool,
+    /// A slot's place is to be noted.
+    notes_slot: bool,
+    bounds: Bounds,
 }
 
 struct OpenTable {
@@ -56,7 +69,25 @@ struct OpenTable {
     known: KnownIdentities,
     /// Rows that are in no version yet.
     pending: usize,
+    waiting: WaitingRows,
 }
+
+/// Rows of which it is still to be asked whether they are stored.
+#[derive(Default)]
+struct WaitingRows {
+    batches: Vec<WaitingBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+struct WaitingBatch {
+    batch: RecordBatch,
+    ids: Vec<RecordingId>,
+    count: Count,
+}
+
+/// Where rows of a kind are counted.
+type Count = fn(&mut Appended) -> &mut u64;
 
 /// The identities of a table's rows, as far as they are in memory.
 #[derive(Default)]
@@ -64,6 +95,8 @@ struct KnownIdentities {
     held: HashSet<RecordingId, BuildHasherDefault<IdentityHasher>>,
     /// Whether those that the table's versions hold are among them; else they are asked on disk.
     is_loaded: bool,
+    /// Whether the table's versions hold too many for that.
+    are_too_many: bool,
 }
 
 /// An identity is a hash already: its first half is as good as any hash of it.
@@ -106,7 +139,15 @@ impl std::ops::AddAssign for Appended {
 
 impl<'store> Ingestion<'store> {
     pub(super) fn new(store: &'store mut Store, contents: Contents) -> Self {
-        Ingestion { store, contents, tables: BTreeMap::new(), appended: Appended::default(), all_is_new: false }
+        Ingestion {
+            store,
+            contents,
+            tables: BTreeMap::new(),
+            appended: Appended::default(),
+            all_is_new: false,
+            notes_slot: false,
+            bounds: BOUNDS,
+        }
     }
 
     /// Adds a recording of which nothing is in the store: of a source that knows its own place, so that no identity has
@@ -119,7 +160,18 @@ impl<'store> Ingestion<'store> {
         self.append(recording).await
     }
 
-    /// Adds what of a recording is new.
+    /// Notes how far a slot is stored with this ingest, and which of its writes are lost.
+    pub fn note_slot(&mut self, name: &str, place: SlotPlace, gap: Option<&str>) {
+        self.notes_slot = true;
+        self.contents.slots.places.insert(name.to_owned(), place);
+        if let Some(text) = gap {
+            // A place of its own: what is audited from here on knows of it.
+            let noticed = self.next_position();
+            self.contents.slots.gaps.push(Gap { noticed, text: text.to_owned() });
+        }
+    }
+
+    /// Adds what of a recording is new. What is not known to be new or not is counted by [`Ingestion::settle`].
     ///
     /// # Errors
     /// A store that cannot be read or written, or a record that it cannot hold: the whole ingest is to be dropped then.
@@ -129,30 +181,41 @@ impl<'store> Ingestion<'store> {
             let folder = writes_table::folder(table);
             self.contents.tables.entry(table.clone()).or_insert_with(|| folder.clone());
             let batch_of = |rows: &[(i64, &RecordedWrite)]| writes_table::batch_of_writes(&folder, rows);
-            appended.writes += self.append_rows(&folder, rows, |write| (write.id, write.ts), batch_of).await?;
+            let identity = |write: &RecordedWrite| (write.id, write.ts);
+            appended += self.append_rows(&folder, rows, |new| &mut new.writes, identity, batch_of).await?;
         }
         let log: Vec<(i64, &LogEvent)> = recording.log.iter().map(|event| (self.next_position(), event)).collect();
-        appended.log +=
-            self.append_rows(log_table::FOLDER, log, |event| (event.id, event.ts), log_table::batch_of_log).await?;
+        let identity = |event: &LogEvent| (event.id, event.ts);
+        let (folder, batch_of) = (log_table::FOLDER, log_table::batch_of_log);
+        appended += self.append_rows(folder, log, |new| &mut new.log, identity, batch_of).await?;
         let stamps: Vec<(i64, &RecordedStamp)> =
             recording.stamps.iter().map(|stamp| (self.next_position(), stamp)).collect();
         let identity = |stamp: &RecordedStamp| (stamp.id, stamp.ts);
-        appended.stamps +=
-            self.append_rows(stamps_table::FOLDER, stamps, identity, stamps_table::batch_of_stamps).await?;
+        let (folder, batch_of) = (stamps_table::FOLDER, stamps_table::batch_of_stamps);
+        appended += self.append_rows(folder, stamps, |new| &mut new.stamps, identity, batch_of).await?;
         let lineage: Vec<(i64, &StatedLineage)> =
             recording.lineage.iter().map(|stated| (self.next_position(), stated)).collect();
-        let stated_identity = |stated: &StatedLineage| (stated.id, stated.ts);
-        appended.lineage +=
-            self.append_rows(lineage_table::FOLDER, lineage, stated_identity, lineage_table::batch_of_lineage).await?;
+        let identity = |stated: &StatedLineage| (stated.id, stated.ts);
+        let (folder, batch_of) = (lineage_table::FOLDER, lineage_table::batch_of_lineage);
+        appended += self.append_rows(folder, lineage, |new| &mut new.lineage, identity, batch_of).await?;
         let rejected: Vec<(i64, &RejectedLine)> =
             recording.rejected.iter().map(|line| (self.next_position(), line)).collect();
         let identity = |line: &RejectedLine| (line.id, Timestamp::from_micros(0));
-        appended.rejected +=
-            self.append_rows(rejected_table::FOLDER, rejected, identity, rejected_table::batch_of_rejected).await?;
-        let Recording { writes, log, stamps, lineage, rejected } = recording;
-        let given = writes.len() + log.len() + stamps.len() + lineage.len() + rejected.len();
-        let new = appended.total();
-        appended.duplicates = (given as u64).saturating_sub(new);
+        let (folder, batch_of) = (rejected_table::FOLDER, rejected_table::batch_of_rejected);
+        appended += self.append_rows(folder, rejected, |new| &mut new.rejected, identity, batch_of).await?;
+        self.appended += appended;
+        Ok(appended)
+    }
+
+    /// Finds out of everything appended whether it is new; hands back what was not counted before.
+    ///
+    /// # Errors
+    /// As [`Ingestion::append`].
+    pub async fn settle(&mut self) -> Result<Appended, StoreError> {
+        let mut appended = Appended::default();
+        for (folder, table) in &mut self.tables {
+            appended += table.look_up(folder).await?;
+        }
         self.appended += appended;
         Ok(appended)
     }
@@ -186,48 +249,69 @@ impl<'store> Ingestion<'store> {
         position
     }
 
-    /// Writes those rows whose identity is new; returns how many those are.
+    /// Writes those rows whose identity is new; returns how many those are, as far as that is known yet.
     async fn append_rows<'rows, Record>(
         &mut self,
         folder: &str,
         mut rows: Vec<(i64, &'rows Record)>,
+        count: Count,
         identity: impl Fn(&Record) -> (RecordingId, Timestamp),
         batch_of: impl Fn(&[(i64, &'rows Record)]) -> Result<RecordBatch, StoreError>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Appended, StoreError> {
+        let mut appended = Appended::default();
+        let given = rows.len();
         if rows.is_empty() {
-            return Ok(0);
+            return Ok(appended);
         }
         let schema = batch_of(&[])?.schema();
-        let all_is_new = self.all_is_new;
+        let (all_is_new, bounds) = (self.all_is_new, self.bounds);
         let table = self.open(folder, &schema).await?;
         if !all_is_new {
-            table.load_identities(folder).await?;
+            table.load_identities(folder, bounds).await?;
             rows.retain(|(_, record)| table.known.held.insert(identity(record).0));
-            table.remove_stored(folder, &mut rows, |record| identity(record).0).await?;
         }
+        appended.duplicates = given.saturating_sub(rows.len()) as u64;
         if rows.is_empty() {
-            return Ok(0);
+            return Ok(appended);
         }
         // Files whose rows are in time order have narrow statistics, which is what lets a reader skip them.
         rows.sort_by_key(|(position, record)| (identity(record).1, *position));
-        table.writer.write(batch_of(&rows)?).await?;
-        table.pending += rows.len();
-        if table.pending >= ROWS_OF_A_VERSION {
+        let batch = batch_of(&rows)?;
+        if all_is_new || table.known.is_loaded {
+            *count(&mut appended) += rows.len() as u64;
+            table.write(batch).await?;
+        } else {
+            let ids = rows.iter().map(|(_, record)| identity(record).0).collect();
+            table.waiting.push(WaitingBatch { batch, ids, count });
+            if table.waiting.rows >= bounds.rows_of_a_version || table.waiting.bytes >= bounds.waiting_bytes {
+                appended += table.look_up(folder).await?;
+            }
+        }
+        if table.pending >= bounds.rows_of_a_version {
+            let forgets = table.known.held.len() >= bounds.held_identities;
+            if forgets {
+                // What is forgotten must be found on disk.
+                appended += table.look_up(folder).await?;
+            }
             table.writer.commit().await?;
             table.pending = 0;
-            if table.known.held.len() >= MOST_HELD_IDENTITIES {
+            if forgets {
                 table.known = KnownIdentities::default();
             }
         }
-        Ok(rows.len() as u64)
+        Ok(appended)
     }
 
     async fn open(&mut self, folder: &str, schema: &Schema) -> Result<&mut OpenTable, StoreError> {
         if !self.tables.contains_key(folder) {
             let version = self.contents.versions.get(folder).copied();
             let table = self.store.tables().for_writing(folder, version, schema).await?;
-            let table =
-                OpenTable { writer: TableWriter::new(folder, table)?, known: KnownIdentities::default(), pending: 0 };
+            let table = OpenTable {
+                writer: TableWriter::new(folder, table)?,
+                known: KnownIdentities::default(),
+                pending: 0,
+                waiting: WaitingRows::default(),
+            };
             self.tables.insert(folder.to_owned(), table);
         }
         self.tables.get_mut(folder).ok_or_else(|| StoreError::content(folder, "it was closed"))
@@ -238,6 +322,7 @@ impl<'store> Ingestion<'store> {
     /// # Errors
     /// A store that cannot be written, or that somebody else wrote to: nothing is stored then.
     pub async fn finish(mut self, sources: &[Source]) -> Result<Appended, StoreError> {
+        self.settle().await?;
         let rows: Vec<(i64, &Source)> = sources.iter().map(|source| (self.next_position(), source)).collect();
         if !rows.is_empty() {
             let batch = sources_table::batch_of_sources(&rows)?;
@@ -247,7 +332,7 @@ impl<'store> Ingestion<'store> {
             let version = table.writer.commit().await?;
             self.contents.versions.insert(folder.clone(), version);
         }
-        if self.appended.total() == 0 && sources.is_empty() {
+        if self.appended.total() == 0 && sources.is_empty() && !self.notes_slot {
             return Ok(self.appended);
         }
         let last = self.contents.commit;
@@ -269,10 +354,23 @@ impl<'store> Ingestion<'store> {
     }
 }
 
+impl WaitingRows {
+    fn push(&mut self, batch: WaitingBatch) {
+        self.rows += batch.batch.num_rows();
+        self.bytes += batch.batch.get_array_memory_size();
+        self.batches.push(batch);
+    }
+}
+
 impl OpenTable {
+    async fn write(&mut self, batch: RecordBatch) -> Result<(), StoreError> {
+        self.pending += batch.num_rows();
+        self.writer.write(batch).await
+    }
+
     /// Loads the identities of every version, once, where there are not too many.
-    async fn load_identities(&mut self, folder: &str) -> Result<(), StoreError> {
-        if self.known.is_loaded {
+    async fn load_identities(&mut self, folder: &str, bounds: Bounds) -> Result<(), StoreError> {
+        if self.known.is_loaded || self.known.are_too_many {
             return Ok(());
         }
         let table = self.writer.table();
@@ -280,7 +378,8 @@ impl OpenTable {
             self.known.is_loaded = true;
             return Ok(());
         }
-        if stored_rows(folder, table).await? >= MOST_HELD_IDENTITIES {
+        if stored_rows(folder, table).await? >= bounds.held_identities {
+            self.known.are_too_many = true;
             return Ok(());
         }
         let held = &mut self.known.held;
@@ -293,17 +392,15 @@ impl OpenTable {
         Ok(())
     }
 
-    /// Takes those rows out that a version of the table holds, where that is not known from memory.
-    async fn remove_stored<Record>(
-        &self,
-        folder: &str,
-        rows: &mut Vec<(i64, &Record)>,
-        identity: impl Fn(&Record) -> RecordingId,
-    ) -> Result<(), StoreError> {
-        if self.known.is_loaded || rows.is_empty() {
-            return Ok(());
+    /// Writes those of the waiting rows that no version of the table holds: one scan for all of them.
+    async fn look_up(&mut self, folder: &str) -> Result<Appended, StoreError> {
+        let mut appended = Appended::default();
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.rows == 0 {
+            return Ok(appended);
         }
-        let mut new: HashSet<RecordingId> = rows.iter().map(|(_, record)| identity(record)).collect();
+        let mut new: HashSet<RecordingId, BuildHasherDefault<IdentityHasher>> =
+            waiting.batches.iter().flat_map(|waiting| &waiting.ids).copied().collect();
         scan(folder, self.writer.table(), Some(&[ID]), None, |batch| {
             for id in (ReadBatch { batch: &batch, table: folder }).identities()? {
                 new.remove(&id);
@@ -311,8 +408,16 @@ impl OpenTable {
             Ok(())
         })
         .await?;
-        rows.retain(|(_, record)| new.contains(&identity(record)));
-        Ok(())
+        for WaitingBatch { batch, ids, count } in waiting.batches {
+            let is_new: BooleanArray = ids.iter().map(|id| Some(new.contains(id))).collect();
+            let kept = filter_record_batch(&batch, &is_new).map_err(|error| StoreError::record(folder, error))?;
+            *count(&mut appended) += kept.num_rows() as u64;
+            appended.duplicates += batch.num_rows().saturating_sub(kept.num_rows()) as u64;
+            if kept.num_rows() > 0 {
+                self.write(kept).await?;
+            }
+        }
+        Ok(appended)
     }
 }
 
@@ -403,6 +508,47 @@ mod tests {
         let appended = ingestion.finish(&[]).await.expect("finished");
         assert_eq!(appended, Appended { writes: 1, duplicates: 2, ..Appended::default() });
         assert_eq!(store.writes().await.expect("read"), [first]);
+    }
+
+    #[tokio::test]
+    async fn identities_too_many_for_memory_are_looked_up_for_many_rows_at_once() {
+        let (_folder, mut store) = empty_store().await;
+        let writes: Vec<RecordedWrite> = (1..=9).map(|id| write(id, "orders", &[("id", Value::NULL)])).collect();
+        store.append(&recording(writes[..3].to_vec())).await.expect("stored");
+        let mut ingestion = store.begin();
+        ingestion.bounds = Bounds { rows_of_a_version: 4, held_identities: 1, waiting_bytes: usize::MAX };
+        let mut append = async |places: std::ops::Range<usize>| {
+            let appended = ingestion.append(&recording(writes[places].to_vec())).await.expect("appended");
+            (appended.writes, appended.duplicates)
+        };
+        // What this ingest itself had is known at once; what the store had, once there are enough rows to ask for.
+        assert_eq!(append(2..4).await, (0, 0));
+        assert_eq!(append(3..5).await, (0, 1));
+        assert_eq!(append(4..6).await, (3, 2));
+        assert_eq!(append(1..8).await, (0, 4));
+        let settled = ingestion.settle().await.expect("settled");
+        assert_eq!((settled.writes, settled.duplicates), (2, 1));
+        let appended = ingestion.finish(&[]).await.expect("finished");
+        assert_eq!((appended.writes, appended.writes + appended.duplicates), (5, 13));
+        assert_eq!(store.writes().await.expect("read"), writes[..8]);
+    }
+
+    #[tokio::test]
+    async fn the_last_commit_says_how_far_slots_are_stored_and_what_is_lost() {
+        let (_folder, mut store) = empty_store().await;
+        store.append(&recording(vec![write(1, "orders", &[("id", Value::NULL)])])).await.expect("stored");
+        assert_eq!(store.slot("s").await.expect("read"), None);
+        let place = |position| SlotPlace { position, last_seq: u64::MAX };
+        for (position, gap) in [(7, None), (u64::MAX, Some("lost"))] {
+            let mut ingestion = store.begin();
+            ingestion.note_slot("s", place(position), gap);
+            ingestion.finish(&[]).await.expect("finished");
+        }
+        store.append(&recording(vec![write(2, "orders", &[("id", Value::NULL)])])).await.expect("stored");
+        store.sync().await.expect("synced");
+        let store = reopened(&store).await;
+        assert_eq!(store.slot("s").await.expect("read"), Some(place(u64::MAX)));
+        assert_eq!(store.gaps(), [Gap { noticed: 1, text: "lost".to_owned() }]);
     }
 
     #[tokio::test]

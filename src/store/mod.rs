@@ -12,7 +12,7 @@
 //! | `rejected` | lines that could not be read, with the reason |
 //! | `sources` | which inputs were read, and how they were then |
 //! | `audits` | how each rule came out in each audit |
-//! | `commits` | one row for each finished ingest: the version of every table that belongs to it |
+//! | `commits` | one row for each finished ingest: the version of every table that belongs to it, how far each slot is stored, and what is known to be lost |
 //!
 //! Readers take the tables as the last row of `commits` says, so an ingest is seen whole or not at all. What an ingest
 //! that was cut off left in the tables is taken back before the next one writes to them. `audits` alone goes by itself: an
@@ -30,6 +30,7 @@ mod log_table;
 mod open;
 mod order;
 mod rejected_table;
+mod slots;
 mod sources_table;
 mod stamps_table;
 mod writes_table;
@@ -37,4 +38,5 @@ mod writes_table;
 pub use error::StoreError;
 pub use ingestion::{Appended, Ingestion};
 pub use open::Store;
+pub use slots::{Gap, SlotPlace};
 pub use sources_table::{KnownSources, Source};

@@ -1,9 +1,8 @@
 //! The store itself: opened, read, appended to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use datafusion::common::ScalarValue;
 use datafusion::prelude::lit;
@@ -12,13 +11,14 @@ use super::StoreError;
 use super::audits_table;
 use super::batch::POSITION;
 use super::commits::{self, Contents};
-use super::delta::{TableFolder, TableWriter, exact_column, scan};
-use super::durable::sync_since;
+use super::delta::{TableFolder, TableWriter, Version, exact_column, scan};
+use super::durable::{self, NewVersions};
 use super::ingestion::{Appended, Ingestion};
 use super::lineage_table::{self, lineage_of_batch};
 use super::log_table::{self, complete, log_of_batch};
 use super::order::in_contract_order;
 use super::rejected_table::{self, rejected_of_batch};
+use super::slots::{Gap, SlotPlace};
 use super::sources_table::{self, KnownSources, sources_of_batch};
 use super::stamps_table::{self, stamps_of_batch};
 use super::writes_table::{Texts, writes_of_batch};
@@ -32,7 +32,10 @@ use crate::model::{
 pub struct Store {
     tables: TableFolder,
     contents: Contents,
-    opened: SystemTime,
+    /// The version after which each table may not be on the disk; `None`: none of it.
+    unsynced: BTreeMap<String, Option<Version>>,
+    /// The uppermost folder that was made for it; of a store that is no folder, nothing.
+    first_made: Option<PathBuf>,
 }
 
 impl Store {
@@ -41,14 +44,16 @@ impl Store {
     /// # Errors
     /// A place where no store can be, or one that cannot be read.
     pub async fn open(location: &str) -> Result<Self, StoreError> {
-        // A little early: the clock of a file system is coarser than the system's.
-        let opened = SystemTime::now().checked_sub(Duration::from_secs(5)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let first_made = (!location.contains("://")).then(|| durable::first_to_be_made(Path::new(location)));
+        let first_made = first_made
+            .transpose()
+            .map_err(|error| StoreError::Open { location: location.to_owned(), reason: error.to_string() })?;
         let tables = TableFolder::new(location)?;
         let contents = match tables.newest(commits::FOLDER).await? {
             Some(table) => commits::read_contents(&table).await?,
             None => Contents::default(),
         };
-        Ok(Store { tables, contents, opened })
+        Ok(Store { tables, contents, unsynced: BTreeMap::new(), first_made })
     }
 
     /// Where it is.
@@ -152,6 +157,24 @@ impl Store {
         let mut known = KnownSources::default();
         self.scan(sources_table::FOLDER, |batch| sources_of_batch(&batch, &mut known)).await?;
         Ok(known)
+    }
+
+    /// The place up to which a slot is stored; `None` where nothing of it is.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn slot(&self, name: &str) -> Result<Option<SlotPlace>, StoreError> {
+        if let Some(place) = self.contents.slots.places.get(name) {
+            return Ok(Some(*place));
+        }
+        // Earlier versions kept it among the inputs.
+        let sources = self.sources().await?;
+        Ok(sources.get(name).map(|source| SlotPlace { position: source.bytes, last_seq: source.lines }))
+    }
+
+    /// Writes that are known to be missing, in the order that was noticed.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.contents.slots.gaps
     }
 
     /// The place that the next record will have in the order of arrival.
@@ -258,19 +281,26 @@ impl Store {
         ingestion.finish(&[]).await
     }
 
-    /// Forces what was stored since the store was opened to the disk, where the store is a folder: a source that then
-    /// throws its own copy away must be able to rely on it. An object store has it once it says so.
+    /// Forces what this store's ingests stored to the disk, where the store is a folder: a source that then throws its own
+    /// copy away must be able to rely on it. An object store has it once it says so.
     ///
     /// # Errors
     /// A disk that refuses.
-    pub async fn sync(&self) -> Result<(), StoreError> {
-        if self.location().contains("://") {
-            return Ok(());
-        }
-        let (folder, since) = (PathBuf::from(self.location()), self.opened);
+    pub async fn sync(&mut self) -> Result<(), StoreError> {
+        let Some(first_made) = self.first_made.clone().filter(|_| !self.unsynced.is_empty()) else { return Ok(()) };
+        let folder = PathBuf::from(self.location());
+        let versions = |(table, known): (&String, &Option<Version>)| {
+            let last =
+                if table == commits::FOLDER { Some(&self.contents.commit) } else { self.contents.versions.get(table) };
+            let first = known.map_or(0, |known| known.saturating_add(1));
+            last.map(|last| NewVersions { table: table.clone(), first, last: *last })
+        };
+        let versions: Vec<NewVersions> = self.unsynced.iter().filter_map(versions).collect();
         let failed = |reason: String| StoreError::Sync { location: self.location().to_owned(), reason };
-        let synced = tokio::task::spawn_blocking(move || sync_since(&folder, since)).await;
-        synced.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+        let synced = tokio::task::spawn_blocking(move || durable::sync(&folder, &first_made, &versions)).await;
+        synced.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        self.unsynced.clear();
+        Ok(())
     }
 
     pub(super) fn tables(&self) -> &TableFolder {
@@ -278,6 +308,14 @@ impl Store {
     }
 
     pub(super) fn set_contents(&mut self, contents: Contents) {
+        let last = self.contents.commit;
+        self.unsynced.entry(commits::FOLDER.to_owned()).or_insert((last > 0).then_some(last));
+        for (folder, version) in &contents.versions {
+            let known = self.contents.versions.get(folder).copied();
+            if known != Some(*version) {
+                self.unsynced.entry(folder.clone()).or_insert(known);
+            }
+        }
         self.contents = contents;
     }
 

@@ -132,7 +132,8 @@ async fn audit_changes(
     let from = last.values().map(|start| start.through).min().unwrap_or(i64::MAX);
     let changed = changed_records(&store.writes_from(from).await?, investigation.schemas());
     let recorded: BTreeSet<TableName> = store.written_tables().cloned().collect();
-    let last = LastAudit { rules: &last, address, changed: &changed, recorded: &recorded };
+    let last_gap = store.gaps().iter().map(|gap| gap.noticed).max();
+    let last = LastAudit { rules: &last, address, changed: &changed, recorded: &recorded, last_gap };
     Ok(run_since(rules, &investigation.catalog, &investigation.history, last).await?)
 }
 
