@@ -151,6 +151,34 @@ fn text_and_junit_say_the_same() {
     assert!(out.contains("tests=\"4\"") && out.contains("failures=\"2\""), "{out}");
 }
 
+/// A reader that went away makes what was found no less found.
+#[test]
+fn a_closed_pipe_changes_no_exit_status() {
+    let project = project(BROKEN);
+    for format in ["text", "json"] {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("blast-radius"));
+        command.arg("-C").arg(project.path()).args(["audit", "--format", format]);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("the program starts");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{format}");
+    }
+}
+
+#[test]
+fn machines_get_every_character() {
+    let rules = "rules:\n  - id: none\n    table: parts\n    check: { expression: \"amount < 0\" }\n";
+    let project = project(rules);
+    std::fs::write(project.path().join("data/parts.csv"), "sku,amount\nA\u{7f}B,1\n").expect("the file");
+    let file = project.path().join("report.json");
+    let (status, out, _) = audit(project.path(), &["--format", "json"]);
+    assert_eq!(status, Some(1), "{out}");
+    audit(project.path(), &["--format", "json", "-o", &file.to_string_lossy()]);
+    for out in [out, std::fs::read_to_string(&file).expect("the report")] {
+        let report: Json = serde_json::from_str(&out).expect("it is JSON");
+        assert_eq!(report["violations"][0]["key"]["sku"], "A\u{7f}B");
+    }
+}
+
 #[test]
 fn nothing_found_is_0_and_a_warning_counts_where_the_project_says_so() {
     let warning = "rules:\n  - id: known\n    table: orders\n    severity: warn\n    check: { values: { column: status, in: [open, shipped] } }\n";

@@ -54,6 +54,12 @@ fn bad_usage_is_2_and_says_what_to_do() {
         (&[][..], "Usage"),
         (&["--relase", "v42"], "--release"),
         (&["--release", "v42", "--scope", "some"], "violating, faults, all"),
+        (&["--release", "v42", "--scope", "all", "--faults", "f.yaml"], "only --scope faults"),
+        (
+            &["explain", "t", "1", "--release", "v42", "--scope", "violating", "--faults", "f.yaml"],
+            "only --scope faults",
+        ),
+        (&["explain", "t", "1", "--release", "v42", "--records", "records.xlsx"], ".ndjson, .csv, .parquet"),
         (&["--release", "v42", "--engine", "df://host:50050"], "not supported yet"),
         (&["--release", "v42", "--from", "yesterday"], "RFC 3339"),
         (&["--release", "v42", "--format", "yaml"], "Formats: text, json."),
@@ -132,6 +138,38 @@ fn a_record_is_explained_back_to_its_root_and_forward() {
         let (status, _, err) = ask(&wrong, &[]);
         assert_eq!(status, Some(2), "{err}");
         assert!(err.contains(message), "{err}");
+    }
+}
+
+#[test]
+fn explain_tells_limits_and_writes_records() {
+    let project = small_project();
+    let folder = project.path().display().to_string();
+    write(&project, "data/loose.csv", "a\n1\n");
+    let records = project.path().join("records.ndjson").display().to_string();
+    let traced = ["--release", "v42", "--faults", "faults.yaml", "--records", &records];
+    let (status, out, err) = run(&[&["explain", "-C", &folder, "orders", "17"], &traced[..]].concat());
+    assert_eq!((status, err.as_str()), (Some(1), ""));
+    assert!(out.contains("What could not be decided") && out.contains("public.loose has no key"), "{out}");
+    let records = std::fs::read_to_string(records).expect("the records are there");
+    assert_eq!(records.lines().count(), 2, "{records}");
+}
+
+/// A literal of a statement may be anybody's address.
+#[test]
+fn the_cause_of_a_record_is_told_without_literals() {
+    let project = small_project();
+    let folder = project.path().display().to_string();
+    let records = |ending: &str| project.path().join(format!("records.{ending}"));
+    for (format, ending) in [("text", "ndjson"), ("json", "csv")] {
+        let file = records(ending).display().to_string();
+        let traced = ["-C", &folder, "--release", "v42", "--faults", "faults.yaml", "-v", "--records", &file];
+        let (status, out, err) = run(&[&traced[..], &["--format", format]].concat());
+        assert_eq!((status, err.as_str()), (Some(1), ""));
+        let listed = std::fs::read_to_string(records(ending)).expect("the records are there");
+        for told in [out, listed] {
+            assert!(told.contains("INSERT INTO orders SELECT ?") && !told.contains("ann@"), "{told}");
+        }
     }
 }
 

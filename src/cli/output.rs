@@ -19,7 +19,8 @@ pub(super) fn color_choice(color: ColorArgument) -> ColorChoice {
     }
 }
 
-/// Runs `write` on the output that the arguments name. Colours are left out where it is no terminal.
+/// Runs `write` on the output that the arguments name. Colours are left out where it is no terminal; what is written for
+/// machines has none, and stays as it is. A reader that went away is no error: the job still has its status.
 ///
 /// # Errors
 /// What `write` says, or an output that cannot be written.
@@ -27,21 +28,25 @@ pub fn write_result(
     arguments: &GlobalArguments,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let choice = color_choice(arguments.color);
+    let is_text = arguments.format.as_deref().is_none_or(|format| format == "text");
+    // Stripping would take control characters out of values as well.
+    let choice = if is_text { color_choice(arguments.color) } else { ColorChoice::AlwaysAnsi };
     match &arguments.output {
         None => {
             let mut out = BufWriter::new(AutoStream::new(io::stdout().lock(), choice));
-            write(&mut out)?;
-            out.flush()?;
-            Ok(())
+            passing_closed_pipe(write(&mut out).and_then(|()| Ok(out.flush()?)))
         }
         Some(path) => write_file(path, |file| {
-            if choice == ColorChoice::Always {
+            if matches!(choice, ColorChoice::Always | ColorChoice::AlwaysAnsi) {
                 return write(file);
             }
             write(&mut WithoutColors { inner: file, state: StripBytes::new() })
         }),
     }
+}
+
+fn passing_closed_pipe(written: Result<(), Failure>) -> Result<(), Failure> {
+    written.or_else(|failure| if failure.is_closed_pipe() { Ok(()) } else { Err(failure) })
 }
 
 /// Leaves escape codes out of what is written through it.
@@ -63,7 +68,8 @@ impl Write for WithoutColors<'_> {
     }
 }
 
-/// Runs `write` on a new file beside `path`, and puts it in its place when all is written.
+/// Runs `write` on a new file beside `path`, and puts it in its place when all is written. Where it is a pipe whose reader
+/// went away, that is no error.
 ///
 /// # Errors
 /// What `write` says, or a file that cannot be written.
@@ -71,10 +77,12 @@ pub fn write_file(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let refused = |error: io::Error| Failure::new(format!("write {}: {error}", path.display()));
+    let refused = |error: io::Error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::from(error),
+        _ => Failure::new(format!("write {}: {error}", path.display())),
+    };
     let mut file = PendingFile::create(path).map_err(refused)?;
-    write(&mut file.writer)?;
-    file.keep().map_err(refused)
+    passing_closed_pipe(write(&mut file.writer).and_then(|()| file.keep().map_err(refused)))
 }
 
 /// A file under another name until it is complete; removed where it is not kept.

@@ -72,8 +72,8 @@ pub struct ReportedCause<'a> {
     pub table: String,
     /// The key of the record this one was computed from.
     pub key: ReportedKey<'a>,
-    /// The statement that carried the error.
-    pub statement: Option<&'a str>,
+    /// The statement that carried the error, without its literals: they may be personal.
+    pub statement: Option<String>,
 }
 
 /// A key as JSON writes it: integers of integer columns as numbers, everything else as PostgreSQL's text.
@@ -169,6 +169,6 @@ fn reported_cause<'a>(cause: &'a Cause, schema: Option<&'a TableSchema>) -> Repo
     ReportedCause {
         table: cause.table.to_string(),
         key: ReportedKey::new(&cause.key, schema),
-        statement: cause.statement.as_deref(),
+        statement: cause.statement.as_deref().map(crate::sql::template),
     }
 }

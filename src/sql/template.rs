@@ -24,6 +24,10 @@ pub fn template(sql: &str) -> String {
             Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::EscapedStringLiteral(_)
+            | Token::NationalStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::SingleQuotedByteStringLiteral(_)
             | Token::DollarQuotedString(_)
             | Token::Placeholder(_) => "?".to_owned(),
             other => other.to_string(),
@@ -49,6 +53,7 @@ mod tests {
         let one = template("UPDATE t /* a */ SET a = 1,\n  b = 'x' WHERE id IN (1, 2,3) -- why\n;");
         assert_eq!(one, template("UPDATE t SET a = $1, b = 'it''s' WHERE id IN ($3)"));
         assert_eq!(one, "UPDATE t SET a = ?, b = ? WHERE id IN (?)");
+        assert_eq!(template("SELECT U&'ann', N'ann', B'01', X'1f', E'ann'"), "SELECT ?");
         assert_ne!(template("DO $$ BEGIN DELETE FROM t; END $$"), template("DO $$ BEGIN DELETE FROM u; END $$"));
     }
 }

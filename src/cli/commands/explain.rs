@@ -1,12 +1,13 @@
 //! `explain`: one record's story, and what a release did to it.
 
-use super::trace::{Format, trace_in};
+use super::trace::{Format, check, trace_in, write_records};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{ExplainArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::write_result;
 use crate::model::{ColumnName, RecordKey, TableName, TableSchema, Value};
+use crate::report::Report;
 use crate::report::explanation::{Explanation, write_explanation_json, write_explanation_text};
 use crate::sql::Schemas;
 use crate::trace::story;
@@ -17,6 +18,9 @@ use crate::trace::story;
 /// Bad arguments, an unknown table or record, bad input, an unreachable database.
 pub async fn explain(global: &GlobalArguments, arguments: &ExplainArguments) -> Result<ExitStatus, Failure> {
     let format = Format::named(global.format.as_deref())?;
+    if let Some(trace) = &arguments.trace {
+        check(global, trace)?;
+    }
     let investigation = Investigation::open().await?;
     let schemas = investigation.schemas();
     let schema = schema_of(&arguments.table, schemas)?;
@@ -33,7 +37,11 @@ pub async fn explain(global: &GlobalArguments, arguments: &ExplainArguments) -> 
         Some(trace) => Some(trace_in(&investigation, trace).await?),
         None => None,
     };
-    let explanation = Explanation::new(&story, blast_radius.as_ref(), schemas, &investigation.project.tables);
+    let settings = &investigation.project.tables;
+    if let (Some(found), Some(trace)) = (&blast_radius, &arguments.trace) {
+        write_records(&Report::new(found, schemas, settings), trace)?;
+    }
+    let explanation = Explanation::new(&story, blast_radius.as_ref(), schemas, settings);
     write_result(global, |out| match format {
         Format::Json => Ok(write_explanation_json(&explanation, out)?),
         Format::Text => Ok(write_explanation_text(&explanation, global.verbose, out)?),

@@ -106,11 +106,17 @@ pub fn present(traced: &Traced, global: &GlobalArguments, arguments: &TraceArgum
 /// Refuses, before the long work, what would be refused after it.
 ///
 /// # Errors
-/// A format or a records file that this job does not know.
+/// A format or a records file that this job does not know; a faults file that the scope would not look at.
 pub fn check(global: &GlobalArguments, arguments: &TraceArguments) -> Result<(), Failure> {
     Format::named(global.format.as_deref())?;
     arguments.records.as_deref().map(records::format_of).transpose()?;
-    Ok(())
+    match (&arguments.faults, arguments.scope) {
+        (Some(file), Some(ScopeArgument::Violating | ScopeArgument::All)) => {
+            Err(Failure::new(format!("use {}: only --scope faults looks at a faults file", file.display()))
+                .with_help("Leave out --scope, or --faults."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes `--records FILE`, where it was given.

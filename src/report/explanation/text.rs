@@ -7,6 +7,7 @@ use owo_colors::OwoColorize;
 use super::{Change, Explanation};
 use crate::model::{Operation, Value};
 use crate::report::text::layout::{counted, number, one_line, time, wrapped};
+use crate::report::text::write_limits;
 use crate::trace::{AffectedRecord, Reader, Source, SourceRows, Version};
 
 /// How many of each list are printed unless everything is asked for.
@@ -44,7 +45,7 @@ pub fn write_explanation_text(explanation: &Explanation<'_>, verbose: bool, out:
         }
         more(readers.len(), few, out)?;
     }
-    Ok(())
+    write_limits(explanation.blast_radius.map(|found| found.limits.as_slice()).unwrap_or_default(), out)
 }
 
 fn count(length: usize) -> u64 {

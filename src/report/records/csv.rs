@@ -62,7 +62,7 @@ fn line(record: &ReportedRecord<'_>, subject: Option<&Value>) -> Result<[String;
         text(record.written.release),
         cause.map(|cause| cause.table.clone()).unwrap_or_default(),
         cause.map(|cause| serde_json::to_string(&cause.key)).transpose()?.unwrap_or_default(),
-        text(cause.and_then(|cause| cause.statement)),
+        text(cause.and_then(|cause| cause.statement.as_deref())),
         record.repair.to_owned(),
         text(record.why),
         text(subject.and_then(Value::as_str)),

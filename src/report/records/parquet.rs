@@ -151,7 +151,7 @@ impl Batch {
         let cause = record.cause.as_ref();
         self.cause_table.append_option(cause.map(|cause| &cause.table));
         self.cause_key.append_option(cause.map(|cause| serde_json::to_string(&cause.key)).transpose()?);
-        self.cause_statement.append_option(cause.and_then(|cause| cause.statement));
+        self.cause_statement.append_option(cause.and_then(|cause| cause.statement.as_deref()));
         self.repair.append_value(record.repair);
         self.why.append_option(record.why);
         self.subject.append_option(subject.and_then(Value::as_str));

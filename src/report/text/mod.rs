@@ -272,7 +272,7 @@ fn example(record: &ReportedRecord<'_>, key: &str, out: &mut dyn Write) -> io::R
     writeln!(out, "      {}", one_line(&written, WIDTH - 6).dimmed())?;
     if let Some(cause) = &record.cause {
         let key = serde_json::to_string(&cause.key).unwrap_or_default();
-        let statement = cause.statement.map_or_else(String::new, |statement| format!(" by {statement}"));
+        let statement = cause.statement.as_ref().map_or_else(String::new, |statement| format!(" by {statement}"));
         let from = format!("from {} {key}{statement}", cause.table);
         writeln!(out, "      {}", one_line(&from, WIDTH - 6).dimmed())?;
     }
@@ -301,12 +301,17 @@ fn limits(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         format!("{writes} of that time carry no release: they could be {}'s.", found.release)
     });
     let lines: Vec<&str> = unattributed.as_deref().into_iter().chain(found.limits.iter().map(String::as_str)).collect();
-    if lines.is_empty() {
+    write_limits(&lines, out)
+}
+
+/// What could not be decided, under its heading; nothing where there is nothing.
+pub(super) fn write_limits(limits: &[impl AsRef<str>], out: &mut dyn Write) -> io::Result<()> {
+    if limits.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{}", "What could not be decided".yellow().bold())?;
-    for line in lines {
-        writeln!(out, "{}", wrapped("  - ", &one_line(line, usize::MAX)))?;
+    for line in limits {
+        writeln!(out, "{}", wrapped("  - ", &one_line(line.as_ref(), usize::MAX)))?;
     }
     Ok(())
 }
