@@ -13,6 +13,7 @@ use crate::cli::ExitStatus;
 use crate::cli::arguments::{GlobalArguments, InitArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::output::write_result;
+use crate::engine::postgres::without_password;
 use crate::model::{ColumnName, DatabaseSource, TableName, TableSettings, TableSettingsByName};
 use crate::project::{StarterDatabase, starter_project};
 
@@ -82,7 +83,7 @@ async fn find_database(arguments: &InitArguments) -> Result<FoundDatabase, Failu
             return postgres(url, named.clone()).await;
         }
         if named.contains("://") || named.contains('=') {
-            return postgres(named.clone(), without_password(named)).await;
+            return postgres(named.clone(), as_written(named)?).await;
         }
         return Err(Failure::new(format!("find the data: there is no folder {named}"))
             .with_help("Name a folder of Parquet or CSV files, or a URL: postgres://user@host/database"));
@@ -110,28 +111,13 @@ async fn postgres(url: String, written: String) -> Result<FoundDatabase, Failure
     Ok(FoundDatabase { source: DatabaseSource::Postgres { url, schemas }, written })
 }
 
-/// A URL as it may be written into a file: a variable that holds it, else the URL without its password.
-fn without_password(url: &str) -> String {
-    if let Some((variable, _)) = std::env::vars().find(|(_, value)| value == url) {
-        return format!("env:{variable}");
+/// A connection string as it may be written into a file: a variable that holds it, else the string without its password.
+fn as_written(url: &str) -> Result<String, Failure> {
+    let mut variables = std::env::vars_os();
+    if let Some(variable) = variables.find_map(|(name, value)| (value == url).then(|| name.into_string().ok())?) {
+        return Ok(format!("env:{variable}"));
     }
-    if let Some((scheme, rest)) = url.split_once("://") {
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let authority = match authority.rsplit_once('@') {
-            Some((user, host)) => format!("{}@{host}", user.split(':').next().unwrap_or_default()),
-            None => authority.to_owned(),
-        };
-        let (path, options) = path.split_once('?').unwrap_or((path, ""));
-        let kept: Vec<&str> = options.split('&').filter(|option| !option.is_empty() && !is_password(option)).collect();
-        let options = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-        return format!("{scheme}://{authority}{path}{options}");
-    }
-    url.split_whitespace().filter(|option| !is_password(option)).collect::<Vec<_>>().join(" ")
-}
-
-fn is_password(option: &str) -> bool {
-    option.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("password"))
+    without_password(url).map_err(|reason| Failure::new(format!("understand the connection string: {reason}")))
 }
 
 /// Writes a new file, and its folder.
@@ -143,21 +129,4 @@ fn create(name: &str, text: &str) -> Result<(), Failure> {
     let mut file = File::create_new(name).map_err(refused)?;
     file.write_all(text.as_bytes()).map_err(refused)?;
     file.sync_all().map_err(refused)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_password_is_written() {
-        for (url, written) in [
-            ("postgres://ann:secret@db:5432/shop?sslmode=require", "postgres://ann@db:5432/shop?sslmode=require"),
-            ("postgres://db/shop?password=secret&user=ann", "postgres://db/shop?user=ann"),
-            ("postgres://ann:a@b@db/shop", "postgres://ann@db/shop"),
-            ("host=db password=secret user=ann", "host=db user=ann"),
-        ] {
-            assert_eq!(without_password(url), written);
-        }
-    }
 }

@@ -37,6 +37,46 @@ pub(super) fn parse(text: &str) -> Result<Options, String> {
     }
 }
 
+/// The connection string in the same form, without its passwords: what may be written into a file.
+///
+/// # Errors
+/// As [`parse`].
+pub fn without_password(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let options = parse(text)?;
+    let Some((scheme, rest)) = text.split_once("://").filter(|_| text.starts_with("postgres")) else {
+        let kept = options.0.iter().filter(|(name, _)| !is_password(name));
+        return Ok(kept.map(|(name, value)| format!("{name}={}", quoted_value(value))).collect::<Vec<_>>().join(" "));
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let authority = match authority.rsplit_once('@') {
+        Some((user, hosts)) => format!("{}@{hosts}", user.split(':').next().unwrap_or_default()),
+        None => authority.to_owned(),
+    };
+    let mut kept = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        if !is_password(&decode(pair.split('=').next().unwrap_or_default())?) {
+            kept.push(pair);
+        }
+    }
+    let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+    Ok(format!("{scheme}://{authority}{database}{query}"))
+}
+
+fn is_password(option: &str) -> bool {
+    ["password", "sslpassword"].iter().any(|password| option.trim().eq_ignore_ascii_case(password))
+}
+
+/// A value as [`pair_value`] reads it back.
+fn quoted_value(value: &str) -> String {
+    let is_plain = |character: char| !character.is_whitespace() && !"'\\".contains(character);
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 fn parse_url(rest: &str) -> Result<Options, String> {
     let mut options = Options::default();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -132,4 +172,30 @@ fn pair_value(text: &str) -> Result<(String, &str), String> {
         }
     }
     if quoted { Err("a quote in the connection string is never closed".to_owned()) } else { Ok((value, "")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_written() {
+        for (text, written) in [
+            ("postgres://ann:secret@db:5432/shop?sslmode=require", "postgres://ann@db:5432/shop?sslmode=require"),
+            ("postgres://db/shop?password=secret&user=ann", "postgres://db/shop?user=ann"),
+            ("postgres://db/shop?pass%77ord=secret&sslpassword=secret", "postgres://db/shop"),
+            ("postgresql://ann:a@b@db/shop", "postgresql://ann@db/shop"),
+            ("host=db password=secret user=ann", "host=db user=ann"),
+            ("host=db password='my secret' dbname=shop", "host=db dbname=shop"),
+            ("password = secret host = db", "host=db"),
+            (r"password=my\ secret dbname='our \'shop\' \\' user=''", r"dbname='our \'shop\' \\' user=''"),
+            ("sslpassword=secret service=shop", "service=shop"),
+        ] {
+            assert_eq!(without_password(text).as_deref(), Ok(written));
+            let (before, after) = (parse(text).expect("it is read"), parse(written).expect("it is read again"));
+            for name in ["host", "port", "dbname", "user", "sslmode", "service"] {
+                assert_eq!(before.get(name), after.get(name), "{name} of {text}");
+            }
+        }
+    }
 }

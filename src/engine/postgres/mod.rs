@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod sql_text;
 
+pub use connection_string::without_password;
 pub use session::{Session, connect, described, open_session};
 pub use settings::ConnectionSettings;
 pub use sql_text::{quoted_identifier, quoted_table, quoted_text};
