@@ -14,7 +14,7 @@ const MEMORY: usize = 192 << 20;
 
 /// The sessions of one audit, all with the same tables.
 pub(super) struct Sessions {
-    /// Each is tried where the one before has not enough memory.
+    /// Each is tried where those before have not enough memory, or do not know how to go on on disk.
     attempts: [SessionContext; 3],
     /// For scans whose rows may come in any order.
     parallel: SessionContext,
@@ -79,7 +79,7 @@ async fn fold_on<State: Default>(
     let mut last = None;
     for session in sessions {
         match gather(session, sql, &mut look).await {
-            Err(Stopped::Engine(error)) if engine::is_out_of_memory(&error) => last = Some(error),
+            Err(Stopped::Engine(error)) if last.is_some() || engine::is_out_of_memory(&error) => last = Some(error),
             other => return other,
         }
     }
@@ -93,10 +93,60 @@ async fn gather<State: Default>(
     look: &mut impl FnMut(&mut State, &RecordBatch) -> Result<(), String>,
 ) -> Result<State, Stopped> {
     let mut state = State::default();
-    let mut batches =
-        session.sql(sql).await.map_err(Stopped::Engine)?.execute_stream().await.map_err(Stopped::Engine)?;
+    let mut batches = engine::stream_of(session, sql).await.map_err(Stopped::Engine)?;
     while let Some(batch) = batches.try_next().await.map_err(Stopped::Engine)? {
         look(&mut state, &batch).map_err(Stopped::Answer)?;
     }
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, TimestampMicrosecondArray};
+    use datafusion::datasource::MemTable;
+
+    use super::*;
+
+    /// Two tables of 200,000 rows, half of which have a partner: moments, and numbers of which one is none.
+    fn sessions(memory: usize) -> Sessions {
+        let unbounded = engine::session_context();
+        for (name, from) in [("one", 0_i32), ("other", 100_000)] {
+            let numbers: Vec<i32> = (from..from + 200_000).collect();
+            let batch = |numbers: &[i32]| -> RecordBatch {
+                let moments = numbers.iter().map(|number| i64::from(*number)).collect::<Vec<_>>();
+                let moments: ArrayRef = Arc::new(TimestampMicrosecondArray::from(moments).with_timezone("UTC"));
+                let floats = numbers.iter().map(|number| if *number == 7 { f64::NAN } else { f64::from(*number) });
+                let floats: ArrayRef = Arc::new(Float64Array::from_iter_values(floats));
+                RecordBatch::try_from_iter([("at", moments), ("x", floats)]).expect("a batch")
+            };
+            let batches: Vec<RecordBatch> = numbers.chunks(8_192).map(batch).collect();
+            let table = MemTable::try_new(batches[0].schema(), vec![batches]).expect("a table");
+            unbounded.register_table(name, Arc::new(table)).expect("registered");
+        }
+        let bounded = engine::in_memory_of(&unbounded, memory).expect("a session");
+        let on_disk = engine::joining_on_disk(&bounded);
+        Sessions { parallel: unbounded.clone(), attempts: [bounded, on_disk, unbounded] }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_joined_on_disk_takes_the_memory_it_needs() {
+        let sessions = sessions(3_000_000);
+        let count = |rows: &mut usize, batch: &RecordBatch| {
+            *rows += batch.num_rows();
+            Ok(())
+        };
+        for column in ["at", "x"] {
+            let sql = format!(
+                "SELECT {column} FROM one WHERE NOT EXISTS (SELECT 1 FROM other WHERE other.{column} = one.{column})"
+            );
+            let refused = gather::<usize>(&sessions.attempts[0], &sql, &mut count.clone()).await;
+            let is_full =
+                |stopped: &Stopped| matches!(stopped, Stopped::Engine(error) if engine::is_out_of_memory(error));
+            assert!(refused.err().as_ref().is_some_and(is_full), "{column} fits");
+            assert!(gather::<usize>(&sessions.attempts[1], &sql, &mut count.clone()).await.is_err(), "{column}");
+            assert_eq!(sessions.fold(&sql, count).await.ok(), Some(100_000), "{column}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ mod texts;
 
 pub use error::EngineError;
 pub use live::{LiveTable, ValueCell};
-pub use memory::{in_memory_of, is_out_of_memory, joining_on_disk};
+pub use memory::{in_memory_of, is_out_of_memory, joining_on_disk, stream_of};
 pub use precedence::bind_distinct_from;
 
 use std::num::NonZero;
