@@ -153,7 +153,8 @@ impl Node {
         self.here(Content::Mapping(entries.collect()))
     }
 
-    fn here(&self, content: Content) -> Node {
+    /// Something that stands for what is written here.
+    pub(super) fn here(&self, content: Content) -> Node {
         Node { content, line: self.line, column: self.column, span: None }
     }
 

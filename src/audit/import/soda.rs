@@ -15,6 +15,8 @@ struct Place<'a> {
     column: Option<&'a Node>,
     /// The dataset's own filter.
     filter: Option<&'a str>,
+    /// What the column says of missing and invalid values, for all of its checks.
+    defaults: Vec<&'a (Node, Node)>,
 }
 
 /// A check of ours, and the keys of the check that say it.
@@ -25,6 +27,9 @@ struct Demand {
     /// Whether `threshold` says how many violations pass; else it is part of the demand.
     tolerates: bool,
 }
+
+/// Keys of a column that say nothing of how it is checked.
+const PLAIN_COLUMN_KEYS: [&str; 5] = ["name", "data_type", "description", "optional", "checks"];
 
 /// Keys that every check may have.
 const COMMON_KEYS: [&str; 6] = ["name", "qualifier", "filter", "threshold", "attributes", "column"];
@@ -58,14 +63,50 @@ fn read(import: &mut Import<'_>) {
     };
     let filter = entry_text(root, "filter");
     for check in items(entry(root, "checks")) {
-        read_check(import, &Place { table, column: None, filter }, check);
+        read_check(import, &Place { table, column: None, filter, defaults: Vec::new() }, check);
     }
     for column in items(entry(root, "columns")) {
         let Some(name) = entry(column, "name") else { continue };
+        let defaults = entries(column).iter().filter(|(key, _)| is_default(key)).collect();
+        for (key, _) in entries(column) {
+            if !is_default(key) && !key.text().is_some_and(|key| PLAIN_COLUMN_KEYS.contains(&key)) {
+                import.note(key, format!("'{}' of a column is not checked", key.text().unwrap_or_default()), None);
+            }
+        }
+        let place = Place { table, column: Some(name), filter, defaults };
         for check in items(entry(column, "checks")) {
-            read_check(import, &Place { table, column: Some(name), filter }, check);
+            read_check(import, &place, check);
         }
     }
+}
+
+/// Whether a key says which values are missing, valid or invalid.
+fn is_default(key: &Node) -> bool {
+    let is_one = |key: &str| ["missing_", "valid_", "invalid_"].iter().any(|prefix| key.starts_with(prefix));
+    key.text().is_some_and(is_one)
+}
+
+/// The check's settings with those of its column.
+///
+/// # Errors
+/// Those that would change what the check counts in a way that is not understood.
+fn with_defaults(place: &Place<'_>, kind: &str, body: &Node) -> Result<Node, String> {
+    let concerns = |key: &str| match kind {
+        "missing" => key.starts_with("missing_"),
+        "duplicate" => entry(body, "columns").is_none(),
+        "invalid" => true,
+        _ => false,
+    };
+    let of_column: Vec<&(Node, Node)> =
+        place.defaults.iter().copied().filter(|(key, _)| key.text().is_some_and(concerns)).collect();
+    let Some((key, _)) = of_column.first() else { return Ok(body.clone()) };
+    let is_validity = |(key, _): &&(Node, Node)| key.text().is_some_and(|key| !key.starts_with("missing_"));
+    let own = entries(body).iter().any(|(key, _)| is_default(key));
+    if kind != "invalid" || own || !of_column.iter().all(is_validity) {
+        return Err(format!("its column's '{}' is not understood for it", key.text().unwrap_or_default()));
+    }
+    let settings = entries(body).iter().chain(of_column).cloned().collect();
+    Ok(body.here(Content::Mapping(settings)))
 }
 
 fn read_check(import: &mut Import<'_>, place: &Place<'_>, node: &Node) {
@@ -73,7 +114,8 @@ fn read_check(import: &mut Import<'_>, place: &Place<'_>, node: &Node) {
         return import.note(node, "a check is one name with its settings below it", None);
     };
     let kind = key.text().unwrap_or_default();
-    match translate(place, key, kind, body) {
+    let translated = with_defaults(place, kind, body).and_then(|body| translate(place, key, kind, &body));
+    match translated {
         Ok(rule) => {
             let column = place.column.and_then(Node::text).map(|column| format!("_{column}")).unwrap_or_default();
             let qualifier = entry_text(body, "qualifier").map(|text| format!("_{text}")).unwrap_or_default();
@@ -311,6 +353,26 @@ mod tests {
             ("filter: id < 2\nchecks: [{duplicate: {columns: [placed_at]}}]".to_owned(), vec![]),
         ] {
             assert_eq!(found(&checks).await, ids, "{checks}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_column_says_of_its_values_is_applied_or_told() {
+        assert_eq!(found("columns: [{name: status, valid_values: [open], checks: [{invalid: {}}]}]").await, ["3"]);
+        assert_eq!(
+            found("columns: [{name: total, valid_min: 6, valid_max: 15, checks: [{invalid: }]}]").await,
+            ["2", "4"]
+        );
+        for (column, part) in [
+            ("name: status, missing_values: ['-'], checks: [{missing: {}}]", "check missing is not made: its column's"),
+            ("name: status, missing_values: ['-'], checks: [{invalid: {valid_values: [open]}}]", "'missing_values'"),
+            ("name: status, valid_values: [bad], checks: [{invalid: {valid_values: [open]}}]", "'valid_values'"),
+            ("name: status, valid_values: [bad], checks: [{duplicate: {}}]", "check duplicate is not made"),
+            ("name: status, character_maximum_length: 4", "'character_maximum_length' of a column is not checked"),
+        ] {
+            let file = format!("dataset: pg/shop/public/orders\ncolumns: [{{{column}}}]\n");
+            let imported = tests_support::read(&file).await;
+            assert!(imported.ids.is_empty() && imported.notes.contains(part), "{column}: {}", imported.notes);
         }
     }
 

@@ -90,8 +90,17 @@ pub(super) fn printed(format: &AuditFormat) -> String {
     printed_with(format, Severity::Error, false)
 }
 
+/// What a format prints of another outcome.
+pub(super) fn printed_of(format: &AuditFormat, outcome: &AuditOutcome) -> String {
+    print(format, outcome, Severity::Error, false)
+}
+
 pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: bool) -> String {
-    let places: BTreeMap<Arc<str>, Location> = outcome()
+    print(format, &outcome(), fail_on, verbose)
+}
+
+fn print(format: &AuditFormat, outcome: &AuditOutcome, fail_on: Severity, verbose: bool) -> String {
+    let places: BTreeMap<Arc<str>, Location> = outcome
         .rules
         .iter()
         .zip(1..)
@@ -102,7 +111,7 @@ pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: boo
         })
         .collect();
     let report = AuditReport {
-        outcome: &outcome(),
+        outcome,
         fail_on,
         schemas: &schemas(),
         places: &places,

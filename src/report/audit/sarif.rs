@@ -14,8 +14,9 @@ use crate::audit::{AuditVerdict, Location, RuleOutcome, RuleStatus, Severity, Vi
 
 pub(super) const FORMAT: AuditFormat = AuditFormat { name: "sarif", write };
 
-/// How many records of a rule become results: code scanning refuses a file of more than 25,000.
+/// How many records of a rule become results, and how many of all rules: code scanning refuses a file of more.
 const RESULTS_PER_RULE: usize = 1_000;
+const MOST_RESULTS: usize = 25_000;
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
@@ -144,13 +145,15 @@ struct Fingerprints {
 fn write(report: &AuditReport<'_>, out: &mut dyn Write) -> Result<(), ReportError> {
     let mut results = Vec::new();
     let mut notifications = Vec::new();
+    let in_breach = report.outcome.rules.iter().filter(|rule| rule.violations > 0).count();
+    let most = RESULTS_PER_RULE.min(MOST_RESULTS / in_breach.max(1));
     for (index, rule) in report.outcome.rules.iter().enumerate() {
         let found: Vec<SarifResult<'_>> = report
             .outcome
             .violations
             .iter()
             .filter(|violation| violation.rule == rule.id)
-            .take(RESULTS_PER_RULE)
+            .take(most)
             .map(|violation| result(index, rule, violation, report))
             .collect();
         notifications.extend(notification(index, rule, found.len()));
@@ -275,6 +278,24 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string_pretty(&results[0]).expect("it is JSON"));
         let notifications = &log["runs"][0]["invocations"][0]["toolExecutionNotifications"];
         assert_eq!(notifications[0]["associatedRule"]["id"], "odd");
+    }
+
+    #[test]
+    fn no_more_results_than_code_scanning_takes() {
+        let mut outcome = sample::outcome();
+        let violation = outcome.violations.first().expect("a violation").clone();
+        let rule = outcome.rules.first().expect("a rule").clone();
+        (outcome.rules, outcome.violations) = (Vec::new(), Vec::new());
+        for place in 0..40 {
+            let id: std::sync::Arc<str> = format!("rule {place}").into();
+            outcome.rules.push(RuleOutcome { id: id.clone(), violations: 700, ..rule.clone() });
+            outcome.violations.extend((0..700).map(|_| Violation { rule: id.clone(), ..violation.clone() }));
+        }
+        let log: serde_json::Value = serde_json::from_str(&sample::printed_of(&FORMAT, &outcome)).expect("it is JSON");
+        let run = &log["runs"][0];
+        assert_eq!(run["results"].as_array().map(Vec::len), Some(25_000));
+        let notifications = run["invocations"][0]["toolExecutionNotifications"].as_array().expect("notifications");
+        assert!(notifications[39]["message"]["text"].as_str().is_some_and(|text| text.starts_with("75 more")));
     }
 
     #[test]

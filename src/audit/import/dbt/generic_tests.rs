@@ -26,6 +26,8 @@ struct Subject<'t> {
     column: Option<&'t Node>,
     renderer: &'t Renderer<'t>,
     unread: Vec<(&'t str, &'t Node)>,
+    /// Only rows that meet all of these are tested: the test's own `where` and `row_condition`.
+    conditions: Vec<String>,
 }
 
 type Translate = fn(&mut Subject<'_>) -> Result<Demand, String>;
@@ -54,7 +56,7 @@ const TESTS: &[(&str, Translate)] = &[
     ("expect_column_values_to_match_regex", matches),
     ("expect_column_value_lengths_to_be_between", lengths_between),
     ("expect_column_value_lengths_to_equal", length_equals),
-    ("expect_compound_columns_to_be_unique", unique_combination),
+    ("expect_compound_columns_to_be_unique", compound_columns_unique),
     ("expect_table_row_count_to_be_between", row_count_between),
     ("expect_table_row_count_to_equal", row_count_equals),
     ("expect_column_pair_values_A_to_be_greater_than_B", pair_greater),
@@ -80,22 +82,23 @@ pub(super) fn translate(
     };
     let known = TESTS.iter().find(|(name, _)| *name == bare);
     let (_, demand) = known.ok_or("it is none of dbt's own, dbt_utils' or dbt_expectations' that are known")?;
-    let mut subject = Subject { test, table, column, renderer, unread: test.arguments.clone() };
-    let Demand { kind, value, filter, tolerated } = demand(&mut subject)?;
+    let own_filter = match test.config("where") {
+        Some(node) => Some((node, renderer.sql(node.text().ok_or("its 'where' is no text")?)?)),
+        None => None,
+    };
+    let conditions = own_filter.iter().map(|(_, sql)| sql.clone()).collect();
+    let mut subject = Subject { test, table, column, renderer, unread: test.arguments.clone(), conditions };
     let row_condition = subject.sql_argument("row_condition")?;
+    subject.conditions.extend(row_condition);
+    let Demand { kind, value, filter, tolerated } = demand(&mut subject)?;
     if let Some((name, _)) = subject.unread.first() {
         return Err(format!("its argument '{name}' is not understood"));
     }
     let place = test.place;
     let mut rule = vec![("table", place.text_here(table.name.to_string()))];
     rule.extend(test.description.filter(|node| !is_nested(node)).map(|node| ("description", node.clone())));
-    let own_filter = match test.config("where") {
-        Some(node) => Some((node, renderer.sql(node.text().ok_or("its 'where' is no text")?)?)),
-        None => None,
-    };
     let filter_place = own_filter.as_ref().map_or(place, |(node, _)| *node);
-    let conditions: Vec<String> =
-        own_filter.iter().map(|(_, sql)| sql.clone()).chain(row_condition).chain(filter).collect();
+    let conditions: Vec<String> = subject.conditions.into_iter().chain(filter).collect();
     if let [condition] = conditions.as_slice() {
         rule.push(("where", filter_place.text_here(condition.clone())));
     } else if !conditions.is_empty() {
@@ -292,32 +295,51 @@ fn relationships_where(subject: &mut Subject<'_>) -> Result<Demand, String> {
     Ok(Demand { filter, ..demand })
 }
 
-/// dbt takes NULLs for equal here; so where a column may be NULL, a query says it.
+/// Here NULLs are equal, and a row of NULLs alone counts as any other.
 fn unique_combination(subject: &mut Subject<'_>) -> Result<Demand, String> {
-    let list = subject.required(&["combination_of_columns", "column_list"])?.clone();
+    let list = subject.required(&["combination_of_columns"])?.clone();
     subject.flag("quote_columns", false)?;
-    if let Some(ignored) = subject.argument("ignore_row_if").and_then(Node::text).map(str::to_owned)
-        && ignored != "all_values_are_missing"
-    {
-        return Err(format!("its ignore_row_if '{ignored}' is not understood"));
+    unique_with_nulls(subject, list, None)
+}
+
+/// Here NULLs are equal, too, but rows without any value are passed over, or those without one of them.
+fn compound_columns_unique(subject: &mut Subject<'_>) -> Result<Demand, String> {
+    let list = subject.required(&["column_list"])?.clone();
+    subject.flag("quote_columns", false)?;
+    let ignored = subject.argument("ignore_row_if").and_then(Node::text).map(str::to_owned);
+    match ignored.as_deref() {
+        None | Some("all_values_are_missing") => unique_with_nulls(subject, list, Some(" OR ")),
+        Some("any_value_is_missing") => subject.demand("unique", list),
+        Some(other) => Err(format!("its ignore_row_if '{other}' is not understood")),
     }
+}
+
+/// `unique` passes over NULLs; so where a column may be NULL, a query says it. `present`: what joins the columns that must
+/// have a value for a row to be looked at.
+fn unique_with_nulls(subject: &Subject<'_>, list: Node, present: Option<&str>) -> Result<Demand, String> {
     let Content::Sequence(columns) = &list.content else { return Err("its columns are no list".to_owned()) };
     let table = subject.table;
     let may_be_null = |node: &Node| {
         let declared = node.text().and_then(|name| table.column(name));
         declared.is_some_and(|column| !column.not_null && !table.key.contains(&column.name))
     };
-    let has_condition = subject.test.config("where").is_some();
-    if table.key.is_empty() || has_condition || !columns.iter().any(may_be_null) {
+    if !columns.iter().any(may_be_null) {
         return subject.demand("unique", list);
+    }
+    if table.key.is_empty() {
+        return Err(format!("its columns may be NULL, and {} has no key to name its rows by", table.name));
     }
     let names: Vec<String> = columns.iter().filter_map(Node::text).map(quoted_name).collect();
     let key: Vec<String> = table.key.iter().map(|column| quoted_name(column)).collect();
+    let mut conditions: Vec<String> = subject.conditions.iter().map(|condition| format!("({condition})")).collect();
+    let has_value: Vec<String> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
+    conditions.extend(present.map(|operator| format!("({})", has_value.join(operator))));
+    let conditions = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
     subject.demand(
         "sql",
         subject.text(format!(
-            "SELECT {key} FROM (SELECT {key}, count(*) OVER (PARTITION BY {}) AS rows_alike FROM {}) AS counted \
-             WHERE rows_alike > 1",
+            "SELECT {key} FROM (SELECT {key}, count(*) OVER (PARTITION BY {}) AS rows_alike FROM {}{conditions}) \
+             AS counted WHERE rows_alike > 1",
             names.join(", "),
             quoted_table(&table.name),
             key = key.join(", "),
@@ -479,6 +501,11 @@ mod tests {
 
     #[tokio::test]
     async fn each_test_finds_what_dbt_would() {
+        let combination =
+            |arguments: &str| format!("data_tests: [{{dbt_utils.unique_combination_of_columns: {{{arguments}}}}}]");
+        let compound = |arguments: &str| {
+            format!("data_tests: [{{dbt_expectations.expect_compound_columns_to_be_unique: {{{arguments}}}}}]")
+        };
         let of = |column: &str, test: &str| format!("columns: [{{name: {column}, data_tests: [{{{test}}}]}}]");
         for (test, ids) in [
             (of("status", "not_null: {}"), vec!["2"]),
@@ -494,6 +521,15 @@ mod tests {
             (of("status", "dbt_expectations.expect_column_values_to_match_regex: {regex: \"^o\"}"), vec!["3"]),
             (of("status", "dbt_expectations.expect_column_value_lengths_to_equal: {value: 4}"), vec!["3"]),
             ("data_tests: [{dbt_utils.unique_combination_of_columns: {combination_of_columns: [placed_at, parent]}}]".to_owned(), vec![]),
+            (combination("combination_of_columns: [parent]"), vec!["1", "3"]),
+            (combination("combination_of_columns: [parent], config: {where: \"id <> 1\"}"), vec![]),
+            (combination("combination_of_columns: [parent], config: {where: \"orders.id <> 2\"}"), vec!["1", "3"]),
+            (compound("column_list: [parent]"), vec![]),
+            (compound("column_list: [placed_at, parent], row_condition: \"id < 3\""), vec![]),
+            (compound("column_list: [status, parent], row_condition: \"id <> 3\""), vec![]),
+            (compound("column_list: [placed_at], row_condition: \"id < 3\""), vec!["1", "2"]),
+            (compound("column_list: [placed_at], row_condition: \"id > 1\""), vec![]),
+            (compound("column_list: [placed_at], ignore_row_if: any_value_is_missing"), vec!["1", "2"]),
             ("data_tests: [{dbt_utils.expression_is_true: {expression: \"total > (select max(amount) from {{ ref('prices') }} p where p.sku = orders.sku)\"}}]".to_owned(), vec!["2"]),
         ] {
             assert_eq!(found(&test).await, ids, "{test}");
@@ -558,6 +594,7 @@ mod tests {
             "dbt_utils.mutually_exclusive_ranges: {lower_bound_column: id, upper_bound_column: total}",
             "dbt_utils.cardinality_equality: {field: sku, to: \"ref('prices')\"}",
             "our_own_test: {}",
+            "dbt_expectations.expect_compound_columns_to_be_unique: {column_list: [id], ignore_row_if: never}",
             "dbt_utils.recency: {datepart: fortnight, field: placed_at, interval: 1}",
             "dbt_utils.recency: {datepart: day, field: placed_at, interval: 1, group_by_columns: [sku]}",
         ] {

@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::super::{entries, entry};
 use super::find_table;
+use crate::audit::AuditError;
 use crate::audit::document::{Content, Document, Node};
 use crate::audit::names::Names;
 use crate::audit::sql_text::quoted_table;
@@ -86,9 +87,12 @@ impl<'a> Renderer<'a> {
         match call(template) {
             Some(("ref" | "source", _)) => Ok(quoted_table(&self.table(template)?.name)),
             Some(("var", arguments)) => match arguments.as_slice() {
-                [name] => variable(self.names.document.file(), name)
+                [name] => variable(self.names.document.file(), name)?
                     .ok_or_else(|| format!("no dbt_project.yml gives variable '{name}' a value")),
-                [name, default] => Ok(variable(self.names.document.file(), name).unwrap_or_else(|| default.clone())),
+                [name, default] => {
+                    let given = variable(self.names.document.file(), name)?;
+                    Ok(given.unwrap_or_else(|| default.clone()))
+                }
                 _ => Err(format!("'{template}' is not understood")),
             },
             _ => Err(format!("the template '{{{{ {template} }}}}' is not understood")),
@@ -116,22 +120,45 @@ fn call(text: &str) -> Option<(&str, Vec<String>)> {
     Some((name, found))
 }
 
-/// A variable of the nearest `dbt_project.yml` above the file; one of any package of it.
-fn variable(file: &Path, name: &str) -> Option<String> {
-    let project = file.ancestors().skip(1).map(|folder| folder.join("dbt_project.yml")).find(|path| path.is_file())?;
-    let document = Document::read(&project).ok()?;
-    let variables = entry(&document.root, "vars")?;
+/// A variable of the nearest `dbt_project.yml` above the file; one of any package of it. `None` where there is no such file,
+/// or no such variable in it.
+///
+/// # Errors
+/// A file that cannot be read: what it says of the variable is not known.
+fn variable(file: &Path, name: &str) -> Result<Option<String>, String> {
+    let projects = file.ancestors().skip(1).map(|folder| folder.join("dbt_project.yml"));
+    let Some(project) = projects.into_iter().find(|path| path.exists()) else { return Ok(None) };
+    let document = Document::read(&project);
+    let told = |error: AuditError| error.to_string().replace('\n', " ");
+    let document = document.map_err(|error| format!("variable '{name}' is not known: failed to {}", told(error)))?;
+    let Some(variables) = entry(&document.root, "vars") else { return Ok(None) };
     let scalar = |node: &Node| match &node.content {
         Content::Scalar(text) => Some(text.clone()),
         _ => None,
     };
     let global = entry(variables, name).and_then(scalar);
-    global.or_else(|| entries(variables).iter().find_map(|(_, package)| entry(package, name).and_then(scalar)))
+    let of_package = || entries(variables).iter().find_map(|(_, package)| entry(package, name).and_then(scalar));
+    Ok(global.or_else(of_package))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_is_not_guessed_where_its_file_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("models/schema.yml");
+        assert_eq!(variable(&file, "most"), Ok(None));
+        let project = |text: &str| std::fs::write(folder.path().join("dbt_project.yml"), text).expect("a file");
+        project("vars:\n  most: 5\n  shop: {least: 2}\n");
+        assert_eq!(variable(&file, "most"), Ok(Some("5".to_owned())));
+        assert_eq!(variable(&file, "least"), Ok(Some("2".to_owned())));
+        assert_eq!(variable(&file, "other"), Ok(None));
+        project("vars: [\n");
+        let error = variable(&file, "most").expect_err("it is no YAML");
+        assert!(error.contains("'most' is not known") && error.contains("dbt_project.yml"), "{error}");
+    }
 
     #[test]
     fn calls_are_read() {
