@@ -96,8 +96,9 @@ fn role_by_first_word(sql: &str) -> Role {
         }
         // Definitions and maintenance write no row that a change stream tells of, save a table made from a query.
         "CREATE" if !words.any(|word| word == "TABLE") => Role::Other,
-        "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "REFRESH" | "VACUUM" | "ANALYZE" | "CLUSTER"
-        | "REINDEX" | "CHECKPOINT" | "DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "LOCK" => Role::Other,
+        "REFRESH" => Role::Unrecorded,
+        "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" | "VACUUM" | "ANALYZE" | "CLUSTER" | "REINDEX"
+        | "CHECKPOINT" | "DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "LOCK" => Role::Other,
         _ => Role::Write,
     }
 }
@@ -308,7 +309,7 @@ impl Rebuilding<'_> {
                     open.savepoints.truncate(place);
                 }
             }
-            Role::Read | Role::Write | Role::Temporary => self.work(event, sql, role, parsed),
+            Role::Read | Role::Write | Role::Unrecorded => self.work(event, sql, role, parsed),
         }
     }
 

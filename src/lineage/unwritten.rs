@@ -80,9 +80,9 @@ fn matters(logged: &LoggedTransaction, schemas: &Schemas) -> bool {
     may_write_known_table(logged, schemas) || is_traced()
 }
 
-/// Whether it makes or writes a temporary table of its session, of which these are known so far.
+/// Whether it refreshes a view, makes a temporary table or writes one of its session, of which these are known so far.
 fn fills_temporary(logged: &LoggedTransaction, schemas: &Schemas, temporary: &mut BTreeSet<TableName>) -> bool {
-    let mut fills = false;
+    let mut fills = logged.statements.iter().any(|statement| sql::refreshed_view(&statement.sql).is_some());
     for parsed in logged.statements.iter().filter_map(|statement| statement.parsed.as_deref()) {
         if let Some(table) = sql::temporary_table(parsed) {
             temporary.insert(table);

@@ -37,8 +37,8 @@ pub enum Role {
     Read,
     /// It writes rows, or may.
     Write,
-    /// It makes a temporary table: what is done with that is to be had from statements alone.
-    Temporary,
+    /// It makes or fills what no write is recorded of: a temporary table, a materialized view.
+    Unrecorded,
     /// Settings, definitions, and what else changes no row.
     Other,
 }
@@ -91,7 +91,7 @@ pub fn role_of(statement: &Statement) -> Role {
         | Statement::Execute { .. } => Role::Write,
         // Rows come of it only where a query follows.
         Statement::CreateTable(table) if table.query.is_some() => Role::Write,
-        Statement::CreateTable(table) if table.temporary => Role::Temporary,
+        Statement::CreateTable(table) if table.temporary => Role::Unrecorded,
         _ => Role::Other,
     }
 }
@@ -168,7 +168,7 @@ mod tests {
             ("COPY t TO STDOUT", Role::Read),
             ("CREATE TABLE t AS SELECT 1", Role::Write),
             ("CREATE TABLE t (a int)", Role::Other),
-            ("CREATE TEMP TABLE t (a int)", Role::Temporary),
+            ("CREATE TEMP TABLE t (a int)", Role::Unrecorded),
             ("CREATE TEMP TABLE t AS SELECT 1", Role::Write),
             ("SET application_name = 'x'", Role::Other),
         ] {

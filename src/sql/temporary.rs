@@ -1,10 +1,13 @@
-//! What a statement does to a temporary table: nothing that it writes there is ever recorded, so its rows are only to be
-//! had by running the statements that made them.
+//! What a statement does to a temporary table or a materialized view: nothing that it writes there is ever recorded, so
+//! their rows are only to be had by running the statements that made them.
 
 use sqlparser::ast::{
     AssignmentTarget, CreateTable, Delete, FromTable, Insert, ObjectName, OnCommit, Query, SetExpr, Statement,
     TableFactor, TableObject, TableWithJoins, Update,
 };
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::Parser;
 
 use super::{Schemas, folded, parse, table_name};
 use crate::model::{ColumnName, TableName, TableSchema};
@@ -46,6 +49,8 @@ pub enum TemporaryEffect {
     },
     /// No row is left.
     Emptied,
+    /// The table is there already, and stays as it is.
+    Unchanged,
     /// What it does cannot be told from its text.
     NotTold,
 }
@@ -59,6 +64,39 @@ pub enum AtCommit {
     Emptied,
     /// The table is gone.
     Dropped,
+}
+
+/// A materialized view that is refreshed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshedView {
+    /// Its name.
+    pub view: TableName,
+    /// Whether it is filled; else it is empty, and cannot be read.
+    pub with_data: bool,
+}
+
+/// The view of a `REFRESH MATERIALIZED VIEW`, which the parser does not know.
+pub fn refreshed_view(sql: &str) -> Option<RefreshedView> {
+    const REFRESH: &str = "refresh";
+    if !sql.trim_start().get(..REFRESH.len())?.eq_ignore_ascii_case(REFRESH) {
+        return None;
+    }
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?;
+    // The parser has no keyword for it.
+    parser.advance_token();
+    parser.expect_keywords(&[Keyword::MATERIALIZED, Keyword::VIEW]).ok()?;
+    let _ = parser.parse_keyword(Keyword::CONCURRENTLY);
+    let view = table_name(&parser.parse_object_name(false).ok()?)?;
+    let with_data = !parser.parse_keywords(&[Keyword::WITH, Keyword::NO, Keyword::DATA]);
+    Some(RefreshedView { view, with_data })
+}
+
+/// The materialized view that a statement defines, with its query.
+pub fn materialized_view(sql: &str) -> Option<(TableName, Box<Query>)> {
+    match parse(sql).ok()?.into_iter().next()? {
+        Statement::CreateView(view) if view.materialized => Some((table_name(&view.name)?, view.query)),
+        _ => None,
+    }
 }
 
 /// The temporary table that a statement makes.
@@ -77,6 +115,10 @@ impl TemporaryWrite {
     /// What the statement does to a temporary table that it makes, or to one of those that are there.
     pub fn of(statement: &Statement, there: &Schemas, is_there: impl Fn(&TableName) -> bool) -> Option<TemporaryWrite> {
         if let Some(table) = temporary_table(statement) {
+            let is_made_once = matches!(statement, Statement::CreateTable(create) if create.if_not_exists);
+            if is_made_once && is_there(&table) {
+                return Some(TemporaryWrite { table, effect: TemporaryEffect::Unchanged });
+            }
             return Some(TemporaryWrite { table, effect: made(statement).unwrap_or(TemporaryEffect::NotTold) });
         }
         let (table, effect) = match statement {

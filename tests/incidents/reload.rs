@@ -14,7 +14,10 @@ impl Scenario for Reload {
         "CREATE TABLE events (id int PRIMARY KEY, person int NOT NULL, weight int NOT NULL);
          CREATE TABLE scores (person int PRIMARY KEY, score bigint, grade text);
          CREATE TABLE board (place bigint PRIMARY KEY, person int, score bigint);
-         CREATE TABLE kept (person int PRIMARY KEY, score bigint);"
+         CREATE TABLE kept (person int PRIMARY KEY, score bigint);
+         CREATE TABLE averages (person int PRIMARY KEY, events int, weight numeric(8,2));
+         CREATE MATERIALIZED VIEW heaviest AS SELECT person, max(weight) AS weight FROM events GROUP BY person;
+         CREATE TABLE prizes (person int PRIMARY KEY, weight int, prize text);"
             .to_owned()
     }
 
@@ -50,6 +53,20 @@ faults:
                     stage.execute("jobs@1", statement, &[]).await;
                 }
                 stage.execute("jobs@1", "COMMIT", &[]).await;
+                for statement in [
+                    "CREATE TEMP TABLE IF NOT EXISTS loads (person int, events int, weight bigint)",
+                    "TRUNCATE loads",
+                    "INSERT INTO loads (weight, person) SELECT weight, person FROM events WHERE weight < 700",
+                    "UPDATE loads SET events = CASE WHEN weight > 50 THEN 2 ELSE 1 END",
+                    "DELETE FROM loads WHERE weight < 20",
+                    "DELETE FROM averages",
+                    "INSERT INTO averages SELECT person, sum(events), avg(weight) FROM loads GROUP BY person",
+                    "REFRESH MATERIALIZED VIEW heaviest",
+                    "DELETE FROM prizes",
+                    "INSERT INTO prizes SELECT person, weight, CASE WHEN weight > 90 THEN 'cup' ELSE 'badge' END FROM heaviest",
+                ] {
+                    stage.execute("jobs@2", statement, &[]).await;
+                }
             }
         }
     }

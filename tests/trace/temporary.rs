@@ -69,6 +69,38 @@ async fn a_temporary_table_is_declared_filled_and_changed_over_several_transacti
 }
 
 #[tokio::test]
+async fn a_table_made_from_a_query_is_derived() {
+    for made in [
+        "CREATE TABLE daily AS SELECT day, count(*) AS orders, sum(total) AS total FROM orders GROUP BY day",
+        "SELECT day, count(*) AS orders, sum(total) AS total INTO daily FROM orders GROUP BY day",
+    ] {
+        let mut story = story();
+        story.one("jobs", made, &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]);
+        let found = traced(story).await;
+        let daily = record(&found, "daily", "2026-03-02");
+        assert_eq!((daily.role, cell(daily, "total")), (Role::Derived, exactly("15.00", "6.00")), "{made}");
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_table_that_is_there_stays_as_it_is() {
+    let mut story = story();
+    let steps = vec![
+        story.step("jobs", Some("CREATE TEMP TABLE staging AS SELECT day, 2 AS orders, total FROM orders"), &[], &[]),
+        story.step("jobs", Some("CREATE TEMP TABLE IF NOT EXISTS staging (day date)"), &[], &[]),
+        story.step(
+            "jobs",
+            Some("INSERT INTO daily SELECT day, count(*), sum(total) FROM staging GROUP BY day"),
+            &[],
+            &[("daily", &[], &["2026-03-02", "2", "15.00"])],
+        ),
+    ];
+    story.commit(steps);
+    let found = traced(story).await;
+    assert_eq!(cell(record(&found, "daily", "2026-03-02"), "total"), exactly("15.00", "6.00"));
+}
+
+#[tokio::test]
 async fn what_comes_from_a_temporary_table_that_cannot_be_followed_is_possible() {
     let mut story = story();
     let steps = vec![
@@ -107,4 +139,53 @@ async fn a_temporary_table_hides_the_recorded_one_of_its_name() {
     story.commit(steps);
     let found = traced(story).await;
     assert!(found.records.iter().all(|record| record.role != Role::Derived), "{:#?}", found.records);
+}
+
+const SUMS: &str = "CREATE MATERIALIZED VIEW public.sums AS \
+                    SELECT day, count(*) AS orders, sum(total) AS total FROM orders GROUP BY day;";
+const REFRESH: &str = "REFRESH MATERIALIZED VIEW CONCURRENTLY sums";
+const FROM_SUMS: &str = "INSERT INTO daily SELECT day, orders, total FROM sums";
+
+fn with_view(mut story: Story) -> Story {
+    let columns = [("day", ColumnType::Date), ("orders", ColumnType::BigInt), ("total", ColumnType::Numeric(None))];
+    let (name, schema) = table("sums", &columns, &[]);
+    story.schemas.insert(name, schema);
+    story.declarations.definitions.push(SUMS.into());
+    story
+}
+
+#[tokio::test]
+async fn what_is_computed_from_a_materialized_view_is_derived_since_it_was_refreshed() {
+    let mut story = with_view(story());
+    // As of before the error.
+    story.one("jobs", FROM_SUMS, &[], &[("daily", &[], &["2026-03-02", "1", "5.00"])]);
+    let refresh = story.step("jobs", Some(REFRESH), &[], &[]);
+    story.commit(vec![refresh]);
+    story.one("jobs", "DELETE FROM daily", &[], &[("daily", &["2026-03-02", "1", "5.00"], &[])]);
+    story.one("jobs", FROM_SUMS, &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]);
+    let found = traced(story).await;
+    let daily = record(&found, "daily", "2026-03-02");
+    assert_eq!(daily.role, Role::Derived);
+    assert_eq!(cell(daily, "total"), exactly("15.00", "6.00"));
+    let told = "the materialized view public.sums holds what was computed from wrong records: refresh it once they are repaired";
+    assert!(found.limits.iter().any(|limit| limit == told), "{:?}", found.limits);
+}
+
+#[tokio::test]
+async fn a_view_that_was_not_refreshed_since_is_as_it_was() {
+    let mut story = with_view(story());
+    story.one("jobs", FROM_SUMS, &[], &[("daily", &[], &["2026-03-02", "1", "5.00"])]);
+    let refresh = story.step("jobs", Some("REFRESH MATERIALIZED VIEW sums WITH NO DATA"), &[], &[]);
+    story.commit(vec![refresh]);
+    let found = traced(story).await;
+    assert_eq!(found.records.len(), 1, "the order alone: {:#?}", found.records);
+}
+
+#[tokio::test]
+async fn a_view_of_which_nobody_knows_when_it_was_refreshed_may_hold_anything() {
+    let mut story = with_view(story());
+    story.one("jobs", FROM_SUMS, &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]);
+    let found = traced(story).await;
+    assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible);
+    assert!(found.limits.iter().any(|limit| limit.contains("public.sums may hold")), "{:?}", found.limits);
 }

@@ -7,13 +7,14 @@
 
 mod given;
 mod insert;
+mod made;
 mod merge;
 mod queries;
 mod returning;
 mod update;
 mod with;
 
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::{Ident, Query, Statement};
 
 pub use given::literals;
 pub use queries::function_call;
@@ -124,7 +125,14 @@ impl WriteForms {
             Statement::Update(update) => (vec![update::update_form(update, schemas)?], update.returning.is_some()),
             Statement::Delete(delete) => (vec![update::delete_form(delete, schemas)?], delete.returning.is_some()),
             Statement::Merge(merge) => (vec![merge::form(merge, schemas)?], merge.output.is_some()),
-            Statement::Query(query) => return with::forms(query, schemas),
+            Statement::CreateTable(create) if let Some(query) = &create.query => {
+                let columns: Vec<&Ident> = create.columns.iter().map(|column| &column.name).collect();
+                (vec![made::form(&create.name, &columns, query, schemas)?], false)
+            }
+            Statement::Query(query) => match made::select_into(query) {
+                Some((name, query)) => (vec![made::form(&name, &[], &query, schemas)?], false),
+                None => return with::forms(query, schemas),
+            },
             other => {
                 let shown = first_words(&other.to_string());
                 return Err(SqlError::Unsupported(format!("'{shown}' as a write to run again")));

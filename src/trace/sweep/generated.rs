@@ -38,6 +38,7 @@ impl Sweep {
                 self.notes.limit(format!("the view {} was not understood: failed to {reason}", view.name));
             }
         }
+        self.declare_materialized(declarations.definitions.iter().map(AsRef::as_ref));
         self.generate(&declarations.generated).await;
     }
 

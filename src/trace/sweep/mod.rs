@@ -195,6 +195,7 @@ impl Sweep {
     /// A rule or fault that cannot be evaluated for one of their rows.
     pub async fn transactions(&mut self, transactions: &[Transaction]) -> Result<(), TraceError> {
         self.foresee(transactions).await?;
+        self.notice_refreshes(transactions);
         for (transaction, oldest_to_come) in transactions.iter().zip(snapshot::oldest_to_come(transactions)) {
             let overlaps = self.begin_recent(transaction.committed, oldest_to_come);
             self.enter_session(transaction);
@@ -202,6 +203,7 @@ impl Sweep {
             self.leave_session(transaction);
             self.end_recent(transaction, overlaps, oldest_to_come);
         }
+        self.tell_materialized();
         Ok(())
     }
 

@@ -1,8 +1,9 @@
-//! Temporary tables: no write to them is ever recorded, so their rows in both worlds are what the statements of their
-//! session make of them.
+//! Temporary tables and materialized views: no write to them is ever recorded, so their rows in both worlds are what the
+//! statements that fill them make of them.
 //!
 //! They are filled from where the worlds first differ; before that, their rows are the same in both worlds and need not
 //! be known. One that was filled by something that cannot be run again is in doubt, as is all that is computed from it.
+//! So is a view of which no log tells when it was refreshed, once its query touches something wrong.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,21 +19,35 @@ use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, Tempo
 use crate::trace::reenact::{Compiled, Execution, Refusal};
 use crate::trace::worlds::RecordName;
 
-/// The temporary tables of every session.
+/// The temporary tables of every session, and the materialized views.
 #[derive(Default)]
 pub(super) struct TemporaryTables {
     of_sessions: HashMap<SessionId, Held>,
+    /// The views, and the tables of the session at hand.
     at_hand: Held,
+    views: BTreeMap<TableName, MaterializedView>,
+}
+
+/// A materialized view's query.
+struct MaterializedView {
+    query: Box<sqlparser::ast::Query>,
+    text: Arc<str>,
+    /// Whether the history tells of a refresh: then it tells of all.
+    is_told: bool,
 }
 
 impl TemporaryTables {
-    /// Whether a temporary table of this name is there.
+    /// Whether a temporary table or materialized view of this name is there.
     pub(super) fn is_at_hand(&self, table: &TableName) -> bool {
         self.at_hand.contains_key(table)
     }
+
+    fn is_view(&self, table: &TableName) -> bool {
+        self.views.contains_key(table)
+    }
 }
 
-/// A session's temporary tables by name.
+/// Temporary tables and views by name.
 pub(super) type Held = BTreeMap<TableName, Temporary>;
 
 /// A temporary table.
@@ -68,20 +83,65 @@ struct Filling {
 }
 
 impl Sweep {
+    /// From now on, what these statements define is known as materialized views.
+    pub(super) fn declare_materialized<'a>(&mut self, definitions: impl Iterator<Item = &'a str>) {
+        let mut held = self.held();
+        for (name, query) in definitions.filter_map(sql::materialized_view) {
+            let Some(schema) = self.statements.schemas().get(&name).cloned() else { continue };
+            let view = Temporary { schema: Some(schema), contents: Contents::Same, at_commit: AtCommit::Kept };
+            held.insert(name.clone(), view);
+            let text = query.to_string().into();
+            self.temporary.views.insert(name, MaterializedView { query, text, is_told: false });
+        }
+        self.hold(held);
+    }
+
+    /// Notices of which views the history tells when they are refreshed.
+    pub(super) fn notice_refreshes(&mut self, transactions: &[Transaction]) {
+        if self.temporary.views.is_empty() {
+            return;
+        }
+        let statements = transactions.iter().flat_map(|transaction| &transaction.steps);
+        let texts = statements.filter_map(|step| step.statement.as_ref()).map(|statement| &statement.sql);
+        for refreshed in texts.filter_map(|text| sql::refreshed_view(text)) {
+            if let Some(view) = self.temporary.views.get_mut(&refreshed.view) {
+                view.is_told = true;
+            }
+        }
+    }
+
+    /// Says which materialized views hold, or may hold, something wrong at the end.
+    pub(super) fn tell_materialized(&mut self) {
+        let names: Vec<TableName> = self.temporary.views.keys().cloned().collect();
+        for name in names {
+            let reference = TableReference { table: name.clone(), columns: sql::ColumnsRead::All, bounds: Vec::new() };
+            let touched = self.touched(std::iter::once(&reference), &[]);
+            if touched.differs || touched.unknown {
+                let holds = if touched.unknown { "may hold" } else { "holds" };
+                self.notes.limit(format!(
+                    "the materialized view {name} {holds} what was computed from wrong records: refresh it once they are repaired"
+                ));
+            }
+        }
+    }
+
     /// The tables of the transaction's session are at hand from here on.
     pub(super) fn enter_session(&mut self, transaction: &Transaction) {
         let held = transaction.session.as_ref().and_then(|session| self.temporary.of_sessions.remove(session));
-        if held.is_some() || !self.temporary.at_hand.is_empty() {
-            self.hold(held.unwrap_or_default());
+        if let Some(of_session) = held {
+            let mut held = self.held();
+            held.extend(of_session);
+            self.hold(held);
         }
     }
 
     /// The transaction has ended: what its session keeps is put aside.
     pub(super) fn leave_session(&mut self, transaction: &Transaction) {
-        if self.temporary.at_hand.is_empty() {
+        if self.temporary.at_hand.len() == self.temporary.views.len() {
             return;
         }
-        let mut held = std::mem::take(&mut self.temporary.at_hand);
+        let all = std::mem::take(&mut self.temporary.at_hand);
+        let (views, mut held): (Held, Held) = all.into_iter().partition(|(name, _)| self.temporary.is_view(name));
         held.retain(|_, table| table.at_commit != AtCommit::Dropped);
         for table in held.values_mut().filter(|table| table.at_commit == AtCommit::Emptied) {
             table.contents = nothing();
@@ -89,7 +149,7 @@ impl Sweep {
         if let Some(session) = transaction.session.clone().filter(|_| !held.is_empty()) {
             self.temporary.of_sessions.insert(session, held);
         }
-        self.hold(Held::new());
+        self.hold(views);
     }
 
     /// The temporary tables at hand, to be put back by [`Sweep::hold`].
@@ -101,17 +161,19 @@ impl Sweep {
     pub(super) fn hold(&mut self, held: Held) {
         self.temporary.at_hand = held;
         let known = self.temporary.at_hand.iter();
-        let rows = known.map(|(name, table)| match &table.contents {
-            Contents::Known { rows, .. } => (name.clone(), rows.clone()),
+        let rows = known.filter_map(|(name, table)| match &table.contents {
+            Contents::Known { rows, .. } => Some((name.clone(), rows.clone())),
+            // A rule reads a view as it stands.
+            Contents::Same | Contents::Doubtful { .. } if self.temporary.is_view(name) => None,
             // It hides a table of its name even so.
-            Contents::Same | Contents::Doubtful { .. } => (name.clone(), TemporaryRows::default()),
+            Contents::Same | Contents::Doubtful { .. } => Some((name.clone(), TemporaryRows::default())),
         });
         self.worlds.tables.set_temporary(rows.collect());
         self.statements.set_temporary(&self.temporary_shapes());
     }
 
     fn temporary_shapes(&self) -> Schemas {
-        let known = self.temporary.at_hand.iter();
+        let known = self.temporary.at_hand.iter().filter(|(name, _)| !self.temporary.is_view(name));
         known.filter_map(|(name, table)| Some((name.clone(), table.schema.clone()?))).collect()
     }
 
@@ -159,8 +221,34 @@ impl Sweep {
         Some(Refusal(format!("reads the temporary table {}, whose rows are not known", unknown.table.table)))
     }
 
-    /// What the statement does to a temporary table, where it does.
+    /// A record that may make a view another than it should be, of which no log tells when it was refreshed.
+    pub(super) fn source_of_untold_view(&mut self, table: &TableName) -> Option<RecordName> {
+        let view = self.temporary.views.get(table).filter(|view| !view.is_told)?;
+        let compiled = self.statements.statement(&view.text.clone(), &[]);
+        match compiled.as_ref() {
+            Compiled::Read(query) => self.touched(query.references().iter(), &[]).records.first().cloned(),
+            _ => {
+                let tables: Vec<TableName> = sql::parse(&self.temporary.views.get(table)?.text)
+                    .ok()?
+                    .iter()
+                    .flat_map(sql::tables_named)
+                    .collect();
+                self.any_affected_record(&tables)
+            }
+        }
+    }
+
+    /// What the statement does to a temporary table or a materialized view, where it does.
     pub(super) fn temporary_write(&self, text: &str) -> Option<TemporaryWrite> {
+        if let Some(sql::RefreshedView { view, with_data }) = sql::refreshed_view(text) {
+            let query = self.temporary.views.get(&view)?.query.clone();
+            let (is_declared, columns, at_commit) = (false, Vec::new(), AtCommit::Kept);
+            let effect = match with_data {
+                true => TemporaryEffect::Made { query, is_declared, columns, at_commit },
+                false => TemporaryEffect::Emptied,
+            };
+            return Some(TemporaryWrite { table: view, effect });
+        }
         const MAKING: &[u8] = b"temp";
         let mentions = |word: &[u8]| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
         let is_of_concern =
@@ -182,6 +270,10 @@ impl Sweep {
             TemporaryEffect::Made { query, is_declared, columns, at_commit } => {
                 let filled = self.filled(looking, &query, &columns, is_declared, progress).await;
                 let (schema, contents) = match filled {
+                    filled if self.temporary.is_view(&write.table) => {
+                        let schema = before.and_then(|before| before.schema);
+                        (schema.clone(), self.refilled(looking, schema.as_ref(), filled, progress))
+                    }
                     // A recorded table of its name would be taken for it.
                     _ if self.worlds.tables.table(&write.table).is_some() => {
                         (None, self.doubt(looking, progress).unwrap_or(Contents::Same))
@@ -193,6 +285,7 @@ impl Sweep {
                 };
                 Some(Temporary { schema, contents, at_commit })
             }
+            TemporaryEffect::Unchanged => before,
             TemporaryEffect::Emptied => before.map(|before| Temporary { contents: nothing(), ..before }),
             TemporaryEffect::Added { columns, query } => match before {
                 Some(before) => Some(self.added(looking, before, &columns, &query, progress).await),
@@ -201,14 +294,7 @@ impl Sweep {
             TemporaryEffect::Changed { query } => match before {
                 Some(before) => {
                     let filled = self.filled(looking, &query, &[], false, progress).await;
-                    let contents = match (filled, &before.schema) {
-                        (Ok(filling), Some(schema)) => match filling.rows_as(schema) {
-                            Ok(rows) => known(rows, filling.touched),
-                            Err(_) => self.doubt(looking, progress).unwrap_or(Contents::Same),
-                        },
-                        (Ok(_), None) => self.doubt(looking, progress).unwrap_or(Contents::Same),
-                        (Err(contents), _) => contents,
-                    };
+                    let contents = self.refilled(looking, before.schema.as_ref(), filled, progress);
                     Some(Temporary { contents, ..before })
                 }
                 None => None,
@@ -226,6 +312,21 @@ impl Sweep {
             None => held.remove(&write.table),
         };
         self.hold(held);
+    }
+
+    /// A table of this shape that holds the rows now and no others.
+    fn refilled(
+        &self,
+        looking: Looking<'_>,
+        schema: Option<&Arc<TableSchema>>,
+        filled: Result<Filling, Contents>,
+        progress: &Progress,
+    ) -> Contents {
+        match (filled, schema) {
+            (Err(contents), _) => contents,
+            (Ok(filling), Some(schema)) if let Ok(rows) = filling.rows_as(schema) => known(rows, filling.touched),
+            (Ok(_), _) => self.doubt(looking, progress).unwrap_or(Contents::Same),
+        }
     }
 
     async fn added(

@@ -60,6 +60,11 @@ impl Sweep {
     ) -> Touched {
         let mut touched = Touched::default();
         for reference in references {
+            if let Some(source) = self.source_of_untold_view(&reference.table) {
+                touched.records.push(source);
+                touched.unknown = true;
+                continue;
+            }
             if let Some(temporary) = self.touched_temporary(reference) {
                 touched.records.extend(temporary.records);
                 touched.differs |= temporary.differs;
