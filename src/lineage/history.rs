@@ -6,6 +6,7 @@ use super::attribution::{Attributor, Said};
 use super::databases::{OwnLog, own_log};
 use super::images::{self, Completed, Images};
 use super::join::{self, Joined, RecordedTransaction};
+use super::readings::readings;
 use super::sessions::{self, LoggedStatement, LoggedTransaction};
 use super::stamps::{self, Stamps};
 use super::steps::JoinedWrite;
@@ -63,7 +64,9 @@ pub fn assemble(sources: Sources<'_>) -> History {
     let joined = join::join(&recorded, &log, sources.schemas);
     let mut building =
         Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
-    let mut unwritten = unwritten(&recorded, &joined, &log, sources.schemas).into_iter().peekable();
+    let (unwritten, others) = unwritten(&recorded, &joined, &log, sources.schemas);
+    let readings = readings(&others, &building.attributor());
+    let mut unwritten = unwritten.into_iter().peekable();
     for (place, (transaction, joined)) in recorded.iter().zip(&joined).enumerate() {
         while let Some(earlier) = unwritten.next_if(|one| one.before <= place) {
             building.add_unwritten(earlier);
@@ -90,7 +93,7 @@ pub fn assemble(sources: Sources<'_>) -> History {
             names.join(", ")
         ));
     }
-    History { transactions: building.transactions, limits }
+    History { transactions: building.transactions, readings, limits }
 }
 
 /// The places of each transaction's writes. A transaction stands where its last write stands.

@@ -91,8 +91,10 @@ mod tests {
             (Some(StatementLink::TransactionId), Some(StatementLink::SessionOrder), Some(StatementLink::Ambiguous));
         let transactions =
             [&[id][..], &[id, order], &[order, ambiguous], &[id, None], &[], &[Some(StatementLink::Event)]];
-        let history =
-            History { transactions: transactions.iter().map(|links| transaction(links)).collect(), limits: Vec::new() };
+        let history = History {
+            transactions: transactions.iter().map(|links| transaction(links)).collect(),
+            ..History::default()
+        };
         let counts = LinkCounts::of(&history);
         let expected =
             LinkCounts { transactions: 5, by_event: 1, by_transaction_id: 1, by_order: 1, ambiguous: 1, unlinked: 1 };

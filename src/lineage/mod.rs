@@ -14,6 +14,7 @@ mod isolation;
 mod join;
 mod links;
 mod prepared;
+mod readings;
 mod sessions;
 mod stamps;
 mod steps;

@@ -18,7 +18,7 @@ use crate::sql::{self, Role};
 pub struct LoggedStatement {
     /// The text as sent.
     pub sql: Arc<str>,
-    /// The statement, where the parser knows it.
+    /// The statement, where it is more than a query and the parser knows it.
     pub parsed: Option<Arc<ast::Statement>>,
     /// `$1` and on; `None` for one that the log does not tell.
     pub parameters: Vec<Option<Value>>,
@@ -65,7 +65,7 @@ impl LoggedTransaction {
     }
 }
 
-/// A statement's part in its session, and the statement where the parser knows it.
+/// A statement's part in its session, and the statement where it is more than a query and the parser knows it.
 type ParsedStatement = (Role, Option<Arc<ast::Statement>>);
 
 /// Statements by their text: the same text is parsed once.
@@ -76,7 +76,12 @@ impl ParsedTexts {
     fn of(&mut self, sql: &Arc<str>) -> &[ParsedStatement] {
         self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
             Ok(statements) => {
-                statements.into_iter().map(|statement| (sql::role_of(&statement), Some(Arc::new(statement)))).collect()
+                let parsed = |statement: ast::Statement| {
+                    let role = sql::role_of(&statement);
+                    // Of a query nobody asks more, and a log of literals has many.
+                    (role.clone(), (role != Role::Read).then(|| Arc::new(statement)))
+                };
+                statements.into_iter().map(parsed).collect()
             }
             Err(_) => vec![(role_by_first_word(sql), None)],
         })

@@ -21,14 +21,15 @@ pub struct Unwritten<'a> {
     pub before: usize,
 }
 
-/// Those that may write a table that is known, or belong to a trace, in order: between their session's neighbours, and by time. A log of which
-/// nothing is joined may be another database's, as a session of a database to which nothing is joined: they are left out.
+/// Those that matter for what comes after, because they may write a table that is known or belong to a trace, in order:
+/// between their session's neighbours, and by time; and the others. A log of which nothing is joined may be another
+/// database's, as a session of a database to which nothing is joined: they are left out.
 pub fn unwritten<'a>(
     recorded: &[RecordedTransaction<'_>],
     joined: &[Option<Joined>],
     log: &'a Log,
     schemas: &Schemas,
-) -> Vec<Unwritten<'a>> {
+) -> (Vec<Unwritten<'a>>, Vec<&'a LoggedTransaction>) {
     let links = joined.iter().enumerate().filter_map(|(place, joined)| Some((place, joined.as_ref()?)));
     // By session: the recorded place of each logged one that is joined.
     let mut of_session: BTreeMap<&SessionId, BTreeMap<usize, usize>> = BTreeMap::new();
@@ -39,10 +40,10 @@ pub fn unwritten<'a>(
         databases.extend(logged.and_then(|logged| logged.database.as_ref()));
     }
     if of_session.is_empty() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let latest = latest_times(recorded);
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for (session, transactions) in log {
         let links = of_session.remove(session).unwrap_or_default();
         let mut temporary: BTreeSet<TableName> = BTreeSet::new();
@@ -50,7 +51,11 @@ pub fn unwritten<'a>(
             let fills_temporary = fills_temporary(logged, schemas, &mut temporary);
             let elsewhere =
                 logged.database.as_ref().is_some_and(|name| !databases.is_empty() && !databases.contains(name));
-            if links.contains_key(&place) || elsewhere || !(fills_temporary || matters(logged, schemas)) {
+            if links.contains_key(&place) || elsewhere {
+                continue;
+            }
+            if !(fills_temporary || matters(logged, schemas)) {
+                others.push(logged);
                 continue;
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
@@ -62,7 +67,7 @@ pub fn unwritten<'a>(
         }
     }
     found.sort_by_key(|one| (one.before, one.logged.committed));
-    found
+    (found, others)
 }
 
 /// The latest time up to each place: what is in commit order need not be in the order of its times.

@@ -1,6 +1,8 @@
 //! What happened, in commit order.
 
-use super::{Attribution, CommitSeq, SessionId, Statement, Timestamp, TransactionId, Write};
+use std::sync::Arc;
+
+use super::{Attribution, CommitSeq, Release, SessionId, Statement, Timestamp, TransactionId, Write};
 
 /// One step of a transaction: a statement with the rows it wrote (none for a read), or rows whose statement is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +51,28 @@ impl Transaction {
     }
 }
 
+/// A query of transactions that wrote nothing, by its template: who ran it, how often and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// One of its texts.
+    pub sql: Arc<str>,
+    /// The release that ran it, where that is known.
+    pub release: Option<Release>,
+    /// How often.
+    pub executions: u64,
+    /// When it first began.
+    pub first: Timestamp,
+    /// When it last began.
+    pub last: Timestamp,
+}
+
 /// Every committed transaction that is known, in commit order.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// In commit order; `transactions[i].commit` is `i + 1`.
     pub transactions: Vec<Transaction>,
+    /// What other transactions read: as they wrote nothing, they have no place in the order.
+    pub readings: Vec<Reading>,
     /// What the history cannot tell, one line each, for the report's `limits`.
     pub limits: Vec<String>,
 }

@@ -26,7 +26,7 @@ pub use calendar::{days_from_text, micros_from_text, text_from_days, text_from_m
 pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;
 pub use error::ModelError;
-pub use history::{History, Snapshots, Step, Transaction};
+pub use history::{History, Reading, Snapshots, Step, Transaction};
 pub use recording::{LogEvent, LogEventKind, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine};
 pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};
 pub use row::{ColumnName, RecordKey, Row};

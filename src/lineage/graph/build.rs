@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petgraph::stable_graph::NodeIndex;
 
 use super::computation::{computation_of, computation_of_query, computation_of_sql};
-use super::{Computation, LineageGraph, Origin, StatementName};
+use super::{Computation, LineageGraph, Origin, StatementName, Usage};
 use crate::model::{
     Declarations, Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction,
 };
@@ -40,6 +40,12 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
     };
     for transaction in &sources.history.transactions {
         building.transaction(transaction);
+    }
+    for reading in &sources.history.readings {
+        if let Some(node) = building.node_of(&reading.sql, false) {
+            let usage = Usage { count: reading.executions, first: Some(reading.first), last: Some(reading.last) };
+            building.graph.ran(node, reading.release.as_ref(), &usage);
+        }
     }
     for view in views {
         let name = StatementName { origin: Origin::Catalog, text: template(&view.sql).into() };
@@ -77,22 +83,24 @@ impl Building {
     }
 
     fn statement(&mut self, statement: &Statement, step: &Step, release: Option<&Release>) {
-        self.scanner.scan(&statement.sql);
-        let wrote = !step.writes.is_empty();
-        let node = match self.known.get(self.scanner.key()) {
-            // What reads and writes nothing by its text may have written by a trigger or function all the same.
-            Some(node) if node.is_some() || !wrote => *node,
-            _ => {
-                let node = self.node_of_sql(&statement.sql, wrote);
-                self.known.insert(self.scanner.key().into(), node);
-                node
-            }
-        };
-        let Some(node) = node else { return };
-        self.graph.ran(node, release, Some(statement.started));
+        let Some(node) = self.node_of(&statement.sql, !step.writes.is_empty()) else { return };
+        self.graph.ran(node, release, &Usage::once(statement.started));
         // What triggers and cascades wrote beside what the text says.
         for write in &step.writes {
             self.writes(node, &write.table);
+        }
+    }
+
+    fn node_of(&mut self, sql: &Arc<str>, wrote: bool) -> Option<NodeIndex> {
+        self.scanner.scan(sql);
+        match self.known.get(self.scanner.key()) {
+            // What reads and writes nothing by its text may have written by a trigger or function all the same.
+            Some(node) if node.is_some() || !wrote => *node,
+            _ => {
+                let node = self.node_of_sql(sql, wrote);
+                self.known.insert(self.scanner.key().into(), node);
+                node
+            }
         }
     }
 
@@ -130,7 +138,7 @@ impl Building {
             let computation =
                 || Computation { kind: "unrecorded", targets: vec![table.clone()], ..Computation::default() };
             let node = self.graph.statement(&name, computation);
-            self.graph.ran(node, release, Some(at));
+            self.graph.ran(node, release, &Usage::once(at));
         }
     }
 
@@ -158,7 +166,7 @@ impl Building {
             if let Some(run) = &one.run
                 && runs.insert((&one.stated_by, &one.job, run))
             {
-                self.graph.ran(node, None, Some(one.ts));
+                self.graph.ran(node, None, &Usage::once(one.ts));
             }
         }
     }

@@ -70,11 +70,15 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn add(&mut self, at: Option<Timestamp>) {
-        let Some(at) = at else { return };
-        self.count += 1;
-        self.first = Some(self.first.map_or(at, |first| first.min(at)));
-        self.last = Some(self.last.map_or(at, |last| last.max(at)));
+    /// Once, at this time.
+    pub fn once(at: Timestamp) -> Usage {
+        Usage { count: 1, first: Some(at), last: Some(at) }
+    }
+
+    fn add(&mut self, more: &Usage) {
+        self.count += more.count;
+        self.first = self.first.into_iter().chain(more.first).min();
+        self.last = self.last.into_iter().chain(more.last).max();
     }
 }
 
@@ -212,10 +216,10 @@ impl LineageGraph {
         (!known).then(|| self.graph.add_edge(from, to, edge))
     }
 
-    /// The statement ran once more, for a release where that is known.
-    pub fn ran(&mut self, statement: NodeIndex, release: Option<&Release>, at: Option<Timestamp>) {
+    /// The statement ran so often more, for a release where that is known.
+    pub fn ran(&mut self, statement: NodeIndex, release: Option<&Release>, more: &Usage) {
         if let Some(Node::Statement(node)) = self.graph.node_weight_mut(statement) {
-            node.usage.add(at);
+            node.usage.add(more);
         }
         let Some(release) = release else { return };
         let release = match self.releases.get(release) {
@@ -229,7 +233,7 @@ impl LineageGraph {
         let edge = self.graph.find_edge(release, statement);
         let edge = edge.unwrap_or_else(|| self.graph.add_edge(release, statement, Edge::Ran(Usage::default())));
         if let Some(Edge::Ran(usage)) = self.graph.edge_weight_mut(edge) {
-            usage.add(at);
+            usage.add(more);
         }
     }
 
@@ -436,10 +440,10 @@ mod tests {
         let node = statement(&mut graph, "report", &[]);
         let release = |name: &str| Release { service: None, name: ReleaseName::new(name) };
         let at = Timestamp::from_micros;
-        graph.ran(node, Some(&release("v1")), Some(at(30)));
-        graph.ran(node, Some(&release("v2")), Some(at(10)));
-        graph.ran(node, Some(&release("v1")), Some(at(20)));
-        graph.ran(node, None, None);
+        graph.ran(node, Some(&release("v1")), &Usage::once(at(30)));
+        graph.ran(node, Some(&release("v2")), &Usage::once(at(10)));
+        graph.ran(node, Some(&release("v1")), &Usage::once(at(20)));
+        graph.ran(node, None, &Usage::default());
         let views = graph.statements();
         assert_eq!(views[0].statement.usage, Usage { count: 3, first: Some(at(10)), last: Some(at(30)) });
         let releases = views[0].releases();
