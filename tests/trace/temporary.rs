@@ -189,3 +189,16 @@ async fn a_view_of_which_nobody_knows_when_it_was_refreshed_may_hold_anything() 
     assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible);
     assert!(found.limits.iter().any(|limit| limit.contains("public.sums may hold")), "{:?}", found.limits);
 }
+
+#[tokio::test]
+async fn a_key_of_such_a_view_tells_nothing_of_its_rows() {
+    let mut story = with_view(story());
+    let columns = [("day", ColumnType::Date), ("orders", ColumnType::BigInt), ("total", ColumnType::Numeric(None))];
+    let (name, schema) = table("sums", &columns, &["day"]);
+    story.tables.load(schema.clone(), vec![]).expect("a table");
+    story.schemas.insert(name, schema);
+    let of_day = "INSERT INTO daily SELECT day, orders, total FROM sums WHERE day = '2026-03-02'";
+    story.one("jobs", of_day, &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]);
+    let found = traced(story).await;
+    assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible);
+}
