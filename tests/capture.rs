@@ -421,12 +421,16 @@ async fn each_statement_with_its_text_and_its_tags() {
     }
     run(&client, "COMMIT").await;
     client.execute("UPDATE public.orders SET n = $1", &[&5]).await.expect("a prepared statement");
+    // An old application's setting changes what a plain literal means, in our trigger's function too.
+    run(&client, "SET standard_conforming_strings = off").await;
+    let old = "UPDATE public.orders SET n = 6 /*release='v43'*/";
+    run(&client, old).await;
     project.run(0, &["capture", "pull"]);
     let (writes, stamps) = project.stored().await;
     let texts: Vec<&str> = stamps.iter().filter_map(|stamp| stamp.statement.as_deref()).collect();
-    assert_eq!(texts, [statements.as_slice(), &["UPDATE public.orders SET n = $1"]].concat());
+    assert_eq!(texts, [statements.as_slice(), &["UPDATE public.orders SET n = $1", old]].concat());
     let release = |place: usize| stamps[place].tags.get("release").map(String::as_str);
-    assert_eq!((release(0), release(1), release(2)), (Some("v42"), Some("v42"), None));
+    assert_eq!([0, 1, 2, 3, 4].map(release), [Some("v42"), Some("v42"), None, None, Some("v43")]);
     let writes_before = |place: usize| writes.iter().filter(|write| write.seq < stamps[place].seq).count();
     assert_eq!((writes_before(0), writes_before(1), writes_before(2), writes_before(3)), (0, 2, 3, 5));
 }
@@ -466,6 +470,61 @@ async fn follow_goes_on_until_it_is_stopped_and_survives_a_lost_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_after_the_last_commit_is_told_once() {
+    let database = Database::create("heartbeat").await;
+    let client = database.client("shop@v42").await;
+    run(&client, "CREATE TABLE public.orders (id int PRIMARY KEY)").await;
+    let project = Project::on(&database, "");
+    project.run(0, &["capture", "install"]);
+    run(&client, "INSERT INTO public.orders VALUES (1)").await;
+    // A message outside of any transaction: the program that sends it and what it says are not ours.
+    for _ in 0..3 {
+        run(&client, "SELECT pg_logical_emit_message(false, 'heartbeat', 'alive')").await;
+    }
+    assert!(project.run(0, &["capture", "pull"]).starts_with("transactions 1, writes 1"));
+    assert!(project.run(0, &["capture", "pull"]).starts_with("transactions 0, writes 0"));
+    run(&client, "INSERT INTO public.orders VALUES (2)").await;
+    assert!(project.run(0, &["capture", "pull"]).starts_with("transactions 1, writes 1"));
+    assert_eq!(project.stored().await.0.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_outlives_its_database_s_name() {
+    let database = Database::create("named").await;
+    let other = Database::create("other").await.client("administrator").await;
+    let client = database.client("shop@v42").await;
+    run(&client, "CREATE TABLE public.orders (id int PRIMARY KEY)").await;
+    let project = Project::on(&database, "");
+    project.run(0, &["capture", "install"]);
+    run(&client, "INSERT INTO public.orders VALUES (1)").await;
+    drop(client);
+    database.settled().await;
+    let renamed = format!("{}_renamed", database.name());
+    run(&other, &format!("ALTER DATABASE {} RENAME TO {renamed}", database.name())).await;
+    let url = database.url().replace(database.name(), &renamed);
+    std::fs::write(project.path().join("blast-radius.toml"), format!("[database]\nurl = \"{url}\"\n"))
+        .expect("written");
+    let slots = async || {
+        let count = "SELECT count(*) FROM pg_replication_slots WHERE database = $1";
+        other.query_one(count, &[&renamed]).await.expect("slots").get::<_, i64>(0)
+    };
+    project.run(0, &["capture", "install"]);
+    assert_eq!(slots().await, 1, "the recording goes on from its slot");
+    assert!(project.run(0, &["capture", "pull"]).starts_with("transactions 1, writes 1"));
+    project.run(0, &["capture", "uninstall"]);
+    assert_eq!(slots().await, 0);
+    // A slot that is left of a recording whose schema somebody dropped goes too.
+    project.run(0, &["capture", "install"]);
+    run(&other, &format!("ALTER DATABASE {renamed} RENAME TO {}", database.name())).await;
+    run(&database.client("administrator").await, "DROP SCHEMA blast_radius_capture CASCADE").await;
+    std::fs::write(project.path().join("blast-radius.toml"), format!("[database]\nurl = \"{}\"\n", database.url()))
+        .expect("written");
+    project.run(0, &["capture", "uninstall"]);
+    let left = "SELECT count(*) FROM pg_replication_slots WHERE database = $1";
+    assert_eq!(other.query_one(left, &[&database.name()]).await.expect("slots").get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_took_out_of_the_slot_is_told() {
     let database = Database::create("gap").await;
     let client = database.client("shop@v42").await;
@@ -501,7 +560,18 @@ async fn what_somebody_else_took_out_of_the_slot_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_release_broke_is_found_and_repaired_from_the_recording_alone() {
-    let database = Database::create("end_to_end").await;
+    broken_found_and_repaired("end_to_end", None).await;
+}
+
+/// Only a superuser's recording has an event trigger, which makes our own triggers anew when a table is altered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_is_known_as_ours_without_an_event_trigger_too() {
+    broken_found_and_repaired("no_superuser", Some("keeper")).await;
+}
+
+/// `owner`: the role that owns the tables and records them, where that is no superuser.
+async fn broken_found_and_repaired(purpose: &str, owner: Option<&str>) {
+    let database = Database::create(purpose).await;
     let client = database.client("setup").await;
     run(
         &client,
@@ -510,7 +580,22 @@ async fn what_a_release_broke_is_found_and_repaired_from_the_recording_alone() {
     )
     .await;
     let project = Project::on(&database, "");
-    project.run(0, &["capture", "install", "--stamp", "statement"]);
+    if let Some(owner) = owner {
+        run(
+            &client,
+            &format!(
+                "CREATE ROLE {owner} LOGIN REPLICATION; GRANT CREATE ON DATABASE {} TO {owner};
+                 ALTER TABLE orders OWNER TO {owner}; ALTER TABLE sums OWNER TO {owner}",
+                database.name()
+            ),
+        )
+        .await;
+        let url = database.url().replace("postgres@", &format!("{owner}@"));
+        std::fs::write(project.path().join("blast-radius.toml"), format!("[database]\nurl = \"{url}\"\n"))
+            .expect("a project file");
+    }
+    let installed = project.run(0, &["capture", "install", "--stamp", "statement"]);
+    assert_eq!(installed.contains("only a superuser"), owner.is_some(), "{installed}");
     let as_release = async |release: &str, sql: &str| run(&database.client(release).await, sql).await;
     as_release("shop@v41", "INSERT INTO orders VALUES (1, 10), (2, 20)").await;
     as_release("shop@v42", "UPDATE orders SET total = total * 100 WHERE id = 1").await;

@@ -174,6 +174,36 @@ async fn triggers_do_not_fire_and_are_switched_back_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn triggers_of_partitions_keep_their_own_modes() {
+    let database = Database::create("partitions").await;
+    let client = database.client("test").await;
+    run(
+        &client,
+        "CREATE TABLE public.orders (id bigint PRIMARY KEY, total numeric(12,2), status text) PARTITION BY RANGE (id);
+         CREATE TABLE public.orders_1 PARTITION OF public.orders FOR VALUES FROM (0) TO (10);
+         CREATE TABLE public.orders_2 PARTITION OF public.orders FOR VALUES FROM (10) TO (20);
+         INSERT INTO public.orders VALUES (2, 1000.00, 'paid'), (12, 7.00, 'new');
+         CREATE TABLE public.fired (id bigint);
+         CREATE FUNCTION public.fire() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN INSERT INTO public.fired VALUES (new.id); RETURN new; END $$;
+         CREATE TRIGGER t AFTER UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION public.fire();
+         ALTER TABLE ONLY public.orders_1 ENABLE ALWAYS TRIGGER t;
+         ALTER TABLE ONLY public.orders_2 DISABLE TRIGGER t;",
+    )
+    .await;
+    let modes = "SELECT string_agg(tgrelid::regclass || ':' || tgenabled::text, ' ' ORDER BY tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 't'";
+    let modes = async || client.query_one(modes, &[]).await.expect("triggers can be read").get::<_, String>(0);
+    assert_eq!(modes().await, "orders:O orders_1:A orders_2:D");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    database.psql(&files(&planned(&one_wrong_total(), 10), folder.path()).repair).expect("the repair runs");
+    assert_eq!(
+        state(&client, &["public.orders", "public.fired"]).await,
+        ["public.orders: (12,7.00,new)", "public.orders: (2,10.00,paid)"]
+    );
+    assert_eq!(modes().await, "orders:O orders_1:A orders_2:D");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_switch_triggers_off_nothing_is_changed() {
     let database = Database::create("rights").await;
     let client = database.client("test").await;
@@ -360,6 +390,56 @@ async fn personal_values_guard_a_deletion_without_being_written() {
     run(&client, "UPDATE public.mails SET address = 'robert@example.org' WHERE id = 2").await;
     database.psql(&files.repair).expect("the repair runs");
     assert_eq!(state(&client, &["public.mails"]).await, ["public.mails: (2,robert@example.org,f)"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_values_of_every_type_guard_by_what_their_output_prints() {
+    let database = Database::create("digests").await;
+    let client = database.client("test").await;
+    run(
+        &client,
+        "CREATE DOMAIN public.amount AS numeric; CREATE TYPE public.pair AS (a int, b text);
+         CREATE TABLE public.people (id int PRIMARY KEY, address inet, sent boolean, code char(4), paid public.amount, pair public.pair);
+         INSERT INTO public.people VALUES (1, '10.0.0.1', true, 'ab', 10.500, (1, NULL)), (2, NULL, NULL, NULL, 100, NULL),
+                                          (3, '10.0.0.3', true, 'ab', 10.500, (1, NULL));",
+    )
+    .await;
+    let columns = [
+        ("id", "integer"),
+        ("address", "inet"),
+        ("sent", "boolean"),
+        ("code", "character(4)"),
+        ("paid", "numeric"),
+        ("pair", "public.pair"),
+    ];
+    let row = |id, address, paid, rest: [Option<&'static str>; 3]| {
+        let [sent, code, pair] = rest;
+        Change::delete(
+            &[("id", id)],
+            &[
+                ("id", Some(id)),
+                ("address", address),
+                ("sent", sent),
+                ("code", code),
+                ("paid", Some(paid)),
+                ("pair", pair),
+            ],
+        )
+    };
+    let rest = [Some("t"), Some("ab  "), Some("(1,)")];
+    let incident = Incident::by_hand("public.people", &columns)
+        .with(row("1", Some("10.0.0.1"), "10.50", rest))
+        .with(row("2", None, "100.0", [None; 3]))
+        .with(row("3", Some("10.0.0.3"), "10.51", rest));
+    let personal = columns[1..].iter().map(|(name, _)| (*name).into()).collect();
+    let settings = TableSettings { personal, ..TableSettings::default() };
+    let settings = TableSettingsByName::from([(TableName::new("public", "people"), settings)]);
+    let plan = plan(&incident.blast_radius(), &incident.schemas(), RepairOptions::new(&settings));
+    assert_eq!(plan.changes_of(ChangeKind::Delete), 3);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    database.psql(&files(&plan, folder.path()).repair).expect("the repair runs");
+    let left = state(&client, &["public.people"]).await;
+    assert_eq!(left, ["public.people: (3,10.0.0.3,t,\"ab  \",10.500,\"(1,)\")"], "another amount is another row");
 }
 
 #[test]

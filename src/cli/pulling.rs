@@ -120,9 +120,11 @@ pub async fn pull(client: &Client, store: &mut Store) -> Result<Pulled, PullErro
         let (told, messages, transactions) =
             round(client, store, &installation, place, until, gap.as_deref(), &mut pulled).await?;
         confirm(client, &installation, told.position).await?;
+        // What moves nothing on would be told the same way once more.
+        let is_at_its_end = messages == 0 || told.position >= until || told == place;
         place = told;
         pulled.transactions += transactions;
-        if messages == 0 || told.position >= until {
+        if is_at_its_end {
             break;
         }
     }

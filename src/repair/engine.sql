@@ -80,25 +80,45 @@ BEGIN
   INSERT INTO blast_radius.repair_group VALUES ('{id}', group_number, target, what, key_names, found_names, right_names, digest_names);
 END $function$;
 
+-- The type of a column and its modifier: a domain's are those it is a domain of.
+CREATE OR REPLACE FUNCTION blast_radius.repair_{id}_type(target regclass, column_name text, OUT value_type oid, OUT modifier integer)
+LANGUAGE plpgsql STABLE AS $function$
+DECLARE
+  base record;
+BEGIN
+  SELECT a.atttypid, a.atttypmod INTO value_type, modifier FROM pg_catalog.pg_attribute AS a
+  WHERE a.attrelid = target AND a.attname = column_name AND NOT a.attisdropped;
+  LOOP
+    SELECT y.typbasetype, y.typtypmod INTO base FROM pg_catalog.pg_type AS y WHERE y.oid = value_type AND y.typtype = 'd';
+    EXIT WHEN NOT FOUND;
+    value_type := base.typbasetype;
+    modifier := base.typtypmod;
+  END LOOP;
+END $function$;
+
 -- The condition under which two values of a column are the same: by value where equal values may print differently
 -- (1.0 and 1.00 in a plain numeric), else by text, which every type has.
 CREATE OR REPLACE FUNCTION blast_radius.repair_{id}_same(target regclass, column_name text, one text, other text)
 RETURNS text LANGUAGE plpgsql STABLE AS $function$
-DECLARE
-  value_type oid;
-  base_type oid;
 BEGIN
-  SELECT a.atttypid INTO value_type FROM pg_catalog.pg_attribute AS a
-  WHERE a.attrelid = target AND a.attname = column_name AND NOT a.attisdropped;
-  LOOP
-    SELECT y.typbasetype INTO base_type FROM pg_catalog.pg_type AS y WHERE y.oid = value_type AND y.typtype = 'd';
-    EXIT WHEN NOT FOUND;
-    value_type := base_type;
-  END LOOP;
-  IF value_type = ANY ('{boolean,smallint,integer,bigint,numeric,real,double precision,date,timestamp,timestamptz,uuid}'::regtype[]::oid[]) THEN
+  IF (SELECT y.value_type FROM blast_radius.repair_{id}_type(target, column_name) AS y)
+     = ANY ('{boolean,smallint,integer,bigint,numeric,real,double precision,date,timestamp,timestamptz,uuid}'::regtype[]::oid[]) THEN
     RETURN format('%s IS NOT DISTINCT FROM %s', one, other);
   END IF;
   RETURN format('%s::text COLLATE "C" IS NOT DISTINCT FROM %s::text COLLATE "C"', one, other);
+END $function$;
+
+-- The digest of a column's value, NULL where it is NULL, of the text that its output function prints: a cast to text
+-- says otherwise of boolean, character(n) and inet. Of a plain numeric without the zeros that say nothing.
+CREATE OR REPLACE FUNCTION blast_radius.repair_{id}_digest(target regclass, column_name text, one text)
+RETURNS text LANGUAGE plpgsql STABLE AS $function$
+DECLARE
+  printed text := format('format(''%%s'', %s)', one);
+BEGIN
+  IF (SELECT y.value_type = 'numeric'::regtype AND y.modifier = -1 FROM blast_radius.repair_{id}_type(target, column_name) AS y) THEN
+    printed := format('CASE WHEN strpos(%1$s, ''.'') > 0 THEN rtrim(rtrim(%1$s, ''0''), ''.'') ELSE %1$s END', printed);
+  END IF;
+  RETURN format('CASE WHEN num_nulls(%s) = 0 THEN encode(sha256(convert_to(%L || %s, ''UTF8'')), ''hex'') END', one, '{id}:', printed);
 END $function$;
 
 -- Runs a statement on the locked changes of a group: all at once, or, where one of them breaks a constraint, one by
@@ -203,7 +223,7 @@ BEGIN
     SELECT blast_radius.repair_{id}_same(target, f.name, format('t.%I', f.name), 'p.found_' || f.place) AS condition
     FROM unnest(g.found_columns) WITH ORDINALITY AS f (name, place) WHERE NOT undo
     UNION ALL
-    SELECT format('encode(sha256(convert_to(%L || t.%I::text, ''UTF8'')), ''hex'') IS NOT DISTINCT FROM p.digest_%s', '{id}:', d.name, d.place)
+    SELECT format('%s IS NOT DISTINCT FROM p.digest_%s', blast_radius.repair_{id}_digest(target, d.name, format('t.%I', d.name)), d.place)
     FROM unnest(g.digest_columns) WITH ORDINALITY AS d (name, place) WHERE NOT undo
     UNION ALL
     SELECT blast_radius.repair_{id}_same(target, w.name, format('t.%I', w.name), 'p.right_' || w.place)
@@ -428,21 +448,24 @@ BEGIN
   IF tables = '{}' THEN
     RETURN 0;
   END IF;
+  -- Of a partition and of its parent each has its own mode: given back as they were, and not to all at once. What says
+  -- in the write-ahead log who writes goes on.
   FOR trigger_found IN
     SELECT t.tgrelid::regclass AS relation, t.tgname AS name, t.tgenabled AS mode
     FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
     WHERE t.tgrelid = ANY (relations) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-      AND f.pronamespace <> 'blast_radius'::regnamespace
+      AND n.nspname NOT IN ('blast_radius', 'blast_radius_capture')
     ORDER BY t.tgrelid, t.tgname
   LOOP
     BEGIN
-      EXECUTE format('ALTER TABLE %s DISABLE TRIGGER %I', trigger_found.relation, trigger_found.name);
+      EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', trigger_found.relation, trigger_found.name);
     EXCEPTION WHEN insufficient_privilege THEN
       RAISE EXCEPTION 'blast-radius repair {id}: trigger % of % would fire, and % may not switch it off',
         trigger_found.name, trigger_found.relation, current_user
         USING ERRCODE = 'insufficient_privilege', HINT = 'Nothing was changed. Run this file as the owner of the table.';
     END;
-    switch_back := switch_back || format('ALTER TABLE %s ENABLE %s TRIGGER %I', trigger_found.relation,
+    switch_back := switch_back || format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I', trigger_found.relation,
       CASE trigger_found.mode WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, trigger_found.name);
   END LOOP;
 

@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::order::parents_first;
 use super::selection::{Decision, RowChange, decide};
-use crate::model::{ColumnName, RecordKey, Release, ReleaseName, TableName, TableSchema, TableSettingsByName, Value};
+use crate::model::{
+    ColumnName, ColumnType, RecordKey, Release, ReleaseName, TableName, TableSchema, TableSettingsByName, Value,
+    without_trailing_zeros,
+};
 use crate::trace::{AffectedColumn, BlastRadius, RecordState};
 
 /// What to repair, and in what portions.
@@ -178,9 +181,14 @@ pub fn plan(
     }
     let mut groups = grouped(changes, schemas);
     let id = identity(&blast_radius.release, &groups);
-    for change in groups.iter_mut().flat_map(|group| &mut group.changes) {
-        for digest in &mut change.digests {
-            *digest = salted_digest(&id, digest);
+    for group in &mut groups {
+        let schema = schemas.get(&group.table);
+        let column_type = |name: &ColumnName| schema.and_then(|schema| Some(&schema.column(name)?.column_type));
+        let types: Vec<Option<&ColumnType>> = group.digest_columns.iter().map(column_type).collect();
+        for change in &mut group.changes {
+            for (digest, column_type) in change.digests.iter_mut().zip(&types) {
+                *digest = salted_digest(&id, digest, *column_type);
+            }
         }
     }
     let batch_rows = options.batch_rows.max(1);
@@ -248,8 +256,10 @@ fn identity(release: &ReleaseName, groups: &[ChangeGroup]) -> String {
     hasher.finalize().to_hex().as_str()[..12].to_owned()
 }
 
-fn salted_digest(id: &str, value: &Value) -> Value {
+/// As `engine.sql` computes it of the value in the database.
+fn salted_digest(id: &str, value: &Value, column_type: Option<&ColumnType>) -> Value {
     let Some(text) = value.as_str() else { return Value::NULL };
+    let text = if column_type == Some(&ColumnType::Numeric(None)) { without_trailing_zeros(text) } else { text };
     let digest = Sha256::digest(format!("{id}:{text}"));
     Value::text(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }

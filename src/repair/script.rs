@@ -207,7 +207,9 @@ DROP FUNCTION
   blast_radius.repair_{id}_writable(blast_radius.repair_group),
   blast_radius.repair_{id}_spare_referenced(text, regclass, text, text[], text),
   blast_radius.repair_{id}_run(text, text, text),
+  blast_radius.repair_{id}_digest(regclass, text, text),
   blast_radius.repair_{id}_same(regclass, text, text, text),
+  blast_radius.repair_{id}_type(regclass, text),
   blast_radius.repair_{id}_group(integer, text, text, text[], text[], text[], text[]);
 ",
         session(plan)

@@ -37,10 +37,11 @@ BEGIN
             PERFORM pg_catalog.set_config('blast_radius_capture.session', session, false);
         END IF;
     END IF;
+    -- Escaped, so that it means the same whatever the session's standard_conforming_strings says.
     IF pg_catalog.strpos(sent, '/*') OPERATOR(pg_catalog.>) 0 THEN
         comment := coalesce(
-            pg_catalog.substring(pg_catalog.right(sent, 4000), '/\*(?:[^*]|\*(?!/))*\*/\s*;?\s*$'),
-            pg_catalog.substring(pg_catalog.left(sent, 4000), '^\s*/\*(?:[^*]|\*(?!/))*\*/'));
+            pg_catalog.substring(pg_catalog.right(sent, 4000), E'/\\*(?:[^*]|\\*(?!/))*\\*/\\s*;?\\s*$'),
+            pg_catalog.substring(pg_catalog.left(sent, 4000), E'^\\s*/\\*(?:[^*]|\\*(?!/))*\\*/'));
     END IF;
     IF TG_ARGV[0] OPERATOR(pg_catalog.=) 'statement' THEN
         PERFORM pg_catalog.pg_logical_emit_message(true, 'blast_radius', pg_catalog.json_build_object(

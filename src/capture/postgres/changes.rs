@@ -31,7 +31,7 @@ const KEPT_DAMAGE: usize = 4_096;
 /// Up to where the changes of a slot are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The end of the last commit that is told.
+    /// The end of the last commit that is told, or of the last message outside of any transaction behind it.
     pub position: LogPosition,
     /// The last [`crate::model::RecordedWrite::seq`] that was given.
     pub last_seq: u64,
@@ -116,11 +116,11 @@ impl SlotChanges {
         let mut bytes = 0;
         while let Some(row) = self.rows.next().await {
             let row = row.map_err(&failed)?;
+            let position: PgLsn = row.try_get(0).map_err(&failed)?;
             let data: &[u8] = row.try_get(1).map_err(&failed)?;
             self.messages += 1;
             bytes += data.len();
-            if let Err(reason) = self.message(data, &mut recording) {
-                let position: PgLsn = row.try_get(0).map_err(&failed)?;
+            if let Err(reason) = self.message(position.into(), data, &mut recording) {
                 recording.rejected.push(self.rejected(position, data, reason));
             }
             let records = recording.writes.len() + recording.stamps.len() + recording.rejected.len();
@@ -146,7 +146,7 @@ impl SlotChanges {
         self.transactions
     }
 
-    fn message(&mut self, data: &[u8], recording: &mut Recording) -> Result<(), String> {
+    fn message(&mut self, position: LogPosition, data: &[u8], recording: &mut Recording) -> Result<(), String> {
         match decode(data)? {
             Message::Begin { commit_position, committed_micros, transaction } => {
                 let position = LogPosition(commit_position);
@@ -191,6 +191,11 @@ impl SlotChanges {
                 .into_iter()
                 .try_for_each(|relation| self.write(relation, Operation::Truncate, None, None, recording)),
             Message::Logical { transactional: true, prefix: STAMP_PREFIX, content } => self.stamp(content, recording),
+            // It stands between the commits (a heartbeat), and would be told again and again.
+            Message::Logical { transactional: false, .. } => {
+                self.told = self.told.max(position);
+                Ok(())
+            }
             Message::Logical { .. } | Message::Other => Ok(()),
         }
     }

@@ -233,13 +233,16 @@ async fn plan(client: &Client, options: &InstallOptions, server: &Server) -> Res
     let failed = refusal("look at the database");
     let mut found_tables = tables(client, &options.schemas).await?;
     found_tables.retain(|table| table.kind == Kind::Logged);
-    let slot = slot_name(client).await?;
+    let earlier = installation(client).await?;
+    let slot = match &earlier {
+        Some(earlier) if has_own_slot(client, &earlier.slot).await? => earlier.slot.clone(),
+        _ => slot_name(client).await?,
+    };
     let sql = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND wal_status <> 'lost'),
                       EXISTS (SELECT FROM pg_publication WHERE pubname = $2)";
     let row = client.query_one(sql, &[&slot, &PUBLICATION]).await.map_err(&failed)?;
     let (has_slot, has_publication): (bool, bool) =
         row.try_get(0).and_then(|slot| Ok((slot, row.try_get(1)?))).map_err(&failed)?;
-    let earlier = installation(client).await?;
     let goes_on = has_slot && earlier.is_some();
     let plan = Plan {
         definitions: definitions(options, server, &slot, goes_on, has_publication),
@@ -314,8 +317,17 @@ fn slot_statements(slot: &str, has_slot: bool) -> Vec<String> {
     statements
 }
 
+/// Whether the slot of an earlier installation is this database's: its name stays when the database is renamed, and a copy
+/// of a database names the slot of the other.
+async fn has_own_slot(client: &Client, slot: &str) -> Result<bool, CaptureError> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_replication_slots
+                              WHERE slot_name = $1::text::name AND database = current_database())";
+    let row = client.query_one(sql, &[&slot]).await;
+    row.and_then(|row| row.try_get(0)).map_err(refusal("look for the slot"))
+}
+
 /// A slot belongs to the whole server: its name says of which database.
-pub(super) async fn slot_name(client: &Client) -> Result<String, CaptureError> {
+async fn slot_name(client: &Client) -> Result<String, CaptureError> {
     let sql = "SELECT 'blast_radius_' || left(regexp_replace(lower(datname), '[^a-z0-9_]', '_', 'g'), 32) || '_' || oid
                FROM pg_database WHERE datname = current_database()";
     let row = client.query_one(sql, &[]).await;

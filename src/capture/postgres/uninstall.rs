@@ -2,8 +2,8 @@
 
 use tokio_postgres::Client;
 
-use super::database::{PUBLICATION, refusal};
-use super::install::{slot_name, with_lock};
+use super::database::{PUBLICATION, installation, refusal};
+use super::install::with_lock;
 use crate::capture::CaptureError;
 
 /// Removes the recording from the database; false where there was none. What is in the slot and was not pulled is lost.
@@ -12,11 +12,12 @@ use crate::capture::CaptureError;
 /// A slot that somebody is reading, a table that stays locked, a missing right: running it again goes on from there.
 pub async fn uninstall(client: &Client) -> Result<bool, CaptureError> {
     let failed = refusal("remove the recording");
-    let slot = slot_name(client).await?;
-    let dropped = client
-        .execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", &[&slot])
-        .await
-        .map_err(refusal(format!("drop the slot {slot}")))?;
+    let slots = own_slots(client).await?;
+    for slot in &slots {
+        let sql =
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1::text::name";
+        client.execute(sql, &[slot]).await.map_err(refusal(format!("drop the slot {slot}")))?;
+    }
     client
         .batch_execute("SET lock_timeout = '2s'; DROP EVENT TRIGGER IF EXISTS blast_radius_cover_later")
         .await
@@ -45,5 +46,17 @@ pub async fn uninstall(client: &Client) -> Result<bool, CaptureError> {
         ))
         .await
         .map_err(&failed)?;
-    Ok(dropped > 0 || has_functions || has_publication)
+    Ok(!slots.is_empty() || has_functions || has_publication)
+}
+
+/// The slots of this database that are ours: that of the installation, and any that bears our name, whatever the database
+/// was called when it was made.
+async fn own_slots(client: &Client) -> Result<Vec<String>, CaptureError> {
+    let installed = installation(client).await?.map(|installation| installation.slot);
+    let sql = "SELECT s.slot_name::text FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database
+               WHERE d.datname = current_database()
+                     AND (s.slot_name = $1::text::name OR s.slot_name ~ ('^blast_radius_.*_' || d.oid || '$')) ORDER BY 1";
+    let rows = client.query(sql, &[&installed]).await;
+    let names = rows.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+    names.map_err(refusal("look for the slot"))
 }
