@@ -91,9 +91,12 @@ impl ChangeStream {
         self.stamped = None;
     }
 
-    /// What a single change says of its transaction: where it is another than the one under way, that one begins.
+    /// What a single change says of its transaction: where it is another than the one under way, by its id or by the
+    /// time of its commit, that one begins.
     pub(super) fn belongs_to(&mut self, id: Option<TransactionId>, committed: Option<Timestamp>) {
-        if id.is_some() && id != self.head.id {
+        let is_told_otherwise =
+            self.head.committed.is_some() && committed.is_some() && committed != self.head.committed;
+        if id.is_some() && id != self.head.id || is_told_otherwise {
             self.begin(TransactionHead { id, committed, position: None });
         } else if self.head.committed.is_none() && committed.is_some() {
             self.latest = self.latest.max(committed);
@@ -297,6 +300,19 @@ mod tests {
         distinct.sort();
         distinct.dedup();
         assert_eq!(distinct.len(), once.len(), "the same row twice in a table without a key");
+    }
+
+    #[test]
+    fn without_ids_another_time_of_commit_is_another_transaction() {
+        let mut stream = ChangeStream::default();
+        let writes = [10, 10, 20, 20].map(|micros| {
+            stream.belongs_to(None, Some(Timestamp::from_micros(micros)));
+            stream.write(change("1")).expect("a write")
+        });
+        assert_eq!(writes.each_ref().map(|write| write.ts.as_micros()), [10, 10, 20, 20]);
+        let mut later = ChangeStream::default();
+        later.belongs_to(None, Some(Timestamp::from_micros(20)));
+        assert_eq!(later.write(change("1")).expect("a write").id, writes[2].id, "a recording that begins later");
     }
 
     #[test]

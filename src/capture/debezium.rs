@@ -196,14 +196,19 @@ impl DebeziumReader {
             Some((Json::Object(columns), schema)) => self.image(columns, schema)?,
             _ => Row::new(),
         };
+        let id = self.identity_of(change, &key, before.as_ref(), after.as_ref())?;
+        // Without a message key the image before a delete is all that says which record, whatever else it may say.
+        let is_named_by_image = change.operation == Operation::Delete && key.is_empty() && self.may_be_filled(change);
+        let named = before.as_ref().filter(|_| is_named_by_image).map(naming);
         let before = before.and_then(|before| self.known_before(before, change, &key, after.as_ref()));
+        let key = named.unwrap_or(key);
         let after = after.map(|after| with_unchanged(after, before.as_ref()));
         let images = [Some(&key), before.as_ref(), after.as_ref()];
         if change.operation != Operation::Truncate && images.into_iter().flatten().all(Row::is_empty) {
             return Err("neither key nor `before` nor `after` says which record".to_owned());
         }
         Ok(RecordedWrite {
-            id: self.identity_of(change, &key, before.as_ref(), after.as_ref())?,
+            id,
             seq: self.place(change)?,
             ts: change.ts,
             table: change.table.clone(),
@@ -223,29 +228,37 @@ impl DebeziumReader {
     }
 
     /// PostgreSQL tells the image before only with REPLICA IDENTITY FULL. Else Debezium fills all but the key with
-    /// NULL, or with the zero of a type that cannot be NULL: those are not what stood there.
+    /// NULL, or with the default or the zero of a column that cannot be NULL: those are not what stood there.
     fn known_before(&mut self, before: Row, change: &Change<'_>, key: &Row, after: Option<&Row>) -> Option<Row> {
-        let connector = fields::text(change.source, "connector").ok().flatten();
-        if !matches!(connector.as_deref(), Some("postgresql") | None) || self.full.contains(&change.table) {
+        if !self.may_be_filled(change) {
             return Some(before);
         }
-        let is_key = |column: &str| key.get(column).is_some();
-        let same_key = || after.is_some_and(|after| key.iter().all(|(column, value)| after.get(column) == Some(value)));
-        let tells_more = before.iter().any(|(column, value)| !is_key(column) && !is_filler(value)) && !key.is_empty();
-        let old_key_told = key.iter().all(|(column, value)| before.get(column) == Some(value));
-        if tells_more || change.operation == Operation::Update && !key.is_empty() && old_key_told && same_key() {
+        let is_update = change.operation == Operation::Update;
+        let has_the_key = |row: &Row| key.iter().all(|(column, value)| row.get(column) == Some(value));
+        let names_a_record = key.iter().any(|(_, value)| !is_filler(value));
+        // Of an update that left the key as it was nothing is told of before, unless with FULL. A delete is never
+        // proof: what looks like a value may be its column's default.
+        if is_update && names_a_record && has_the_key(&before) && after.is_some_and(has_the_key) {
             self.full.insert(change.table.clone());
             return Some(before);
         }
-        let told = |(column, value): &(&Arc<str>, &Value)| is_key(column) || !is_filler(value);
-        let known: Row =
-            before.iter().filter(told).map(|(column, value)| (Arc::clone(column), value.clone())).collect();
-        if known.is_empty() && key.is_empty() {
-            // A key that is zero itself.
-            let some = before.iter().filter(|(_, value)| !value.is_null());
-            return Some(some.map(|(column, value)| (Arc::clone(column), value.clone())).collect());
-        }
-        Some(known).filter(|known| !known.is_empty())
+        let told = |(column, value): &(&Arc<str>, &Value)| {
+            let of_key = key.get(column).is_some() && !is_update;
+            let is_value = !is_filler(value);
+            let schema = field_schema(change.before_schema, column);
+            of_key || is_value && schema.map_or(is_update && key.is_empty(), |schema| !is_default(value, schema))
+        };
+        let known = before.iter().filter(told).map(|(column, value)| (Arc::clone(column), value.clone()));
+        Some(known.collect::<Row>()).filter(|known| !known.is_empty())
+    }
+
+    /// Whether an image before may hold what the connector filled in. MySQL and others always tell the whole row.
+    fn may_be_filled(&self, change: &Change<'_>) -> bool {
+        let is_postgresql = match fields::text(change.source, "connector").ok().flatten().as_deref() {
+            Some(connector) => connector == "postgresql",
+            None => member(change.source, "file").is_none(),
+        };
+        is_postgresql && !self.full.contains(&change.table)
     }
 
     fn image(&mut self, columns: &Object, schema: Option<&Object>) -> Result<Row, String> {
@@ -382,8 +395,25 @@ fn has_position(source: &Object) -> bool {
 fn is_filler(value: &Value) -> bool {
     match value.as_str() {
         None | Some("" | "f" | "{}" | "\\x" | "1970-01-01" | "1970-01-01 00:00:00" | "1970-01-01 00:00:00+00") => true,
-        Some(text) => text.bytes().all(|byte| matches!(byte, b'0' | b'.' | b':')),
+        Some(text) => text.bytes().all(|byte| matches!(byte, b'0' | b'.' | b':' | b'+' | b'(' | b')' | b',')),
     }
+}
+
+/// Whether a value is the one that its column takes by itself.
+fn is_default(value: &Value, schema: &Object) -> bool {
+    let default = schema.get("default").filter(|default| !default.is_null());
+    // A default that cannot be read may be any value.
+    default.is_some_and(|default| cell(default, Some(schema)).map_or(true, |default| default.as_ref() == Some(value)))
+}
+
+/// What may name a record: all but NULLs, and but zeros unless its key is zero itself.
+fn naming(row: &Row) -> Row {
+    let of = |is_kept: &dyn Fn(&Value) -> bool| -> Row {
+        let kept = row.iter().filter(|(_, value)| is_kept(value));
+        kept.map(|(column, value)| (Arc::clone(column), value.clone())).collect()
+    };
+    let values = of(&|value| !is_filler(value));
+    if values.is_empty() { of(&|value| !value.is_null()) } else { values }
 }
 
 /// Columns, and what stands beside them with `__` before its name.

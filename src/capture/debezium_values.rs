@@ -5,12 +5,11 @@
 
 use std::fmt::Write as _;
 
-use jiff::{SignedDuration, civil};
 use serde_json::Value as Json;
 
 use super::base64;
 use super::json_fields::{self as fields, Object};
-use crate::model::{ColumnType, Value};
+use crate::model::{ColumnType, Value, text_from_days, text_from_micros};
 
 /// What stands for an oversized value that did not change.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -118,7 +117,7 @@ fn parameter(schema: &Object, name: &str) -> Option<i32> {
 
 fn decimal(value: &Json, schema: &Object) -> Option<String> {
     match value {
-        Json::String(text) => Some(decimal_text(&base64::decode(text)?, parameter(schema, "scale")?)),
+        Json::String(text) => decimal_text(&base64::decode(text)?, parameter(schema, "scale")?),
         // With json.decimal.format=NUMERIC.
         Json::Number(number) => Some(number.to_string()),
         _ => None,
@@ -128,11 +127,15 @@ fn decimal(value: &Json, schema: &Object) -> Option<String> {
 /// `{"scale":2,"value":"AfQ="}`, a number of a column without a scale of its own.
 fn variable_scale_decimal(members: &Object) -> Option<String> {
     let scale = members.get("scale")?.as_i64().filter(|_| members.len() == 2)?;
-    Some(decimal_text(&base64::decode(members.get("value")?.as_str()?)?, i32::try_from(scale).ok()?))
+    decimal_text(&base64::decode(members.get("value")?.as_str()?)?, i32::try_from(scale).ok()?)
 }
 
-/// A big-endian number in two's complement, its last `scale` decimal digits behind the point.
-fn decimal_text(bytes: &[u8], scale: i32) -> String {
+/// A big-endian number in two's complement, its last `scale` decimal digits behind the point; `None` past what a
+/// `numeric` holds (131,072 digits before the point, 16,383 behind it).
+fn decimal_text(bytes: &[u8], scale: i32) -> Option<String> {
+    if bytes.len() > 61_236 || !(-131_072..=16_383).contains(&scale) {
+        return None;
+    }
     let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let mut magnitude: Vec<u8> = bytes.iter().map(|byte| if negative { !byte } else { *byte }).collect();
     if negative {
@@ -171,13 +174,11 @@ fn decimal_text(bytes: &[u8], scale: i32) -> String {
     } else if text != "0" {
         text.push_str(&"0".repeat(usize::try_from(scale.unsigned_abs()).unwrap_or_default()));
     }
-    if negative { format!("-{text}") } else { text }
+    Some(if negative { format!("-{text}") } else { text })
 }
 
 fn date_text(days: i128) -> Option<String> {
-    let days = i64::try_from(days).ok()?;
-    let epoch = civil::date(1970, 1, 1);
-    epoch.checked_add(SignedDuration::from_hours(days.checked_mul(24)?)).ok().map(|date| date.to_string())
+    i32::try_from(days).ok().map(text_from_days)
 }
 
 fn timestamp_text(micros: i128) -> Option<String> {
@@ -186,10 +187,7 @@ fn timestamp_text(micros: i128) -> Option<String> {
         MINUS_INFINITY_MICROS => return Some("-infinity".to_owned()),
         _ => {}
     }
-    let time = jiff::Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()?;
-    let time = time.to_zoned(jiff::tz::TimeZone::UTC).datetime();
-    let fraction = fraction_text(i128::from(time.subsec_nanosecond() / 1_000));
-    Some(format!("{}{fraction}", time.strftime("%Y-%m-%d %H:%M:%S")))
+    i64::try_from(micros).ok().map(|micros| text_from_micros(micros, ""))
 }
 
 fn zoned_timestamp_text(text: &str) -> String {
@@ -448,6 +446,7 @@ mod tests {
         for (name, value, printed) in [
             ("io.debezium.time.Date", "18262", "2020-01-01"),
             ("io.debezium.time.Date", "-1", "1969-12-31"),
+            ("io.debezium.time.Date", "2932897", "10000-01-01"),
             ("io.debezium.time.Timestamp", "1577836800123", "2020-01-01 00:00:00.123"),
             ("io.debezium.time.MicroTimestamp", "1577836800000001", "2020-01-01 00:00:00.000001"),
             ("io.debezium.time.MicroTimestamp", "-1", "1969-12-31 23:59:59.999999"),
@@ -499,5 +498,14 @@ mod tests {
         assert_eq!(cell(&Json::Null, None), Ok(Some(Value::NULL)));
         let days: Json = serde_json::from_str(r#"{"type":"int32","name":"io.debezium.time.Date"}"#).expect("JSON");
         assert!(cell(&Json::String("soon".into()), days.as_object()).is_err());
+        for days_since_1970 in [i64::MAX, i64::MIN, i64::MAX / 24 - 1, 1 << 40] {
+            assert!(cell(&Json::from(days_since_1970), days.as_object()).is_err(), "{days_since_1970}");
+        }
+        let decimal = r#"{"name":"io.debezium.data.VariableScaleDecimal"}"#;
+        let decimal: Json = serde_json::from_str(decimal).expect("JSON");
+        for scale in [i32::MAX, i32::MIN] {
+            let value = serde_json::json!({"scale": scale, "value": "AfQ="});
+            assert!(cell(&value, decimal.as_object()).is_err(), "{scale}");
+        }
     }
 }
