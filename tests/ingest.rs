@@ -179,6 +179,28 @@ async fn of_a_cut_archive_the_sound_part_is_read_and_the_cut_is_told() {
 }
 
 #[tokio::test]
+async fn a_plain_log_that_was_read_within_its_last_message_is_told_whole_once_it_has_grown() {
+    let whole = "\
+2026-11-23 08:31:29.417 UTC [1665] LOG:  duration: 0.100 ms  statement: BEGIN
+2026-11-23 08:31:29.418 UTC [1665] LOG:  duration: 0.470 ms  execute <unnamed>: UPDATE orders
+\tSET total = $1
+\tWHERE id = $2
+2026-11-23 08:31:29.418 UTC [1665] DETAIL:  parameters: $1 = '10.00', $2 = '7'
+2026-11-23 08:31:29.419 UTC [1665] LOG:  duration: 0.100 ms  statement: COMMIT
+";
+    let cuts = ["\tWHERE id", "2026-11-23 08:31:29.418 UTC [1665] DETAIL", "2026-11-23 08:31:29.419"];
+    for cut in cuts.map(|cut| whole.find(cut).expect("it is in the log")).into_iter().chain([whole.len() - 4]) {
+        let incident = Incident::new("");
+        incident.ingest(&[incident.write("shop.log", &whole.as_bytes()[..cut])]).await.expect("ingested");
+        incident.ingest(&[incident.write("shop.log", whole.as_bytes())]).await.expect("ingested");
+        let log = incident.store().await.log().await.expect("read");
+        let told: Vec<_> = log.iter().map(|event| event.sql.as_deref().unwrap_or_default()).collect();
+        assert_eq!(told, ["BEGIN", "UPDATE orders\nSET total = $1\nWHERE id = $2", "COMMIT"], "cut at {cut}");
+        assert_eq!(log[1].parameters, [Some(Value::text("10.00")), Some(Value::text("7"))], "cut at {cut}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_grows_is_read_on() {
     let incident = Incident::new("[ingest]\nfiles = [\"events/*.ndjson\"]\n");
     let content = events(1..=3);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::format::{Format, LineOutcome, LineReader};
-use super::json_documents::JsonDocuments;
+use super::json_documents::{JsonDocuments, LONGEST_DOCUMENT};
 use super::json_fields::json_reason;
 use super::read::identity;
 use crate::model::{Recording, StatedLineage, TableName, Timestamp};
@@ -41,18 +41,27 @@ struct ManifestReader {
 }
 
 impl LineReader for ManifestReader {
-    fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
-        let Some(document) = self.documents.push(line)? else { return Ok(LineOutcome::Used) };
-        let manifest: Manifest = serde_json::from_str(&document).map_err(|error| json_reason(&error))?;
+    fn continues(&mut self, line: &[u8]) -> bool {
+        self.documents.continues(line)
+    }
+
+    fn longest_record(&self) -> usize {
+        LONGEST_DOCUMENT
+    }
+
+    fn read_line(&mut self, document: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        let manifest: Manifest = serde_json::from_str(document).map_err(|error| json_reason(&error))?;
         recording.lineage.extend(manifest.stated()?);
         Ok(LineOutcome::Used)
     }
 
-    fn finish(&mut self, _recording: &mut Recording) {}
-
-    fn unfinished(&self) -> Option<String> {
-        self.documents.is_open().then(|| "the input ends in the middle of the manifest".to_owned())
+    fn read_last(&mut self, document: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        let is_cut = self.documents.is_open();
+        let reason = |reason| if is_cut { "the input ends in the middle of the manifest".to_owned() } else { reason };
+        self.read_line(document, recording).map_err(reason)
     }
+
+    fn finish(&mut self, _recording: &mut Recording) {}
 }
 
 #[derive(Deserialize)]
@@ -175,6 +184,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::{FormatChoice, Input};
 
     const MANIFEST: &str = r#"{
  "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/manifest/v12.json", "generated_at": "2026-03-02T10:00:00Z"},
@@ -193,16 +203,24 @@ mod tests {
  "sources": {"source.shop.app.orders": {"schema": "public", "name": "orders", "identifier": "orders_v2"}}
 }"#;
 
-    fn read(text: &str) -> (Recording, Vec<String>, Option<String>) {
-        let (mut reader, mut recording) = (ManifestReader::default(), Recording::default());
-        let refused = text.lines().filter_map(|line| reader.read_line(line, &mut recording).err()).collect();
-        (recording, refused, reader.unfinished())
+    fn read(text: &str) -> (Recording, Vec<String>) {
+        let mut recording = Recording::default();
+        let input = Input::from_reader("test", std::io::Cursor::new(text.to_owned()));
+        let format = FormatChoice::named(NAME).expect("a format");
+        crate::capture::read(input, &format, &mut |part| {
+            recording.lineage.extend(part.lineage);
+            recording.rejected.extend(part.rejected);
+            std::ops::ControlFlow::Continue(())
+        })
+        .expect("read");
+        let refused = recording.rejected.iter().map(|line| line.reason.clone()).collect();
+        (recording, refused)
     }
 
     #[test]
     fn models_read_what_they_depend_on_through_ephemeral_ones_too() {
-        let (recording, refused, unfinished) = read(MANIFEST);
-        assert_eq!((refused, unfinished), (vec![], None));
+        let (recording, refused) = read(MANIFEST);
+        assert_eq!(refused, Vec::<String>::new());
         let told: Vec<_> = recording
             .lineage
             .iter()
@@ -220,14 +238,16 @@ mod tests {
             ("seeds.rates", "", None),
         ];
         assert_eq!(told, expected.map(|(output, inputs, sql)| (output.to_owned(), inputs.to_owned(), sql)));
-        let (again, _, _) = read(&MANIFEST.replace('\n', " "));
+        let (again, _) = read(&MANIFEST.replace('\n', " "));
         assert_eq!(again.lineage, recording.lineage, "in one line it says the same");
         assert!(MANIFEST.lines().any(|line| Dbt.recognises(line)));
     }
 
     #[test]
     fn what_is_cut_off_or_no_manifest_is_told() {
-        assert!(read(&MANIFEST[..400]).2.is_some());
+        let (cut, refused) = read(&MANIFEST[..400]);
+        assert!(refused[0].contains("in the middle of the manifest"), "{refused:?}");
+        assert_eq!((cut.rejected[0].line, cut.rejected[0].text.as_str()), (1, &MANIFEST[..400]));
         let other = MANIFEST.replace("manifest/v12", "catalog/v1").replace('\n', " ");
         assert!(read(&other).1[0].contains("no manifest"));
         assert!(read(r#"{"metadata": 1}"#).1[0].contains("no valid JSON"));

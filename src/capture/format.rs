@@ -7,7 +7,7 @@ use super::CaptureError;
 use super::dbt::Dbt;
 use super::debezium::Debezium;
 use super::events::Events;
-use super::lines::Line;
+use super::lines::{LONGEST_LINE, Line};
 use super::openlineage::OpenLineage;
 use super::otlp::Otlp;
 use super::postgres_csvlog::PostgresCsvlog;
@@ -61,16 +61,24 @@ pub(super) trait LineReader {
     /// `recording`.
     ///
     /// # Errors
-    /// Why the line cannot be read, as a fragment that fits "line 7: …".
+    /// Why the line cannot be read, or a part of it, as a fragment that fits "line 7: …".
     fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String>;
+
+    /// As [`LineReader::read_line`], of the input's last record: more of it may be written yet.
+    ///
+    /// # Errors
+    /// As [`LineReader::read_line`].
+    fn read_last(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        self.read_line(line, recording)
+    }
+
+    /// The most bytes that a record of several lines may have.
+    fn longest_record(&self) -> usize {
+        LONGEST_LINE
+    }
 
     /// Adds what the last lines left open.
     fn finish(&mut self, recording: &mut Recording);
-
-    /// Why the input cannot end where it does, if it cannot; as [`LineReader::read_line`]'s reasons.
-    fn unfinished(&self) -> Option<String> {
-        None
-    }
 }
 
 /// What came of a readable line.

@@ -2,53 +2,63 @@
 
 use super::lines::LONGEST_LINE;
 
-/// Puts lines together until a document is whole.
+/// A document is no longer than this many bytes.
+pub(super) const LONGEST_DOCUMENT: usize = 8 * LONGEST_LINE;
+
+/// Tells by their brackets which lines are of one document.
 #[derive(Debug, Default)]
 pub(super) struct JsonDocuments {
-    text: String,
-    depth: usize,
-    in_text: bool,
-    escaped: bool,
-    failed: bool,
+    /// The brackets that are open.
+    open: Vec<u8>,
+    /// The last byte that says anything; of a text its quote.
+    last: u8,
 }
 
 impl JsonDocuments {
-    /// Takes a line; the document, where this line ends one.
-    ///
-    /// # Errors
-    /// A document of more than 512 MiB: it is dropped, and so is the rest of it.
-    pub(super) fn push(&mut self, line: &str) -> Result<Option<String>, String> {
-        for byte in line.bytes() {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.in_text => self.escaped = true,
-                b'"' => self.in_text = !self.in_text,
-                b'{' | b'[' if !self.in_text => self.depth += 1,
-                b'}' | b']' if !self.in_text => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
+    /// Whether the next line goes on with the document that the lines before it began. An object that begins where none
+    /// can stand shows that the document before it is damaged: it is the next one's beginning.
+    pub(super) fn continues(&mut self, line: &[u8]) -> bool {
+        let begins_object = line.trim_ascii_start().first() == Some(&b'{');
+        if begins_object && !self.takes_a_value() {
+            self.open.clear();
         }
-        // No text of JSON goes on over the end of a line.
-        (self.in_text, self.escaped) = (false, false);
-        const LONGEST_DOCUMENT: usize = 8 * LONGEST_LINE;
-        if self.text.len() + line.len() > LONGEST_DOCUMENT {
-            self.text = String::new();
-            let failed_before = std::mem::replace(&mut self.failed, self.depth > 0);
-            return if failed_before { Ok(None) } else { Err("the JSON document is over 512 MiB".to_owned()) };
-        }
-        self.text.push_str(line);
-        self.text.push('\n');
-        if self.depth > 0 {
-            return Ok(None);
-        }
-        let text = std::mem::take(&mut self.text);
-        let failed = std::mem::take(&mut self.failed);
-        Ok((!failed && !text.trim().is_empty()).then_some(text))
+        let continues = self.is_open();
+        self.take(line);
+        continues
     }
 
     /// Whether the last document has begun and not ended.
     pub(super) fn is_open(&self) -> bool {
-        self.depth > 0
+        !self.open.is_empty()
+    }
+
+    fn takes_a_value(&self) -> bool {
+        match self.last {
+            b'[' | b':' => true,
+            b',' => self.open.last() == Some(&b'['),
+            _ => false,
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        // No text of JSON goes on over the end of a line.
+        let (mut in_text, mut escaped) = (false, false);
+        for byte in line {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_text => escaped = true,
+                b'"' => (in_text, self.last) = (!in_text, b'"'),
+                _ if in_text || byte.is_ascii_whitespace() => {}
+                _ => {
+                    match byte {
+                        b'{' | b'[' => self.open.push(*byte),
+                        b'}' | b']' => _ = self.open.pop(),
+                        _ => {}
+                    }
+                    self.last = *byte;
+                }
+            }
+        }
     }
 }
 
@@ -56,16 +66,34 @@ impl JsonDocuments {
 mod tests {
     use super::*;
 
+    /// The documents of a text.
+    fn documents(text: &str) -> Vec<String> {
+        let mut documents = JsonDocuments::default();
+        let mut found: Vec<String> = Vec::new();
+        for line in text.lines() {
+            match (documents.continues(line.as_bytes()), found.last_mut()) {
+                (true, Some(document)) => *document = format!("{document}\n{line}"),
+                _ => found.push(line.to_owned()),
+            }
+        }
+        found
+    }
+
     #[test]
     fn documents_end_where_their_brackets_do() {
-        let mut documents = JsonDocuments::default();
-        let mut whole = |line: &str| documents.push(line).expect("short");
-        assert_eq!(whole(r#"{"a": "}\"]"}"#).as_deref(), Some("{\"a\": \"}\\\"]\"}\n"));
-        assert_eq!(whole("["), None);
-        assert_eq!(whole(r#"  {"b": [1]},"#), None);
-        assert_eq!(whole("  {}]").as_deref(), Some("[\n  {\"b\": [1]},\n  {}]\n"));
-        assert_eq!(whole("nonsense").as_deref(), Some("nonsense\n"), "it is for the reader to refuse");
-        assert_eq!(whole("{"), None);
-        assert!(documents.is_open());
+        let text = [r#"{"a": "}\"]"}"#, "[\n  {\"b\": [1]},\n  {}]", "nonsense", "{\n\"c\":\n{}\n}", "{"];
+        assert_eq!(documents(&text.join("\n")), text, "what is nonsense is for the reader to refuse");
+    }
+
+    #[test]
+    fn a_document_that_is_cut_does_not_take_the_next_one_with_it() {
+        let whole = r#"{"a": [{"b": "c"}, 1], "d": {"e": 2}}"#;
+        let listed = "[\n{\"a\": 1}\n, {\"a\": 2},\n{\"a\": 3}\n]";
+        for cut in 1..whole.len() {
+            let found = documents(&format!("{}\n{whole}\n{whole}\n{listed}", &whole[..cut]));
+            let (sound, damaged) = (&found[found.len() - 2..], &found[..found.len() - 2]);
+            assert_eq!(sound, [whole, listed], "cut at {cut}");
+            assert!(damaged.len() <= 2, "cut at {cut}: {damaged:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::format::{Format, LineOutcome, LineReader};
-use super::json_documents::JsonDocuments;
+use super::json_documents::{JsonDocuments, LONGEST_DOCUMENT};
 use super::json_fields::json_reason;
 use super::read::identity;
 use crate::model::{FeedKind, Recording, StatedFeed, StatedLineage, TableColumn, TableName, Timestamp};
@@ -42,31 +42,42 @@ struct OpenLineageReader {
 }
 
 impl LineReader for OpenLineageReader {
-    fn read_line(&mut self, line: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
-        let Some(document) = self.documents.push(line)? else { return Ok(LineOutcome::Used) };
+    fn continues(&mut self, line: &[u8]) -> bool {
+        self.documents.continues(line)
+    }
+
+    fn longest_record(&self) -> usize {
+        LONGEST_DOCUMENT
+    }
+
+    fn read_line(&mut self, document: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
         let events: Vec<serde_json::Value> = if document.trim_start().starts_with('[') {
-            serde_json::from_str(&document).map_err(|error| json_reason(&error))?
+            serde_json::from_str(document).map_err(|error| json_reason(&error))?
         } else {
-            vec![serde_json::from_str(&document).map_err(|error| json_reason(&error))?]
+            vec![serde_json::from_str(document).map_err(|error| json_reason(&error))?]
         };
         let mut read = Vec::with_capacity(events.len());
-        for (place, event) in events.iter().enumerate() {
-            let in_list = |reason: String| match events.len() {
-                1 => reason,
-                _ => format!("event {}: {reason}", place + 1),
-            };
-            read.extend(stated(event).map_err(in_list)?);
+        let mut refused = Vec::new();
+        for (place, event) in (1..).zip(&events) {
+            match stated(event) {
+                Ok(event) => read.extend(event),
+                Err(reason) if events.len() == 1 => refused.push(reason),
+                Err(reason) => refused.push(format!("event {place}: {reason}")),
+            }
         }
         let outcome = if read.is_empty() { LineOutcome::Ignored } else { LineOutcome::Used };
         recording.lineage.extend(read);
-        Ok(outcome)
+        if refused.is_empty() { Ok(outcome) } else { Err(refused.join("; ")) }
+    }
+
+    fn read_last(&mut self, document: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        let is_cut = self.documents.is_open();
+        let reason =
+            |reason| if is_cut { "the input ends in the middle of a JSON document".to_owned() } else { reason };
+        self.read_line(document, recording).map_err(reason)
     }
 
     fn finish(&mut self, _recording: &mut Recording) {}
-
-    fn unfinished(&self) -> Option<String> {
-        self.documents.is_open().then(|| "the input ends in the middle of a JSON document".to_owned())
-    }
 }
 
 #[derive(Deserialize)]
@@ -262,12 +273,20 @@ fn table_of(namespace: &str, name: &str) -> TableName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::{FormatChoice, Input};
 
     fn read(text: &str) -> (Vec<StatedLineage>, Vec<String>) {
-        let mut reader = OpenLineageReader::default();
         let mut recording = Recording::default();
-        let refused = text.lines().filter_map(|line| reader.read_line(line, &mut recording).err()).collect();
-        (recording.lineage, refused)
+        let input = Input::from_reader("test", std::io::Cursor::new(text.to_owned()));
+        let format = FormatChoice::named(NAME).expect("a format");
+        crate::capture::read(input, &format, &mut |part| {
+            recording.lineage.extend(part.lineage);
+            recording.rejected.extend(part.rejected);
+            std::ops::ControlFlow::Continue(())
+        })
+        .expect("read");
+        let refused = recording.rejected.iter().map(|line| format!("{}: {}", line.line, line.reason));
+        (recording.lineage, refused.collect())
     }
 
     fn event(facet: &str) -> String {
@@ -337,6 +356,18 @@ mod tests {
         );
         assert!(stated.is_empty());
         assert!(refused[0].contains("`eventTime`") && refused[1].contains("no OpenLineage event"), "{refused:?}");
+    }
+
+    #[test]
+    fn one_damaged_event_does_not_take_others_with_it() {
+        let sound = event(r#"{"fields":{}}"#).replace('\n', " ");
+        let (cut, bad) = (&sound[..sound.len() / 2], sound.replace("2026-03-02T10:00:00Z", "yesterday"));
+        let (stated, refused) = read(&format!("{sound}\n{cut}\n{sound}\n\n[{sound},\n{bad},{sound}]\n{sound}\n{cut}"));
+        assert_eq!(stated.len(), 5, "{refused:?}");
+        let reasons = ["2: ", "5: event 2: `eventTime`", "8: "];
+        assert_eq!(refused.len(), reasons.len(), "{refused:?}");
+        assert!(refused.iter().zip(reasons).all(|(refused, reason)| refused.starts_with(reason)), "{refused:?}");
+        assert!(refused[2].ends_with("the input ends in the middle of a JSON document"), "{refused:?}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ impl LineReader for CsvlogReader {
             time: required(0, "log_time")?,
             session: required(5, "session_id")?.into(),
             number: line_number,
+            log_number: line_number,
+            earlier_ended: None,
             next_number: Some(line_number.saturating_add(1)),
             severity: required(11, "error_severity")?,
             message: column(13).unwrap_or_default(),

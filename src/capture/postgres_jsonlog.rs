@@ -63,6 +63,8 @@ impl LineReader for JsonlogReader {
             time: line.timestamp.ok_or_else(|| missing("timestamp"))?,
             session: line.session_id.ok_or_else(|| missing("session_id"))?.into(),
             number,
+            log_number: number,
+            earlier_ended: None,
             next_number: number.checked_add(1),
             severity: line.error_severity.ok_or_else(|| missing("error_severity"))?,
             // PostgreSQL leaves out what is empty.

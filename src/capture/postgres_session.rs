@@ -26,6 +26,11 @@ pub(super) struct LogLine {
     pub(super) session: Arc<str>,
     /// Its place within the session.
     pub(super) number: u64,
+    /// The number that the log itself gives the line, where it gives one: its place too, unless several sessions have to
+    /// share their id.
+    pub(super) log_number: u64,
+    /// The place of the end of an earlier session with the same id, where this line is known to begin another.
+    pub(super) earlier_ended: Option<u64>,
     /// The number of the session's next line; `None` where the log does not number them.
     pub(super) next_number: Option<u64>,
     pub(super) severity: String,
@@ -54,6 +59,18 @@ impl Sessions {
     /// # Errors
     /// Why a line that tells of statements cannot be read.
     pub(super) fn read(&mut self, line: LogLine, events: &mut Vec<LogEvent>) -> Result<LineOutcome, String> {
+        if let Some(place) = line.earlier_ended {
+            self.let_go(&line.session, events);
+            let time = parse_log_time(&line.time)?;
+            let ended = line.event(LogEventKind::Disconnection, time, time, None, Vec::new());
+            events.push(LogEvent {
+                id: event_id("log event", &line.session, place, time),
+                line: place,
+                transaction: None,
+                virtual_transaction: None,
+                ..ended
+            });
+        }
         self.follow(&line, events);
         // A parallel worker repeats what its leader says.
         if line.backend_type.as_deref() == Some("parallel worker") {
@@ -79,7 +96,7 @@ impl Sessions {
     /// A gap in a session's numbers means lost lines: what comes after it belongs to another statement.
     fn follow(&mut self, line: &LogLine, events: &mut Vec<LogEvent>) {
         let Some(waiting) = self.waiting.get_mut(&line.session) else { return };
-        if waiting.next_number.is_none_or(|next| next == line.number) {
+        if waiting.next_number.is_none_or(|next| next == line.log_number) {
             waiting.next_number = line.next_number;
         } else {
             self.let_go(&line.session, events);
@@ -412,6 +429,14 @@ impl LogLine {
 /// that is stored beside it, under the same session and line.
 fn only_begun(event: LogEvent) -> LogEvent {
     LogEvent { id: event_id("log event begun", &event.session.0, event.line, event.ts), ..event }
+}
+
+/// What the input's last record says may be a part of it: under an identity of what it says, it is stored beside what the
+/// grown log says, under the same session and line.
+pub(super) fn read_so_far(event: LogEvent) -> LogEvent {
+    let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+    let told = format!("{}\0{}\0{}", text(&event.sql), event.parameters.len(), text(&event.message));
+    LogEvent { id: event_id(&format!("log event so far\0{told}"), &event.session.0, event.line, event.ts), ..event }
 }
 
 fn event_id(kind: &str, session: &str, line: u64, time: Timestamp) -> RecordingId {

@@ -1,8 +1,9 @@
 //! `postgres-stderr`: PostgreSQL's plain log (`log_destination = 'stderr'`), with any `log_line_prefix`.
 //!
 //! In: lines that begin with the prefix; a message goes on in lines that begin with a tab, and in the lines of the same
-//! process that say `DETAIL`, `STATEMENT` and the like. Out: [`crate::model::LogEvent`]s, as from jsonlog. Without `%c` a
-//! session is known by its process alone, and without `%l` its lines are numbered by their time.
+//! process that say `DETAIL`, `STATEMENT` and the like. Out: [`crate::model::LogEvent`]s, as from jsonlog. Without `%c` or
+//! `%s` a session is known by its process alone, which serves several: then, and without `%l`, lines are numbered by their
+//! time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::CaptureError;
 use super::format::{Beginning, Format, LineOutcome, LineReader};
 use super::postgres_message::{connection_of_message, parse_log_time};
 use super::postgres_prefix::{LogLinePrefix, PrefixFields};
-use super::postgres_session::{LogLine, Sessions};
+use super::postgres_session::{LogLine, Sessions, read_so_far};
 use crate::model::{Recording, Timestamp};
 
 /// What a message's own line says, the severities.
@@ -21,6 +22,8 @@ const SEVERITIES: &[&str] = &[
 ];
 /// What further lines of a message say.
 const FURTHER: &[&str] = &["DETAIL", "HINT", "QUERY", "CONTEXT", "STATEMENT", "LOCATION", "BACKTRACE"];
+/// How a session's first message begins, with `log_connections`.
+const CONNECTION_RECEIVED: &str = "connection received: ";
 /// Sessions whose last line is remembered; past it those that were silent for longest are forgotten.
 const MOST_SESSIONS: usize = 131_072;
 /// Lines of one session in one tick of the log's clock.
@@ -65,6 +68,8 @@ struct StderrReader {
 struct Known {
     last_time: i64,
     lines_then: u64,
+    /// The last number of the log's own.
+    last_number: Option<u64>,
     application_name: Option<String>,
     database: Option<String>,
 }
@@ -98,6 +103,15 @@ impl LineReader for StderrReader {
     fn read_line(&mut self, record: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
         let line = self.log_line(record)?;
         self.sessions.read(line, &mut recording.log)
+    }
+
+    /// The server may have written a part of it so far, and the rest may be read with the grown log.
+    fn read_last(&mut self, record: &str, recording: &mut Recording) -> Result<LineOutcome, String> {
+        let before = recording.log.len();
+        let outcome = self.read_line(record, recording);
+        let last = recording.log.split_off(before.min(recording.log.len()));
+        recording.log.extend(last.into_iter().map(read_so_far));
+        outcome
     }
 
     fn finish(&mut self, recording: &mut Recording) {
@@ -147,19 +161,29 @@ impl StderrReader {
         let time = first.time.or(first.epoch).ok_or("its time is missing")?.to_owned();
         let session = session_id(first)?;
         let own_number = |fields: &PrefixFields<'_>| fields.number.and_then(|number| number.parse::<u64>().ok());
-        let (number, next_number) = match own_number(first) {
-            Some(number) => {
-                let last = further.iter().filter_map(|(fields, _)| own_number(fields)).max().unwrap_or(number);
-                (number, Some(last.saturating_add(1)))
+        let log_number = own_number(first);
+        let last_number = further.iter().filter_map(|(fields, _)| own_number(fields)).max().max(log_number);
+        let is_one_session = first.session.is_some() || first.session_start.is_some();
+        let (number, earlier_ended) = match log_number.filter(|_| is_one_session) {
+            Some(number) => (number, None),
+            None => {
+                let at = parse_log_time(&time)?;
+                let begins = !is_one_session && self.begins_another(&session, log_number, &message);
+                let ended = begins.then(|| self.number_by_time(&session, at));
+                (self.number_by_time(&session, at), ended)
             }
-            None => (self.number_by_time(&session, parse_log_time(&time)?), None),
         };
+        if let Some(known) = self.known.get_mut(&session) {
+            known.last_number = last_number;
+        }
         let (application_name, database) = self.connection(&session, first, &message);
         Ok(LogLine {
             time,
             session,
             number,
-            next_number,
+            log_number: log_number.unwrap_or(number),
+            earlier_ended,
+            next_number: last_number.map(|last| last.saturating_add(1)),
             severity: first.kind.to_owned(),
             message: if first.kind == "ERROR" { without_position(message) } else { message },
             detail: part("DETAIL"),
@@ -171,6 +195,13 @@ impl StderrReader {
             database,
             backend_type: first.backend_type.map(str::to_owned),
         })
+    }
+
+    /// Whether another session has the process now: its own numbers begin again.
+    fn begins_another(&self, session: &Arc<str>, log_number: Option<u64>, message: &str) -> bool {
+        let Some(number) = log_number else { return message.starts_with(CONNECTION_RECEIVED) };
+        let last = self.known.get(session).and_then(|known| known.last_number);
+        number == 1 || last.is_some_and(|last| number <= last)
     }
 
     /// Two lines of a session in one tick of the clock keep their order; the next tick's are behind them.
@@ -192,9 +223,11 @@ impl StderrReader {
         fields: &PrefixFields<'_>,
         message: &str,
     ) -> (Option<String>, Option<String>) {
-        if message.starts_with("connection received: ") {
+        if message.starts_with(CONNECTION_RECEIVED) {
             // A process id that is used again: nothing of the session before holds any more.
-            self.known.remove(session);
+            if let Some(known) = self.known.get_mut(session) {
+                (known.application_name, known.database) = (None, None);
+            }
         } else if let Some(connection) = connection_of_message(message) {
             let last_time = self.known.get(session).map_or(0, |known| known.last_time);
             let known = self.known(session, last_time);
@@ -328,6 +361,29 @@ something else
         assert_eq!(refused, Vec::<String>::new());
         assert_eq!(events[0].session.0.as_ref(), "69248100.71f");
         assert_eq!((events[0].line, events[0].ts.to_string().as_str()), (46, "2025-11-24T16:00:00.123Z"));
+    }
+
+    #[test]
+    fn sessions_that_share_a_process_one_after_the_other_stay_apart() {
+        // The first session's transaction is left open, and rolled back without a word.
+        let text = "\
+2026-11-23 08:00:00.000 UTC [1665] [1] LOG:  duration: 0.1 ms  statement: BEGIN
+2026-11-23 08:00:01.000 UTC [1665] [2] LOG:  duration: 0.1 ms  statement: UPDATE t SET a = 1
+2026-11-23 08:00:02.000 UTC [1665] [3] LOG:  statement: UPDATE t SET a = 2
+2026-11-23 09:00:00.000 UTC [1665] [1] LOG:  statement: BEGIN
+2026-11-23 09:00:00.500 UTC [1665] [2] LOG:  duration: 0.1 ms
+2026-11-23 09:00:01.000 UTC [1665] [3] LOG:  duration: 0.1 ms  statement: UPDATE t SET a = 3
+2026-11-23 09:00:02.000 UTC [1665] [4] LOG:  duration: 0.1 ms  statement: COMMIT
+";
+        let (mut events, refused) = read(text, Some("%m [%p] [%l] "));
+        assert_eq!(refused, Vec::<String>::new());
+        events.sort_by_key(|event| event.line);
+        let told: Vec<_> = events.iter().map(|event| event.sql.as_deref().unwrap_or("(ended)")).collect();
+        let updates = ["UPDATE t SET a = 1", "UPDATE t SET a = 2", "UPDATE t SET a = 3"];
+        let expected = ["(ended)", "BEGIN", updates[0], updates[1], "(ended)", "BEGIN", updates[2], "COMMIT"];
+        assert_eq!(told, expected);
+        assert!(events.windows(2).all(|pair| pair[0].line < pair[1].line), "no two share a place");
+        assert_eq!(events[5].ts.to_string(), "2026-11-23T09:00:00.5Z", "numbers still tell what follows what");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::format::{Beginning, FormatChoice, LineOutcome, LineReader, known_formats};
 use super::input::ContentSeal;
-use super::lines::{KEPT_OF_TOO_LONG, LONGEST_LINE, Line, Lines};
+use super::lines::{KEPT_OF_TOO_LONG, Line, Lines};
 use super::{CaptureError, Input};
 use crate::model::{Recording, RecordingId, RejectedLine};
 
@@ -84,6 +84,9 @@ struct Reading<'sink> {
     summary: ReadSummary,
 }
 
+/// How a record is read: as one that others follow, or as the input's last.
+type ReadRecord = fn(&mut (dyn LineReader + 'static), &str, &mut Recording) -> Result<LineOutcome, String>;
+
 /// A record that may go on with the next line.
 struct Record {
     /// Its first line.
@@ -115,7 +118,7 @@ impl<'sink> Reading<'sink> {
                 Ok(None) => break,
                 // The rest of a damaged archive cannot be read; that it is missing is one rejected line.
                 Err(error) if seal.is_damage() => {
-                    self.end_record();
+                    self.end_record(LineReader::read_last);
                     let number = lines.last_number() + 1;
                     self.reject(
                         number,
@@ -129,11 +132,8 @@ impl<'sink> Reading<'sink> {
                 }
             }
         }
-        self.end_record();
+        self.end_record(LineReader::read_last);
         self.summary.lines = lines.last_number();
-        if let Some(reason) = self.reader.unfinished() {
-            self.reject(self.summary.lines, reason, String::new());
-        }
         self.reader.finish(&mut self.recording);
         self.hand_on()?;
         // Of a damaged archive only the part that was read is hashed: mended, it is another input.
@@ -145,7 +145,7 @@ impl<'sink> Reading<'sink> {
         self.batch_bytes += line.bytes.len();
         let continues = self.reader.continues(&line.bytes);
         if let Some(length) = line.too_long {
-            self.end_record();
+            self.end_record(LineReader::read_line);
             let text = String::from_utf8_lossy(&line.bytes).into_owned();
             self.reject(
                 line.number,
@@ -156,12 +156,12 @@ impl<'sink> Reading<'sink> {
             match self.record.as_mut().filter(|_| continues) {
                 Some(record) => record.add(line),
                 None => {
-                    self.end_record();
+                    self.end_record(LineReader::read_line);
                     self.record = Some(Record::begun(line));
                 }
             }
-            if self.record.as_ref().is_some_and(|record| record.bytes.len() > LONGEST_LINE) {
-                self.end_record();
+            if self.record.as_ref().is_some_and(|record| record.bytes.len() > self.reader.longest_record()) {
+                self.end_record(LineReader::read_line);
             }
         }
         let Recording { writes, log, stamps, lineage, rejected } = &self.recording;
@@ -172,12 +172,12 @@ impl<'sink> Reading<'sink> {
         Ok(())
     }
 
-    fn end_record(&mut self) {
+    fn end_record(&mut self, read: ReadRecord) {
         let Some(record) = self.record.take() else { return };
         if record.bytes.trim_ascii().is_empty() {
             return;
         }
-        if record.bytes.len() > LONGEST_LINE && record.lines > 1 {
+        if record.bytes.len() > self.reader.longest_record() && record.lines > 1 {
             let (length, lines) = (record.bytes.len(), record.lines);
             let reason = format!("the record has {length} bytes in {lines} lines and no end; this is its beginning");
             let beginning = record.bytes.get(..KEPT_OF_TOO_LONG).unwrap_or(&record.bytes);
@@ -192,7 +192,7 @@ impl<'sink> Reading<'sink> {
                 return;
             }
         };
-        match self.reader.read_line(&text, &mut self.recording) {
+        match read(self.reader.as_mut(), &text, &mut self.recording) {
             Ok(LineOutcome::Used) => {}
             Ok(LineOutcome::Ignored) => self.summary.ignored += record.lines,
             Err(reason) if record.unfinished => {

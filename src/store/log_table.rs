@@ -1,6 +1,7 @@
 //! `log`: the events of the SQL logs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 
@@ -113,8 +114,11 @@ fn parameters_of_json(json: Option<&str>) -> Result<Vec<Option<Value>>, String> 
 /// is what counts. In the order of arrival.
 pub(super) fn complete(mut events: Vec<(i64, LogEvent)>) -> Vec<LogEvent> {
     events.sort_by_key(|(position, _)| *position);
-    let told = |event: &LogEvent| -> (bool, Timestamp, bool) {
-        (event.kind != LogEventKind::Statement, event.ts, event.transaction.is_some())
+    let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    let told = |event: &LogEvent| -> (bool, Timestamp, bool, [usize; 3]) {
+        // Of a line that was read before it was written to its end the longer text is the whole one.
+        let lengths = [length(&event.sql), event.parameters.len(), length(&event.message)];
+        (event.kind != LogEventKind::Statement, event.ts, event.transaction.is_some(), lengths)
     };
     let mut places: HashMap<(SessionId, u64, Timestamp), usize> = HashMap::with_capacity(events.len());
     let mut complete: Vec<LogEvent> = Vec::with_capacity(events.len());
@@ -166,5 +170,14 @@ mod tests {
             assert_eq!(complete(events), [ended.clone(), other.clone()]);
         }
         assert_eq!(complete(vec![(1, begun), (2, failed.clone())]), [failed]);
+        // Read before it was written to its end.
+        let cut = LogEvent { id: RecordingId([5; 16]), sql: Some("INS".into()), ..ended.clone() };
+        let bound = LogEvent { id: RecordingId([6; 16]), parameters: vec![None], ..ended.clone() };
+        for (part, whole) in [(&cut, &ended), (&ended, &bound)] {
+            for order in [[part, whole], [whole, part]] {
+                let events = order.into_iter().cloned().enumerate().map(|(place, event)| (place as i64, event));
+                assert_eq!(complete(events.collect()), std::slice::from_ref(whole));
+            }
+        }
     }
 }
