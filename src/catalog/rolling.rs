@@ -302,7 +302,7 @@ fn slot_values(slot: &Slot, column: &ColumnName) -> BTreeSet<Value> {
 #[derive(Debug, Default)]
 pub struct RollingTables {
     tables: BTreeMap<TableName, RollingTable>,
-    temporary: BTreeMap<TableName, TemporaryRows>,
+    temporary: BTreeMap<TableName, Arc<TemporaryRows>>,
 }
 
 /// The rows of a temporary table, which no key tells apart.
@@ -359,12 +359,20 @@ impl RollingTables {
 
     /// A temporary table that stands there, before any other of its name.
     pub fn temporary(&self, name: &TableName) -> Option<&TemporaryRows> {
-        self.temporary.get(name)
+        self.temporary.get(name).map(AsRef::as_ref)
     }
 
-    /// From now on, these are the temporary tables.
-    pub fn set_temporary(&mut self, temporary: BTreeMap<TableName, TemporaryRows>) {
-        self.temporary = temporary;
+    /// From now on, this temporary table holds these rows; without any, it does not stand there.
+    pub fn set_temporary(&mut self, name: &TableName, rows: Option<Arc<TemporaryRows>>) {
+        match rows {
+            Some(rows) => self.temporary.insert(name.clone(), rows),
+            None => self.temporary.remove(name),
+        };
+    }
+
+    /// From now on, no temporary table stands there.
+    pub fn clear_temporary(&mut self) {
+        self.temporary.clear();
     }
 
     /// Every table.

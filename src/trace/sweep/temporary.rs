@@ -19,6 +19,9 @@ use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, Tempo
 use crate::trace::reenact::{Compiled, Execution, Refusal};
 use crate::trace::worlds::RecordName;
 
+/// Of how many affected records a table remembers that its rows were computed from them.
+const MOST_SOURCES: usize = 256;
+
 /// The temporary tables of every session, and the materialized views.
 #[derive(Default)]
 pub(super) struct TemporaryTables {
@@ -59,14 +62,29 @@ pub(super) struct Temporary {
     at_commit: AtCommit,
 }
 
+impl Temporary {
+    /// What stands there for it.
+    fn rows(&self, is_view: bool) -> Option<Arc<TemporaryRows>> {
+        match &self.contents {
+            Contents::Known { rows, .. } => Some(rows.clone()),
+            // A rule reads a view as it stands.
+            Contents::Same | Contents::Doubtful { .. } if is_view => None,
+            // It hides a table of its name even so.
+            Contents::Same | Contents::Doubtful { .. } => Some(Arc::default()),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Contents {
     /// The same in both worlds, and not known.
     Same,
     /// Known in both worlds.
     Known {
-        rows: TemporaryRows,
-        /// The affected records that they were computed from.
+        rows: Arc<TemporaryRows>,
+        /// Whether they are others in the right world.
+        differs: bool,
+        /// Affected records that they were computed from: enough to name a cause.
         sources: Vec<RecordName>,
         /// Whether one of those was suspected in what was read of it.
         is_suspected: bool,
@@ -85,15 +103,13 @@ struct Filling {
 impl Sweep {
     /// From now on, what these statements define is known as materialized views.
     pub(super) fn declare_materialized<'a>(&mut self, definitions: impl Iterator<Item = &'a str>) {
-        let mut held = self.held();
         for (name, query) in definitions.filter_map(sql::materialized_view) {
             let Some(schema) = self.statements.schemas().get(&name).cloned() else { continue };
             let view = Temporary { schema: Some(schema), contents: Contents::Same, at_commit: AtCommit::Kept };
-            held.insert(name.clone(), view);
             let text = query.to_string().into();
-            self.temporary.views.insert(name, MaterializedView { query, text, is_told: false });
+            self.temporary.views.insert(name.clone(), MaterializedView { query, text, is_told: false });
+            self.put(name, view);
         }
-        self.hold(held);
     }
 
     /// Notices of which views the history tells when they are refreshed.
@@ -128,10 +144,8 @@ impl Sweep {
     /// The tables of the transaction's session are at hand from here on.
     pub(super) fn enter_session(&mut self, transaction: &Transaction) {
         let held = transaction.session.as_ref().and_then(|session| self.temporary.of_sessions.remove(session));
-        if let Some(of_session) = held {
-            let mut held = self.held();
-            held.extend(of_session);
-            self.hold(held);
+        for (name, table) in held.into_iter().flatten() {
+            self.put(name, table);
         }
     }
 
@@ -160,15 +174,17 @@ impl Sweep {
     /// These are the temporary tables at hand now.
     pub(super) fn hold(&mut self, held: Held) {
         self.temporary.at_hand = held;
-        let known = self.temporary.at_hand.iter();
-        let rows = known.filter_map(|(name, table)| match &table.contents {
-            Contents::Known { rows, .. } => Some((name.clone(), rows.clone())),
-            // A rule reads a view as it stands.
-            Contents::Same | Contents::Doubtful { .. } if self.temporary.is_view(name) => None,
-            // It hides a table of its name even so.
-            Contents::Same | Contents::Doubtful { .. } => Some((name.clone(), TemporaryRows::default())),
-        });
-        self.worlds.tables.set_temporary(rows.collect());
+        self.worlds.tables.clear_temporary();
+        for (name, table) in &self.temporary.at_hand {
+            self.worlds.tables.set_temporary(name, table.rows(self.temporary.is_view(name)));
+        }
+        self.statements.set_temporary(&self.temporary_shapes());
+    }
+
+    /// The temporary table stands there as it is now.
+    fn put(&mut self, name: TableName, table: Temporary) {
+        self.worlds.tables.set_temporary(&name, table.rows(self.temporary.is_view(&name)));
+        self.temporary.at_hand.insert(name, table);
         self.statements.set_temporary(&self.temporary_shapes());
     }
 
@@ -181,7 +197,7 @@ impl Sweep {
     pub(super) fn is_temporary_affected(&self) -> bool {
         self.temporary.at_hand.values().any(|table| match &table.contents {
             Contents::Same => false,
-            Contents::Known { rows, is_suspected, .. } => *is_suspected || rows.actual != rows.right,
+            Contents::Known { differs, is_suspected, .. } => *is_suspected || *differs,
             Contents::Doubtful { .. } => true,
         })
     }
@@ -197,10 +213,9 @@ impl Sweep {
         let held = self.temporary.at_hand.get(&reference.table)?;
         Some(match &held.contents {
             Contents::Same => Touched::default(),
-            Contents::Known { rows, sources, is_suspected } => {
-                let differs = rows.actual != rows.right;
-                let records = if differs || *is_suspected { sources.clone() } else { Vec::new() };
-                Touched { records, differs, unknown: false, suspected: *is_suspected }
+            Contents::Known { differs, sources, is_suspected, .. } => {
+                let records = if *differs || *is_suspected { sources.clone() } else { Vec::new() };
+                Touched { records, differs: *differs, unknown: false, suspected: *is_suspected }
             }
             Contents::Doubtful { source } => {
                 Touched { records: vec![source.clone()], unknown: true, ..Touched::default() }
@@ -264,8 +279,7 @@ impl Sweep {
 
     /// Does to a temporary table, in both worlds, what the statement does.
     pub(super) async fn write_temporary(&mut self, looking: Looking<'_>, write: TemporaryWrite, progress: &Progress) {
-        let mut held = self.held();
-        let before = held.get(&write.table).cloned();
+        let before = self.temporary.at_hand.get(&write.table).cloned();
         let after = match write.effect {
             TemporaryEffect::Made { query, is_declared, columns, at_commit } => {
                 let filled = self.filled(looking, &query, &columns, is_declared, progress).await;
@@ -288,7 +302,7 @@ impl Sweep {
             TemporaryEffect::Unchanged => before,
             TemporaryEffect::Emptied => before.map(|before| Temporary { contents: nothing(), ..before }),
             TemporaryEffect::Added { columns, query } => match before {
-                Some(before) => Some(self.added(looking, before, &columns, &query, progress).await),
+                Some(before) => Some(self.added(looking, (&write.table, before), &columns, &query, progress).await),
                 None => None,
             },
             TemporaryEffect::Changed { query } => match before {
@@ -307,11 +321,9 @@ impl Sweep {
                 Temporary { contents, ..before }
             }),
         };
-        match after {
-            Some(after) => held.insert(write.table, after),
-            None => held.remove(&write.table),
-        };
-        self.hold(held);
+        if let Some(after) = after {
+            self.put(write.table, after);
+        }
     }
 
     /// A table of this shape that holds the rows now and no others.
@@ -332,7 +344,7 @@ impl Sweep {
     async fn added(
         &mut self,
         looking: Looking<'_>,
-        before: Temporary,
+        (name, before): (&TableName, Temporary),
         columns: &[ColumnName],
         query: &sqlparser::ast::Query,
         progress: &Progress,
@@ -342,14 +354,21 @@ impl Sweep {
         let contents = match (contents, filled) {
             (Contents::Doubtful { source }, _) => Contents::Doubtful { source },
             (_, Err(Contents::Doubtful { source })) => Contents::Doubtful { source },
-            (Contents::Known { mut rows, mut sources, is_suspected }, Ok(filling)) => {
+            (Contents::Known { mut rows, differs, mut sources, is_suspected }, Ok(filling)) => {
                 let target = inserted(&schema, columns);
                 match target.and_then(|target| filling.rows_as(&target).ok()) {
                     Some(added) => {
-                        rows.actual.extend(added.actual);
-                        rows.right.extend(added.right);
-                        sources.extend(filling.touched.records);
-                        Contents::Known { rows, sources, is_suspected: is_suspected || filling.touched.suspected }
+                        // Nothing else holds the rows then: they are not copied.
+                        self.temporary.at_hand.remove(name);
+                        self.worlds.tables.set_temporary(name, None);
+                        let differs = differs || added.actual != added.right;
+                        let all = Arc::make_mut(&mut rows);
+                        all.actual.extend(added.actual);
+                        all.right.extend(added.right);
+                        let room = MOST_SOURCES.saturating_sub(sources.len());
+                        sources.extend(filling.touched.records.into_iter().take(room));
+                        let is_suspected = is_suspected || filling.touched.suspected;
+                        Contents::Known { rows, differs, sources, is_suspected }
                     }
                     None => self.doubt(looking, progress).unwrap_or(Contents::Same),
                 }
@@ -442,7 +461,7 @@ impl Sweep {
         let tables: Vec<TableName> = statements.iter().flat_map(sql::tables_named).collect();
         let of_temporary = tables.iter().find_map(|table| match &self.temporary.at_hand.get(table)?.contents {
             Contents::Doubtful { source } => Some(source.clone()),
-            Contents::Known { rows, sources, .. } if rows.actual != rows.right => sources.first().cloned(),
+            Contents::Known { differs: true, sources, .. } => sources.first().cloned(),
             Contents::Known { .. } | Contents::Same => None,
         });
         let source = of_temporary.or_else(|| self.any_affected_record(&tables))?;
@@ -471,11 +490,13 @@ impl Filling {
 }
 
 fn nothing() -> Contents {
-    Contents::Known { rows: TemporaryRows::default(), sources: Vec::new(), is_suspected: false }
+    Contents::Known { rows: Arc::default(), differs: false, sources: Vec::new(), is_suspected: false }
 }
 
-fn known(rows: TemporaryRows, touched: Touched) -> Contents {
-    Contents::Known { rows, sources: touched.records, is_suspected: touched.suspected }
+fn known(rows: TemporaryRows, mut touched: Touched) -> Contents {
+    touched.records.truncate(MOST_SOURCES);
+    let differs = rows.actual != rows.right;
+    Contents::Known { rows: Arc::new(rows), differs, sources: touched.records, is_suspected: touched.suspected }
 }
 
 /// The columns that an INSERT gives values, in its order, then the others.
