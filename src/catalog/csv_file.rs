@@ -171,78 +171,93 @@ impl CsvRecords {
 
     /// Reads on until a record is whole: a quoted field may hold line breaks.
     fn read_record(&mut self) -> Result<Option<Record>, CatalogError> {
-        let mut text = String::new();
+        let mut begun = BegunRecord::default();
+        let mut line = String::new();
         loop {
-            let before = text.len();
-            let read = self.input.read_line(&mut text).map_err(|error| self.refuse(error.to_string()))?;
+            line.clear();
+            let read = self.input.read_line(&mut line).map_err(|error| self.refuse(error.to_string()))?;
             if read == 0 {
-                return if text.is_empty() { Ok(None) } else { Err(self.refuse("a quote is never closed".to_owned())) };
+                return match begun.open {
+                    Some(_) => Err(self.refuse("a quote is never closed".to_owned())),
+                    None => Ok(None),
+                };
             }
             self.line += 1;
             // An empty line is a record only where the one column may be NULL in it; elsewhere it is padding.
-            if before == 0 && text.trim_end_matches(['\r', '\n']).is_empty() && self.header.len() != 1 {
-                text.clear();
+            if begun.open.is_none() && line.trim_end_matches(['\r', '\n']).is_empty() && self.header.len() != 1 {
                 continue;
             }
-            match parse_record(&text) {
-                Parsed::Record(record) => return Ok(Some(record)),
-                Parsed::Unclosed => {}
-                Parsed::Damaged(reason) => return Err(self.refuse(reason)),
+            if begun.take(&line).map_err(|reason| self.refuse(reason))? {
+                return Ok(Some(begun.fields));
             }
         }
     }
 }
 
-enum Parsed {
-    Record(Record),
-    /// A quoted field goes on in the next line.
-    Unclosed,
-    Damaged(String),
+/// A record as far as it was read.
+#[derive(Default)]
+struct BegunRecord {
+    fields: Record,
+    /// The quoted field that goes on in the next line.
+    open: Option<String>,
 }
 
-fn parse_record(text: &str) -> Parsed {
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let mut record = Record::new();
-    let mut rest = line;
-    loop {
-        let after = if let Some(quoted) = rest.strip_prefix('"') {
-            // The line break belongs to the field while the quote is open, so look at the text as it came.
-            let Some((field, after)) = quoted_field(quoted) else { return Parsed::Unclosed };
-            record.push(Some(field));
-            after
-        } else {
-            let end = rest.find(',').unwrap_or(rest.len());
-            let (field, after) = rest.split_at(end);
-            if field.contains('"') {
-                return Parsed::Damaged(format!(
-                    "a quote within the unquoted field {field}: put the field in quotes and double the quote"
-                ));
+impl BegunRecord {
+    /// Takes its next line, with its end; whether that is its last.
+    fn take(&mut self, line: &str) -> Result<bool, String> {
+        let content = line.strip_suffix('\n').unwrap_or(line);
+        let content = content.strip_suffix('\r').unwrap_or(content);
+        let mut rest = content;
+        loop {
+            let quoted = match self.open.take() {
+                Some(field) => Some((field, rest)),
+                None => rest.strip_prefix('"').map(|text| (String::new(), text)),
+            };
+            let after = if let Some((mut field, text)) = quoted {
+                let Some(after) = close_quote(&mut field, text) else {
+                    // The line break belongs to the field while its quote is open.
+                    field.push_str(&line[content.len()..]);
+                    self.open = Some(field);
+                    return Ok(false);
+                };
+                self.fields.push(Some(field));
+                after
+            } else {
+                let end = rest.find(',').unwrap_or(rest.len());
+                let (field, after) = rest.split_at(end);
+                if field.contains('"') {
+                    return Err(format!(
+                        "a quote within the unquoted field {field}: put the field in quotes and double the quote"
+                    ));
+                }
+                self.fields.push((!field.is_empty()).then(|| field.to_owned()));
+                after
+            };
+            match after.strip_prefix(',') {
+                Some(next) => rest = next,
+                None if after.is_empty() => return Ok(true),
+                None => return Err("a quoted field is followed by text: expected a comma".to_owned()),
             }
-            record.push((!field.is_empty()).then(|| field.to_owned()));
-            after
-        };
-        match after.strip_prefix(',') {
-            Some(next) => rest = next,
-            None if after.is_empty() => return Parsed::Record(record),
-            None => return Parsed::Damaged("a quoted field is followed by text: expected a comma".to_owned()),
         }
     }
 }
 
-/// The field up to its closing quote, and what follows; `None` where the quote is not closed.
-fn quoted_field(text: &str) -> Option<(String, &str)> {
-    let mut field = String::new();
+/// Adds to the field what stands before its closing quote, and gives what follows that; `None` where the quote is not
+/// closed.
+fn close_quote<'text>(field: &mut String, text: &'text str) -> Option<&'text str> {
     let mut rest = text;
     loop {
-        let (part, after) = rest.split_once('"')?;
+        let Some((part, after)) = rest.split_once('"') else {
+            field.push_str(rest);
+            return None;
+        };
         field.push_str(part);
         match after.strip_prefix('"') {
             Some(next) => {
                 field.push('"');
                 rest = next;
             }
-            None => return Some((field, after)),
+            None => return Some(after),
         }
     }
 }
@@ -283,6 +298,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_field_of_many_lines_is_read_line_by_line() {
+        let lines = "a \"\"line\"\"\r\n\n".repeat(200_000);
+        let began = std::time::Instant::now();
+        let (_, rows) = read(&format!("id,note\n1,\"{lines}\"\n2,\"\n\"\n")).await.expect("a table");
+        assert_eq!(rows[0][1], Value::text(lines.replace("\"\"", "\"")));
+        assert_eq!(rows[1][1], Value::text("\n"));
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "each line is looked at once");
+    }
+
+    #[tokio::test]
     async fn a_last_line_without_its_break_counts() {
         let (_, rows) = read("id\n1\n2").await.expect("a table");
         assert_eq!(rows.len(), 2);
@@ -295,6 +320,7 @@ mod tests {
             ("id,n\n1,5\" pipe\n", "line 2", "a quote within the unquoted field"),
             ("id,n\n1,\"open\n", "line 2", "never closed"),
             ("id,n\n1,\"a\"b\n", "line 2", "expected a comma"),
+            ("id,n\n1,\"a\nb\"c,\"\n", "line 3", "expected a comma"),
             ("id,id\n", "line 1", "column id twice"),
             ("id,\n", "line 1", "column 2 of the header has no name"),
         ] {

@@ -24,7 +24,7 @@ use jiff::civil;
 use super::CatalogError;
 use crate::model::{
     ColumnType, ModelError, Row, TableSchema, Timestamp, Value, days_from_text, micros_from_text, text_from_days,
-    text_from_micros, without_trailing_zeros,
+    text_from_float32, text_from_float64, text_from_micros, without_trailing_zeros,
 };
 
 /// Digits after the point of a plain `numeric` column in the engine.
@@ -197,8 +197,14 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
         DataType::Int16 => array.as_primitive::<Int16Type>().value(position).to_string(),
         DataType::Int32 => array.as_primitive::<Int32Type>().value(position).to_string(),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(position).to_string(),
-        DataType::Float32 => print_float32(array.as_primitive::<Float32Type>().value(position)),
-        DataType::Float64 => print_float64(array.as_primitive::<Float64Type>().value(position)),
+        DataType::Float32 if column_type.is_integer() => {
+            rounded_to_even(array.as_primitive::<Float32Type>().value(position).into())
+        }
+        DataType::Float64 if column_type.is_integer() => {
+            rounded_to_even(array.as_primitive::<Float64Type>().value(position))
+        }
+        DataType::Float32 => text_from_float32(array.as_primitive::<Float32Type>().value(position)),
+        DataType::Float64 => text_from_float64(array.as_primitive::<Float64Type>().value(position)),
         DataType::Decimal128(_, scale) => {
             let value = i256::from_i128(array.as_primitive::<Decimal128Type>().value(position));
             text_from_decimal256(value, *scale)
@@ -240,6 +246,11 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
 fn rounded_to_integer(text: &str, column_type: &ColumnType) -> Result<Value, ModelError> {
     let whole = ColumnType::Numeric(Some((38, 0))).canonical(&Value::text(text))?;
     column_type.canonical(&whole)
+}
+
+/// Assigning a float to an integer column rounds half to even, and what is no number fits none.
+fn rounded_to_even(value: f64) -> String {
+    format!("{:.0}", value.round_ties_even())
 }
 
 fn beyond(column_type: &ColumnType) -> ModelError {
@@ -298,43 +309,6 @@ pub fn text_from_decimal256(value: i256, scale: i8) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
-/// PostgreSQL prints the shortest text that reads back as the same float, with an exponent past 15 digits.
-fn print_float64(value: f64) -> String {
-    print_float(&format!("{value:e}"), value.is_finite(), value.is_sign_negative(), value.is_nan(), 15)
-}
-
-fn print_float32(value: f32) -> String {
-    print_float(&format!("{value:e}"), value.is_finite(), value.is_sign_negative(), value.is_nan(), 6)
-}
-
-fn print_float(scientific: &str, finite: bool, negative: bool, nan: bool, digits: i32) -> String {
-    if nan {
-        return "NaN".to_owned();
-    }
-    if !finite {
-        return if negative { "-Infinity" } else { "Infinity" }.to_owned();
-    }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..digits).contains(&exponent) {
-        return fixed_from_scientific(mantissa, exponent);
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
-}
-
-fn fixed_from_scientific(mantissa: &str, exponent: i32) -> String {
-    let (sign, unsigned) = mantissa.strip_prefix('-').map_or(("", mantissa), |unsigned| ("-", unsigned));
-    let digits: String = unsigned.chars().filter(char::is_ascii_digit).collect();
-    let shift = usize::try_from(exponent.abs()).unwrap_or(0);
-    if exponent < 0 {
-        return format!("{sign}0.{}{digits}", "0".repeat(shift - 1));
-    }
-    let padded = format!("{digits:0<width$}", width = shift + 1);
-    let (whole, fraction) = padded.split_at(shift + 1);
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,6 +364,30 @@ mod tests {
         let rows = [row, schema.columns.iter().map(|column| (column.name.clone(), Value::NULL)).collect()];
         let batch = batch_from_rows(&schema, rows.iter()).expect("the values fit their types");
         assert_eq!(rows_from_batch(&schema, &batch).expect("the batch prints"), rows);
+    }
+
+    #[test]
+    fn a_float_in_an_integer_column_rounds_half_to_even_and_a_decimal_away_from_zero() {
+        use arrow::array::{Decimal128Array, Float32Array, Float64Array};
+        let halves = [0.5, 1.5, 2.5, -2.5, -0.4, 4e9];
+        let texts = |array: ArrayRef, column_type: &ColumnType| -> Vec<Option<String>> {
+            let text = |place| value_from_array(&array, place, column_type).ok()?.as_str().map(str::to_owned);
+            (0..array.len()).map(text).collect()
+        };
+        let expected = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+        let doubles: ArrayRef = Arc::new(Float64Array::from(halves.to_vec()));
+        let singles: ArrayRef = Arc::new(Float32Array::from(halves.map(|half| half as f32).to_vec()));
+        for floats in [doubles, singles] {
+            assert_eq!(
+                texts(Arc::clone(&floats), &ColumnType::BigInt),
+                expected(&["0", "2", "2", "-2", "0", "4000000000"])
+            );
+            assert_eq!(texts(floats, &ColumnType::Integer)[5], None, "out of range");
+        }
+        let decimals = Decimal128Array::from(vec![5, 15, 25, -25]).with_precision_and_scale(10, 1).expect("a scale");
+        assert_eq!(texts(Arc::new(decimals), &ColumnType::Integer), expected(&["1", "2", "3", "-3"]));
+        let none: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY]));
+        assert_eq!(texts(none, &ColumnType::Integer), [None, None]);
     }
 
     #[test]

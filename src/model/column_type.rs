@@ -4,7 +4,10 @@ use std::fmt;
 
 use jiff::civil;
 
-use super::{ModelError, Timestamp, Value, days_from_text, micros_from_text, text_from_days, text_from_micros};
+use super::{
+    ModelError, Timestamp, Value, days_from_text, micros_from_text, text_from_days, text_from_float32,
+    text_from_float64, text_from_micros,
+};
 
 /// A column's type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,9 +67,9 @@ impl ColumnType {
             ColumnType::Date => canonical_date(text),
             ColumnType::Timestamp => canonical_timestamp(text),
             ColumnType::TimestampTz => canonical_timestamptz(text),
-            ColumnType::Real | ColumnType::Double | ColumnType::Text | ColumnType::Varchar(_) => {
-                return Ok(value.clone());
-            }
+            ColumnType::Real => canonical_float(text, f32::is_finite, text_from_float32),
+            ColumnType::Double => canonical_float(text, f64::is_finite, text_from_float64),
+            ColumnType::Text | ColumnType::Varchar(_) => return Ok(value.clone()),
             ColumnType::Other(name) => match padded_length(name) {
                 Some(length) => Some(padded(text, length)),
                 None => return Ok(value.clone()),
@@ -226,6 +229,18 @@ fn print_decimal(negative: bool, digits: &[u8], scale: usize) -> String {
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// A float has many texts (`0.10`, `1e-1`), of which PostgreSQL prints one. What is too large for it is none.
+fn canonical_float<F: std::str::FromStr + Copy>(
+    text: &str,
+    is_finite: fn(F) -> bool,
+    print: fn(F) -> String,
+) -> Option<String> {
+    let text = text.trim();
+    let number: F = text.parse().ok()?;
+    let is_number = text.bytes().any(|byte| byte.is_ascii_digit());
+    (is_finite(number) || !is_number).then(|| print(number))
+}
+
 /// The calendar library ends with the year 9999; PostgreSQL does not.
 fn canonical_date(text: &str) -> Option<String> {
     let text = text.trim();
@@ -293,6 +308,25 @@ mod tests {
         assert_eq!(ColumnType::Numeric(None).with_decimals(&short, 3), long);
         assert_eq!(ColumnType::Numeric(None).with_decimals(&Value::text("7"), 2), Value::text("7.00"));
         assert_eq!(ColumnType::Numeric(None).with_decimals(&long, 1), long);
+    }
+
+    #[test]
+    fn a_float_has_one_text() {
+        for (text, real, double) in [
+            ("0.10", Some("0.1"), Some("0.1")),
+            ("1e-1", Some("0.1"), Some("0.1")),
+            ("-0", Some("-0"), Some("-0")),
+            ("16777217", Some("1.6777216e+07"), Some("16777217")),
+            ("1E20", Some("1e+20"), Some("1e+20")),
+            ("1e39", None, Some("1e+39")),
+            ("nan", Some("NaN"), Some("NaN")),
+            ("-Infinity", Some("-Infinity"), Some("-Infinity")),
+            ("ten", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(canonical(ColumnType::Real, text).as_deref(), real, "{text}");
+            assert_eq!(canonical(ColumnType::Double, text).as_deref(), double, "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod calendar;
 mod column_type;
 mod comment_tags;
 mod error;
+mod float;
 mod history;
 mod recording;
 mod release;
@@ -26,6 +27,7 @@ pub use calendar::{days_from_text, micros_from_text, text_from_days, text_from_m
 pub use column_type::{ColumnType, without_trailing_zeros};
 pub use comment_tags::comment_tags;
 pub use error::ModelError;
+pub use float::{text_from_float32, text_from_float64};
 pub use history::{History, Reading, Snapshots, Step, Transaction};
 pub use recording::{LogEvent, LogEventKind, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine};
 pub use release::{Attribution, Evidence, Release, ReleaseName, ServiceName};

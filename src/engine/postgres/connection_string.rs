@@ -1,5 +1,8 @@
 //! Connection strings as libpq reads them: URLs and `name=value` pairs.
 
+/// Where a server listens of which nothing else is said.
+const USUAL_PORT: &str = "5432";
+
 /// Options by name, in the order they came; of two with one name the later counts.
 #[derive(Default)]
 pub(super) struct Options(Vec<(String, String)>);
@@ -95,17 +98,18 @@ fn parse_url(rest: &str) -> Result<Options, String> {
     if let Some(password) = password {
         options.set("password", decode(password)?);
     }
-    let mut names = Vec::new();
-    let mut ports = Vec::new();
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in hosts.split(',').filter(|host| !host.is_empty()) {
         let (name, port) = split_port(host);
         names.push(decode(name)?);
-        ports.extend(port.map(str::to_owned));
+        ports.push(port);
     }
     if names.iter().any(|name| !name.is_empty()) {
         options.set("host", names.join(","));
     }
-    if !ports.is_empty() {
+    // The n-th port is the n-th host's: where one host names its own, each of the others has the usual one.
+    if ports.iter().any(Option::is_some) {
+        let ports: Vec<&str> = ports.into_iter().map(|port| port.unwrap_or(USUAL_PORT)).collect();
         options.set("port", ports.join(","));
     }
     if !database.is_empty() {
@@ -196,6 +200,21 @@ mod tests {
             for name in ["host", "port", "dbname", "user", "sslmode", "service"] {
                 assert_eq!(before.get(name), after.get(name), "{name} of {text}");
             }
+        }
+    }
+
+    #[test]
+    fn each_host_of_a_url_keeps_its_own_port() {
+        for (url, host, port) in [
+            ("postgres://db1:6432,db2/shop", Some("db1,db2"), Some("6432,5432")),
+            ("postgres://db1,db2:6432,[::1]:7/shop", Some("db1,db2,::1"), Some("5432,6432,7")),
+            ("postgres://db1,db2/shop", Some("db1,db2"), None),
+            ("postgres://db1:6432/shop", Some("db1"), Some("6432")),
+            ("postgres://db1:/shop", Some("db1"), None),
+            ("postgres:///shop", None, None),
+        ] {
+            let options = parse(url).expect(url);
+            assert_eq!((options.get("host"), options.get("port")), (host, port), "{url}");
         }
     }
 }
