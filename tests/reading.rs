@@ -249,3 +249,20 @@ async fn a_table_that_was_rewritten_since_is_not_taken_for_empty() {
     let again = open(&database).await;
     assert_eq!((rows(&again, "t").await.len(), rows(&again, "u").await.len()), (0, 4));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_partition_is_known_by_the_table_it_is_a_part_of() {
+    let database = Database::create("partitions").await;
+    let client = database.client("tests").await;
+    let sql = "CREATE TABLE public.orders (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+               CREATE SCHEMA parts;
+               CREATE TABLE parts.orders_2026 PARTITION OF public.orders FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')
+                   PARTITION BY LIST (id);
+               CREATE TABLE parts.orders_2026_a PARTITION OF parts.orders_2026 FOR VALUES IN (1);
+               CREATE TABLE public.alone (id int PRIMARY KEY)";
+    client.batch_execute(sql).await.expect("tables");
+    let catalog = open(&database).await;
+    let name = |schema: &str, table: &str| TableName::new(schema, table);
+    let expected = ["orders_2026", "orders_2026_a"].map(|part| (name("parts", part), name("public", "orders")));
+    assert_eq!(catalog.declarations().partitions, BTreeMap::from(expected));
+}

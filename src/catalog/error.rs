@@ -61,6 +61,16 @@ pub enum CatalogError {
         /// What is wrong.
         source: ModelError,
     },
+    /// A column of a table's history of which not every version is known.
+    #[error("read history.{table}.{column}: {versions} recorded versions do not tell it")]
+    Untold {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// How many versions do not tell it.
+        versions: usize,
+    },
     /// The engine refused.
     #[error("build rows of {table}: {reason}")]
     Rows {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::Failure;
 use super::recorded;
 use crate::catalog::{Catalog, RollingTables, rows_from_batch};
-use crate::lineage::{Sources, assemble};
+use crate::lineage::{Sources, assemble, name_by_partitioned_table};
 use crate::model::{DatabaseSource, History};
 use crate::project::Project;
 use crate::sql::Schemas;
@@ -46,7 +46,8 @@ impl Investigation {
         let done_before = store.next_position();
         let catalog = Catalog::open(&database, &project.tables).await?;
         recorded::read_new(&project, &mut store).await?;
-        let (writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
+        let (mut writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
+        name_by_partitioned_table(&mut writes, &catalog.declarations().partitions);
         let mut history = assemble(Sources {
             writes: &writes,
             stamps: &stamps,

@@ -3,11 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::stamps::ID_HOLDS_FOR;
 use crate::model::{LogEvent, RecordedStamp, RecordedWrite, SessionId, Timestamp, TransactionId};
-
-/// How far a log line's time may lie from the transaction that it names, in microseconds: ids come again after four
-/// thousand million transactions.
-const FAR: u64 = 3_600_000_000;
 
 /// The log's lines that are of the database the writes were recorded in.
 #[derive(Debug, Default)]
@@ -63,7 +60,7 @@ fn by_transaction_id(log: &[LogEvent], writes: &[RecordedWrite]) -> BTreeSet<Arc
     }
     let is_near = |event: &&LogEvent| {
         let times = event.transaction.as_ref().and_then(|id| times.get(id));
-        times.is_some_and(|times| times.iter().any(|ts| ts.as_micros().abs_diff(event.ts.as_micros()) <= FAR))
+        times.is_some_and(|times| times.iter().any(|ts| ts.as_micros().abs_diff(event.ts.as_micros()) <= ID_HOLDS_FOR))
     };
     log.iter().filter(is_near).filter_map(|event| event.database.clone()).collect()
 }

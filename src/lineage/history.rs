@@ -37,6 +37,20 @@ pub struct Sources<'a> {
     pub database: Option<&'a str>,
 }
 
+/// Names the writes to partitions, and what they read, by the table that these are parts of: that is where their rows are.
+pub fn name_by_partitioned_table(writes: &mut [RecordedWrite], partitions: &BTreeMap<TableName, TableName>) {
+    if partitions.is_empty() {
+        return;
+    }
+    for write in writes {
+        for name in write.reads.iter_mut().map(|read| &mut read.table).chain([&mut write.table]) {
+            if let Some(root) = partitions.get(name) {
+                name.clone_from(root);
+            }
+        }
+    }
+}
+
 /// Puts the history together. What does not fit into it is left out, and named in the history's limits.
 pub fn assemble(sources: Sources<'_>) -> History {
     let groups = transactions_in_commit_order(sources.writes);
@@ -96,14 +110,21 @@ pub fn assemble(sources: Sources<'_>) -> History {
     History { transactions: building.transactions, readings, limits }
 }
 
-/// The places of each transaction's writes. A transaction stands where its last write stands.
+/// The places of each transaction's writes. A transaction stands where its last write stands. Without a session an id
+/// names the same transaction for a while only.
 fn transactions_in_commit_order(writes: &[RecordedWrite]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut by_id: HashMap<(&TransactionId, Option<&SessionId>), usize> = HashMap::new();
     for (place, write) in writes.iter().enumerate() {
         let known = write.transaction.as_ref().map(|id| (id, write.session.as_ref()));
-        match known.and_then(|id| by_id.get(&id)) {
-            Some(group) => groups[*group].push(place),
+        let goes_on = |group: &&mut Vec<usize>| {
+            let last = group.last().and_then(|last| writes.get(*last));
+            let apart = last.map_or(0, |last| last.ts.as_micros().abs_diff(write.ts.as_micros()));
+            write.session.is_some() || apart <= stamps::ID_HOLDS_FOR
+        };
+        let group = known.and_then(|id| by_id.get(&id)).and_then(|group| groups.get_mut(*group)).filter(goes_on);
+        match group {
+            Some(group) => group.push(place),
             None => {
                 if let Some(id) = known {
                     by_id.insert(id, groups.len());
@@ -319,5 +340,62 @@ impl Building<'_> {
             ));
         }
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RecordKey, RecordingId, Row, Timestamp};
+
+    fn write(transaction: &str, session: Option<&str>, minute: i64) -> RecordedWrite {
+        RecordedWrite {
+            id: RecordingId([0; 16]),
+            seq: None,
+            ts: Timestamp::from_micros(minute * 60_000_000),
+            table: TableName::new("public", "t"),
+            operation: Operation::Update,
+            key: Row::new(),
+            before: None,
+            after: None,
+            reads: Vec::new(),
+            transaction: Some(TransactionId(transaction.into())),
+            session: session.map(|session| SessionId(session.into())),
+            trace: None,
+            release: None,
+            service: None,
+            statement: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_write_to_a_partition_is_one_to_its_table() {
+        let name = |table: &str| TableName::new("public", table);
+        let mut writes = [write("7", None, 0), write("7", None, 0)];
+        writes[0].table = name("orders_2026");
+        writes[0].reads =
+            vec![RecordRead { table: name("orders_2025"), key: RecordKey::new(Vec::new()), columns: Vec::new() }];
+        let partitions = ["orders_2025", "orders_2026"].map(|partition| (name(partition), name("orders")));
+        name_by_partitioned_table(&mut writes, &BTreeMap::from(partitions));
+        assert_eq!((&writes[0].table, &writes[0].reads[0].table), (&name("orders"), &name("orders")));
+        assert_eq!(writes[1].table, name("t"));
+    }
+
+    #[test]
+    fn an_id_that_comes_again_much_later_is_another_transaction() {
+        let later = 60 * 24 * 90;
+        let writes = [
+            write("7", None, 0),
+            write("8", None, 0),
+            write("7", None, 50),
+            write("7", None, 100),
+            write("7", None, later),
+            write("7", None, later + 1),
+            write("9", Some("a"), 0),
+            write("9", Some("a"), 100),
+        ];
+        let expected = [vec![1], vec![0, 2, 3], vec![4, 5], vec![6, 7]];
+        assert_eq!(transactions_in_commit_order(&writes), expected, "a session's ids are its own");
     }
 }

@@ -73,9 +73,7 @@ fn without(row: Row, columns: &BTreeSet<ColumnName>) -> Row {
 }
 
 fn tables_with_partial_images<'a>(writes: &[&'a RecordedWrite], schemas: &Schemas) -> BTreeSet<&'a TableName> {
-    let whole = |image: &Option<Row>, schema: &TableSchema| {
-        image.as_ref().is_some_and(|row| row.iter().len() >= schema.columns.len())
-    };
+    let whole = |image: &Option<Row>, schema: &TableSchema| image.as_ref().is_some_and(|row| schema.is_whole(row));
     let is_partial = |write: &&&RecordedWrite| {
         schemas.get(&write.table).is_some_and(|schema| match write.operation {
             Operation::Insert => !whole(&write.after, schema),

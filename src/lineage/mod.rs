@@ -21,5 +21,5 @@ mod steps;
 mod unwritten;
 
 pub use coverage::{Coverage, TableCoverage};
-pub use history::{Sources, assemble};
+pub use history::{Sources, assemble, name_by_partitioned_table};
 pub use links::LinkCounts;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use crate::model::{RecordedStamp, Timestamp, TransactionId};
 
-/// How far a stamp's time may lie from its transaction's writes, in microseconds: ids come again after four thousand
-/// million transactions, which no server makes in an hour.
-const FAR: u64 = 3_600_000_000;
+/// How far apart what one transaction id names may lie, in microseconds: ids come again after four thousand million
+/// transactions, which no server makes in an hour, and on a new server.
+pub const ID_HOLDS_FOR: u64 = 3_600_000_000;
 
 /// Every stamp, by transaction.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl<'a> Stamps<'a> {
     pub fn of(&self, transaction: &TransactionId, ts: Timestamp) -> Vec<&'a RecordedStamp> {
         let Some(stamps) = self.0.get(transaction) else { return Vec::new() };
         let apart = |stamp: &RecordedStamp| stamp.ts.as_micros().abs_diff(ts.as_micros());
-        let Some(nearest) = stamps.iter().map(|stamp| apart(stamp)).min().filter(|nearest| *nearest <= FAR) else {
+        let Some(nearest) = stamps.iter().map(|stamp| apart(stamp)).min().filter(|nearest| *nearest <= ID_HOLDS_FOR)
+        else {
             return Vec::new();
         };
         stamps.iter().filter(|stamp| apart(stamp) == nearest).copied().collect()

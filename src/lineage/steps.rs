@@ -1,7 +1,9 @@
 //! A transaction's writes given to the statements that made them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use sqlparser::ast;
 
 use super::images::Images;
 use super::sessions::{LoggedStatement, LoggedTransaction};
@@ -26,14 +28,36 @@ pub struct JoinedWrite<'a> {
     pub images: &'a Images,
 }
 
+/// What the statements of a log write, each text's looked up once.
+#[derive(Debug)]
+pub struct Targets<'a> {
+    schemas: &'a Schemas,
+    /// By the parsed statement, which all executions of one text share.
+    by_statement: HashMap<*const ast::Statement, Vec<WriteTarget>>,
+}
+
+impl<'a> Targets<'a> {
+    /// Of every one of these transactions.
+    pub fn of<'log>(logged: impl Iterator<Item = &'log LoggedTransaction>, schemas: &'a Schemas) -> Self {
+        let mut by_statement = HashMap::new();
+        for parsed in logged.flat_map(|logged| &logged.statements).filter_map(|statement| statement.parsed.as_ref()) {
+            by_statement.entry(Arc::as_ptr(parsed)).or_insert_with(|| sql::write_targets(parsed, schemas));
+        }
+        Targets { schemas, by_statement }
+    }
+
+    fn of_statement(&self, statement: &LoggedStatement) -> &[WriteTarget] {
+        let known = statement.parsed.as_ref().and_then(|parsed| self.by_statement.get(&Arc::as_ptr(parsed)));
+        known.map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Gives the writes to the statements in order. `None` where the transaction cannot have made them: a write that a
 /// statement names fits none, or nothing fits at all.
-pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schemas: &Schemas) -> Option<Assignment> {
-    let targets = |statement: &LoggedStatement| {
-        statement.parsed.as_ref().map_or_else(Vec::new, |parsed| sql::write_targets(parsed, schemas))
-    };
-    let targets: Vec<Vec<WriteTarget>> = transaction.statements.iter().map(targets).collect();
-    let statements = Statements { all: &transaction.statements, targets: &targets, schemas };
+pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, known: &Targets<'_>) -> Option<Assignment> {
+    let targets: Vec<&[WriteTarget]> =
+        transaction.statements.iter().map(|statement| known.of_statement(statement)).collect();
+    let statements = Statements { all: &transaction.statements, targets: &targets, schemas: known.schemas };
     let mut by_values = Assigning::new(statements, true);
     if let Some(assignment) = by_values.assignment(writes) {
         return Some(assignment);
@@ -47,7 +71,7 @@ pub fn assign(writes: &[JoinedWrite<'_>], transaction: &LoggedTransaction, schem
 #[derive(Clone, Copy)]
 struct Statements<'a> {
     all: &'a [LoggedStatement],
-    targets: &'a [Vec<WriteTarget>],
+    targets: &'a [&'a [WriteTarget]],
     schemas: &'a Schemas,
 }
 
@@ -60,7 +84,7 @@ impl Statements<'_> {
     /// A trigger or a cascade may write a table that a statement of the same transaction names too, but only beside a
     /// write to another table.
     fn may_cascade(&self, write: &JoinedWrite<'_>) -> bool {
-        self.targets.iter().flatten().any(|target| target.table != write.recorded.table)
+        self.targets.iter().copied().flatten().any(|target| target.table != write.recorded.table)
     }
 
     fn fits(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
@@ -69,7 +93,7 @@ impl Statements<'_> {
 
     /// An earlier statement may have found no row: whose values were written tells, where it sets any.
     fn holds(&self, write: &JoinedWrite<'_>, place: usize) -> bool {
-        self.fits(write, place) && holds_set(write, &self.targets[place], &self.all[place], self.schemas)
+        self.fits(write, place) && holds_set(write, self.targets[place], &self.all[place], self.schemas)
     }
 
     /// Whether constants of the statement say which rows it wrote so.
@@ -117,7 +141,7 @@ impl<'a> Assigning<'a> {
     fn new(statements: Statements<'a>, by_values: bool) -> Self {
         Assigning {
             statements,
-            targeted: statements.targets.iter().flatten().map(|target| &target.table).collect(),
+            targeted: statements.targets.iter().copied().flatten().map(|target| &target.table).collect(),
             by_values,
             preferred: false,
             current: 0,
@@ -363,7 +387,9 @@ mod tests {
             database: None,
             statements,
         };
-        assign(&writes, &transaction, &accounts())
+        let schemas = accounts();
+        let targets = Targets::of([&transaction].into_iter(), &schemas);
+        assign(&writes, &transaction, &targets)
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Tables: their names and shapes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{ColumnName, ColumnType, ModelError};
+use super::{ColumnName, ColumnType, ModelError, Row};
 
 /// A table's full name. Prints as `schema.table`; a bare name is read as `public.<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +84,8 @@ pub struct Declarations {
     pub views: Vec<View>,
     /// Its materialized views, functions, procedures and triggers: the statements that define them.
     pub definitions: Vec<Arc<str>>,
+    /// Of each partition the partitioned table that it is in the end a part of.
+    pub partitions: BTreeMap<TableName, TableName>,
 }
 
 /// What the database does to the rows that refer to a row, when that is deleted or its key changes.
@@ -132,6 +135,11 @@ impl TableSchema {
     pub fn plain_numerics(&self) -> impl Iterator<Item = &ColumnName> {
         let is_plain = |column: &&Column| column.column_type == ColumnType::Numeric(None);
         self.columns.iter().filter(is_plain).map(|column| &column.name)
+    }
+
+    /// Whether a row tells every column that is written; what the database computes by itself not everything records.
+    pub fn is_whole(&self, row: &Row) -> bool {
+        self.columns.iter().filter(|column| !column.generated).all(|column| row.get(&column.name).is_some())
     }
 
     /// The column of this name.

@@ -44,6 +44,7 @@ pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<Database
         generated: read_generated_columns(client, schemas).await?,
         views: read_views(client, schemas).await?,
         definitions: read_definitions(client, schemas).await?,
+        partitions: read_partitions(client, schemas).await?,
     };
     Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, declarations })
 }
@@ -183,6 +184,19 @@ async fn read_definitions(client: &Client, schemas: &[String]) -> Result<Vec<Arc
                WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND n.nspname = ANY($1)";
     let rows = client.query(sql, &[&schemas]).await?;
     rows.iter().map(|row| Ok(row.try_get::<_, String>(0)?.into())).collect()
+}
+
+/// The partitions, in whatever schema, of these schemas' tables. Some recordings tell a write under the partition's name.
+async fn read_partitions(client: &Client, schemas: &[String]) -> Result<BTreeMap<TableName, TableName>, Error> {
+    let sql = "SELECT pn.nspname::text, p.relname::text, n.nspname::text, c.relname::text
+               FROM pg_class p JOIN pg_namespace pn ON pn.oid = p.relnamespace
+               JOIN pg_class c ON c.oid = pg_partition_root(p.oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE p.relispartition AND p.relkind IN ('r', 'p', 'f') AND n.nspname = ANY($1)";
+    let rows = client.query(sql, &[&schemas]).await?;
+    let name = |row: &tokio_postgres::Row, place: usize| -> Result<TableName, Error> {
+        Ok(TableName::new(row.try_get::<_, String>(place)?, row.try_get::<_, String>(place + 1)?))
+    };
+    rows.iter().map(|row| Ok((name(row, 0)?, name(row, 2)?))).collect()
 }
 
 /// Foreign keys as they were declared: those that partitions inherit are left out.

@@ -475,6 +475,7 @@ mod tests {
                     .into(),
                 "CREATE TRIGGER note AFTER INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION note()".into(),
             ],
+            ..Declarations::default()
         };
         let (schema, views) = schema.with(&declared);
         assert!(views.is_empty());
@@ -496,6 +497,7 @@ mod tests {
             generated: vec![generated("y", "(x + "), generated("x", "(id + 1)")],
             views: vec![View { name: TableName::new("public", "v"), sql: "SELECT (FROM a".into() }],
             definitions: vec!["CREATE TRIGGER note AFTER ON public.a".into()],
+            ..Declarations::default()
         };
         let (_, told) = schema.with(&declared);
         let told: Vec<(bool, &str)> = told.iter().map(|one| (one.error.is_some(), one.sql.as_ref())).collect();
