@@ -15,7 +15,7 @@ pub(super) struct IntegerLiterals;
 
 impl AnalyzerRule for IntegerLiterals {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan, DataFusionError> {
-        plan.transform_up_with_subqueries(narrow).data()
+        narrow_from_below(plan).data()
     }
 
     fn name(&self) -> &str {
@@ -43,6 +43,17 @@ fn widen(argument: &mut Expr) {
     {
         *value = ScalarValue::Int64(Some(i64::from(*number)));
     }
+}
+
+/// What is below first: a plan's types are those of its inputs.
+fn narrow_from_below(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    // What goes round in it was planned with the types that its first rows had then.
+    if matches!(plan, LogicalPlan::RecursiveQuery(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    plan.map_children(narrow_from_below)?
+        .transform_data(|plan| plan.map_subqueries(narrow_from_below))?
+        .transform_data(narrow)
 }
 
 fn narrow(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

@@ -284,6 +284,12 @@ fn casts(all: &mut Vec<String>) {
 }
 
 fn over_rows(all: &mut Vec<String>) {
+    for depth in ["max(t.depth)", "sum(t.depth)", "max(t.depth) / 2", "count(*)"] {
+        all.push(format!(
+            "(WITH RECURSIVE t AS (SELECT x.id, 0 AS depth FROM samples x WHERE x.id = 1 \
+             UNION ALL SELECT x.id, t.depth + 1 FROM t JOIN samples x ON x.id = t.id + 1) SELECT {depth} FROM t)"
+        ));
+    }
     let columns = ["s", "i", "b", "n", "m", "p", "f", "t", "d", "ts", "tz"];
     for column in columns {
         for function in ["sum", "avg", "min", "max", "count"] {
