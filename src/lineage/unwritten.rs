@@ -92,6 +92,9 @@ fn fills_temporary(logged: &LoggedTransaction, schemas: &Schemas, temporary: &mu
         if let Some(table) = sql::temporary_table(parsed) {
             temporary.insert(table);
             fills = true;
+        } else if let Some(dropped) = sql::DroppedTables::of(parsed) {
+            fills |= temporary.iter().any(|table| dropped.contains(table));
+            temporary.retain(|table| !dropped.contains(table));
         } else if !temporary.is_empty() {
             fills |= sql::write_targets(parsed, schemas).iter().any(|target| temporary.contains(&target.table));
         }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{CopySource, Query, SetExpr, Statement, Visit, Visitor};
+use sqlparser::ast::{CopySource, DiscardObject, ObjectType, Query, SetExpr, Statement, Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
@@ -37,7 +37,7 @@ pub enum Role {
     Read,
     /// It writes rows, or may.
     Write,
-    /// It makes or fills what no write is recorded of: a temporary table, a materialized view.
+    /// It makes, fills or drops what no write is recorded of: a temporary table, a materialized view.
     Unrecorded,
     /// Settings, definitions, and what else changes no row.
     Other,
@@ -92,6 +92,8 @@ pub fn role_of(statement: &Statement) -> Role {
         // Rows come of it only where a query follows.
         Statement::CreateTable(table) if table.query.is_some() => Role::Write,
         Statement::CreateTable(table) if table.temporary => Role::Unrecorded,
+        Statement::Drop { object_type: ObjectType::Table, .. }
+        | Statement::Discard { object_type: DiscardObject::ALL | DiscardObject::TEMP } => Role::Unrecorded,
         _ => Role::Other,
     }
 }
@@ -170,6 +172,10 @@ mod tests {
             ("CREATE TABLE t (a int)", Role::Other),
             ("CREATE TEMP TABLE t (a int)", Role::Unrecorded),
             ("CREATE TEMP TABLE t AS SELECT 1", Role::Write),
+            ("DROP TABLE IF EXISTS t", Role::Unrecorded),
+            ("DROP VIEW v", Role::Other),
+            ("DISCARD TEMP", Role::Unrecorded),
+            ("DISCARD PLANS", Role::Other),
             ("SET application_name = 'x'", Role::Other),
         ] {
             let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));

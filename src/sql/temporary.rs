@@ -2,8 +2,8 @@
 //! their rows are only to be had by running the statements that made them.
 
 use sqlparser::ast::{
-    AssignmentTarget, CreateTable, Delete, FromTable, Insert, ObjectName, OnCommit, Query, SetExpr, Statement,
-    TableFactor, TableObject, TableWithJoins, Update,
+    AssignmentTarget, CreateTable, Delete, DiscardObject, FromTable, Insert, ObjectName, ObjectType, OnCommit, Query,
+    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Update,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
@@ -49,10 +49,44 @@ pub enum TemporaryEffect {
     },
     /// No row is left.
     Emptied,
+    /// It is gone, and others with it.
+    Dropped(DroppedTables),
     /// The table is there already, and stays as it is.
     Unchanged,
     /// What it does cannot be told from its text.
     NotTold,
+}
+
+/// The tables that a statement drops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DroppedTables {
+    /// Those named.
+    Named(Vec<TableName>),
+    /// Every temporary table of the session.
+    EveryTemporary,
+}
+
+impl DroppedTables {
+    /// Those that the statement drops.
+    pub fn of(statement: &Statement) -> Option<DroppedTables> {
+        match statement {
+            Statement::Drop { object_type: ObjectType::Table, names, .. } => {
+                Some(DroppedTables::Named(names.iter().filter_map(named).collect()))
+            }
+            Statement::Discard { object_type: DiscardObject::ALL | DiscardObject::TEMP } => {
+                Some(DroppedTables::EveryTemporary)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a temporary table of this name is among them.
+    pub fn contains(&self, table: &TableName) -> bool {
+        match self {
+            DroppedTables::Named(names) => names.contains(table),
+            DroppedTables::EveryTemporary => true,
+        }
+    }
 }
 
 /// What becomes of a temporary table's rows when its transaction ends.
@@ -120,6 +154,13 @@ impl TemporaryWrite {
                 return Some(TemporaryWrite { table, effect: TemporaryEffect::Unchanged });
             }
             return Some(TemporaryWrite { table, effect: made(statement).unwrap_or(TemporaryEffect::NotTold) });
+        }
+        if let Some(dropped) = DroppedTables::of(statement) {
+            let table = match &dropped {
+                DroppedTables::Named(names) => names.iter().find(|name| is_there(name))?.clone(),
+                DroppedTables::EveryTemporary => TableName::new("pg_temp", "*"),
+            };
+            return Some(TemporaryWrite { table, effect: TemporaryEffect::Dropped(dropped) });
         }
         let (table, effect) = match statement {
             Statement::Insert(insert) => {

@@ -101,6 +101,42 @@ async fn a_temporary_table_that_is_there_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_in_a_temporary_table_stays_so_whatever_is_added_to_it() {
+    for added in ["INSERT INTO staging VALUES (DATE '2026-03-03', 1, random())", "COPY staging FROM STDIN"] {
+        let mut story = story();
+        let steps = vec![
+            story.step(
+                "jobs",
+                Some("CREATE TEMP TABLE staging AS SELECT day, 1 AS orders, total FROM orders"),
+                &[],
+                &[],
+            ),
+            story.step("jobs", Some(added), &[], &[]),
+            story.step("jobs", Some(DAILY), &[], &[("daily", &[], &["2026-03-02", "1", "10.00"])]),
+        ];
+        story.commit(steps);
+        let found = traced(story).await;
+        assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible, "{added}");
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_table_is_read_again_once_the_temporary_one_of_its_name_is_dropped() {
+    for dropped in ["DROP TABLE IF EXISTS orders", "DISCARD ALL"] {
+        let mut story = story();
+        let sum = "INSERT INTO daily SELECT day, count(*), sum(total) FROM orders GROUP BY day";
+        let steps = vec![
+            story.step("jobs", Some("CREATE TEMP TABLE orders AS SELECT 5 AS id"), &[], &[]),
+            story.step("jobs", Some(dropped), &[], &[]),
+            story.step("jobs", Some(sum), &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]),
+        ];
+        story.commit(steps);
+        let found = traced(story).await;
+        assert_eq!(cell(record(&found, "daily", "2026-03-02"), "total"), exactly("15.00", "6.00"), "{dropped}");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_from_a_temporary_table_that_cannot_be_followed_is_possible() {
     let mut story = story();
     let steps = vec![

@@ -93,6 +93,20 @@ enum Contents {
     Doubtful { source: RecordName },
 }
 
+impl Contents {
+    /// What becomes of them where something is done that cannot be followed: `None` where they were the same in both
+    /// worlds until then.
+    fn in_doubt(&self) -> Option<Contents> {
+        match self {
+            Contents::Doubtful { source } => Some(Contents::Doubtful { source: source.clone() }),
+            Contents::Known { differs, is_suspected, sources, .. } if *differs || *is_suspected => {
+                sources.first().map(|source| Contents::Doubtful { source: source.clone() })
+            }
+            Contents::Known { .. } | Contents::Same => None,
+        }
+    }
+}
+
 /// A query's rows in both worlds, with what it touched.
 struct Filling {
     schema: TableSchema,
@@ -265,9 +279,11 @@ impl Sweep {
             return Some(TemporaryWrite { table: view, effect });
         }
         const MAKING: &[u8] = b"temp";
+        const DROPPING_ALL: &[u8] = b"discard";
         let mentions = |word: &[u8]| text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        let is_of_concern =
-            mentions(MAKING) || self.temporary.at_hand.keys().any(|table| mentions(table.table.as_bytes()));
+        let is_of_concern = mentions(MAKING)
+            || mentions(DROPPING_ALL)
+            || self.temporary.at_hand.keys().any(|table| mentions(table.table.as_bytes()));
         if !is_of_concern {
             return None;
         }
@@ -300,6 +316,12 @@ impl Sweep {
                 Some(Temporary { schema, contents, at_commit })
             }
             TemporaryEffect::Unchanged => before,
+            TemporaryEffect::Dropped(dropped) => {
+                let mut held = self.held();
+                held.retain(|name, _| self.temporary.is_view(name) || !dropped.contains(name));
+                self.hold(held);
+                return;
+            }
             TemporaryEffect::Emptied => before.map(|before| Temporary { contents: nothing(), ..before }),
             TemporaryEffect::Added { columns, query } => match before {
                 Some(before) => Some(self.added(looking, (&write.table, before), &columns, &query, progress).await),
@@ -314,11 +336,8 @@ impl Sweep {
                 None => None,
             },
             TemporaryEffect::NotTold => before.map(|before| {
-                let contents = match before.contents {
-                    Contents::Doubtful { source } => Contents::Doubtful { source },
-                    Contents::Known { .. } | Contents::Same => self.doubt(looking, progress).unwrap_or(Contents::Same),
-                };
-                Temporary { contents, ..before }
+                let contents = before.contents.in_doubt().or_else(|| self.doubt(looking, progress));
+                Temporary { contents: contents.unwrap_or(Contents::Same), ..before }
             }),
         };
         if let Some(after) = after {
@@ -350,12 +369,12 @@ impl Sweep {
         progress: &Progress,
     ) -> Temporary {
         let filled = self.filled(looking, query, &[], false, progress).await;
-        let Temporary { schema: Some(schema), contents, at_commit } = before else { return before };
+        let Temporary { schema, contents, at_commit } = before;
         let contents = match (contents, filled) {
             (Contents::Doubtful { source }, _) => Contents::Doubtful { source },
             (_, Err(Contents::Doubtful { source })) => Contents::Doubtful { source },
             (Contents::Known { mut rows, differs, mut sources, is_suspected }, Ok(filling)) => {
-                let target = inserted(&schema, columns);
+                let target = schema.as_ref().and_then(|schema| inserted(schema, columns));
                 match target.and_then(|target| filling.rows_as(&target).ok()) {
                     Some(added) => {
                         // Nothing else holds the rows then: they are not copied.
@@ -370,7 +389,10 @@ impl Sweep {
                         let is_suspected = is_suspected || filling.touched.suspected;
                         Contents::Known { rows, differs, sources, is_suspected }
                     }
-                    None => self.doubt(looking, progress).unwrap_or(Contents::Same),
+                    None => {
+                        let held = Contents::Known { rows, differs, sources, is_suspected };
+                        held.in_doubt().or_else(|| self.doubt(looking, progress)).unwrap_or(Contents::Same)
+                    }
                 }
             }
             // Rows that are not known stay so; those added may differ.
@@ -378,9 +400,10 @@ impl Sweep {
                 Some(source) => Contents::Doubtful { source: source.clone() },
                 None => Contents::Same,
             },
-            (_, Err(_)) => Contents::Same,
+            // What was added is the same in both worlds, and not known.
+            (contents, Err(_)) => contents.in_doubt().unwrap_or(Contents::Same),
         };
-        Temporary { schema: Some(schema), contents, at_commit }
+        Temporary { schema, contents, at_commit }
     }
 
     /// The query's rows in both worlds, over the state that the statement saw; else what that makes of the table.
