@@ -43,7 +43,7 @@ pub(super) fn parse(text: &str) -> Result<Options, String> {
 /// The connection string in the same form, without its passwords: what may be written into a file.
 ///
 /// # Errors
-/// As [`parse`].
+/// A connection string that is not understood.
 pub fn without_password(text: &str) -> Result<String, String> {
     let text = text.trim();
     let options = parse(text)?;
