@@ -238,3 +238,53 @@ async fn a_key_of_such_a_view_tells_nothing_of_its_rows() {
     let found = traced(story).await;
     assert_eq!(record(&found, "daily", "2026-03-02").role, Role::Possible);
 }
+
+/// The engine has no regular expressions: the statement is not run again.
+const NOT_RUN_AGAIN: &str = " WHERE day::text ~ '^2026'";
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_run_again_over_what_is_wrong_in_a_temporary_table_is_possible() {
+    let sql = format!("{DAILY}{NOT_RUN_AGAIN}");
+    let mut story = story();
+    let fill =
+        "CREATE TEMP TABLE staging AS SELECT day, count(*) AS orders, sum(total) AS total FROM orders GROUP BY day";
+    let steps = vec![
+        story.step("jobs", Some(fill), &[], &[]),
+        story.step("jobs", Some(&sql), &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]),
+    ];
+    story.commit(steps);
+    assert_eq!(record(&traced(story).await, "daily", "2026-03-02").role, Role::Possible);
+}
+
+#[tokio::test]
+async fn a_statement_that_cannot_be_run_again_over_a_view_is_possible() {
+    let sql = format!("{FROM_SUMS}{NOT_RUN_AGAIN}");
+    for is_refreshed in [true, false] {
+        let mut story = with_view(story());
+        if is_refreshed {
+            let refresh = story.step("jobs", Some(REFRESH), &[], &[]);
+            story.commit(vec![refresh]);
+        }
+        story.one("jobs", &sql, &[], &[("daily", &[], &["2026-03-02", "2", "15.00"])]);
+        assert_eq!(record(&traced(story).await, "daily", "2026-03-02").role, Role::Possible, "{is_refreshed}");
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_table_of_unknown_columns_is_in_doubt_once_something_wrong_is_added_to_it() {
+    for (condition, total, is_wrong) in [("true", "15.00", true), ("id = 1", "5.00", false)] {
+        let mut story = story();
+        let fill =
+            format!("INSERT INTO staging (day, orders, total) SELECT day, 1, total FROM orders WHERE {condition}");
+        let made = "CREATE TEMP TABLE staging (number serial, day date, orders bigint, total numeric(12,2))";
+        let steps = vec![
+            story.step("jobs", Some(made), &[], &[]),
+            story.step("jobs", Some(&fill), &[], &[]),
+            story.step("jobs", Some(DAILY), &[], &[("daily", &[], &["2026-03-02", "1", total])]),
+        ];
+        story.commit(steps);
+        let found = traced(story).await;
+        let daily = found.records.iter().find(|record| record.table.table.as_ref() == "daily");
+        assert_eq!(daily.map(|record| record.role), is_wrong.then_some(Role::Possible), "{condition}");
+    }
+}

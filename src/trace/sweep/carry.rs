@@ -196,21 +196,25 @@ impl Sweep {
         columns.into_iter().filter(|column| !key.contains(column)).collect()
     }
 
+    /// An affected record of these tables, or one that a temporary table among them was computed from; of any table, where
+    /// none is named.
     pub(super) fn any_affected_record(&self, tables: &[TableName]) -> Option<super::RecordName> {
         let all: Vec<TableName> = self.worlds.tables.iter().map(|(table, _)| table.clone()).collect();
         let named = if tables.is_empty() { all.as_slice() } else { tables };
-        named.iter().find_map(|table| Some((table.clone(), self.worlds.affected(table).into_iter().next()?)))
+        let recorded =
+            named.iter().find_map(|table| Some((table.clone(), self.worlds.affected(table).into_iter().next()?)));
+        recorded.or_else(|| self.source_of_temporary(tables))
     }
 
     /// A query that names an affected table and cannot be run again: it may have returned something else.
     pub(super) fn diverge_by_unknown_read(
         &mut self,
         statement: &Statement,
-        tables: &[TableName],
+        source: Option<super::RecordName>,
         progress: &mut Progress,
         reason: &str,
     ) {
-        if let Some(source) = self.any_affected_record(tables) {
+        if let Some(source) = source {
             self.notes.inexact(&statement.sql, reason);
             let origin = self.origin(&source, Some(statement.sql.clone()));
             progress.diverged.get_or_insert(origin);

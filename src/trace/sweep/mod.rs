@@ -385,15 +385,13 @@ impl Sweep {
             Compiled::Refused { .. } if !is_affected => self.carry_all(&step.writes, None),
             Compiled::Refused { reason, tables, targets } => {
                 let unknown = self.reads_unknown_table(tables, targets);
-                let concerned =
-                    tables.is_empty() || unknown || tables.iter().any(|table| self.worlds.is_affected(table));
-                let tables: &[TableName] = if unknown { &[] } else { tables };
-                if !concerned {
+                let untold = tables.iter().find_map(|table| self.source_of_untold_view(table));
+                let source = untold.or_else(|| self.any_affected_record(if unknown { &[] } else { tables }));
+                if !tables.is_empty() && !unknown && source.is_none() {
                     self.carry_all(&step.writes, None);
                 } else if step.writes.is_empty() && targets.is_empty() {
-                    self.diverge_by_unknown_read(statement, tables, progress, &reason.to_string());
+                    self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());
                 } else {
-                    let source = self.any_affected_record(tables);
                     self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
                     self.doubt_what_it_may_write(transaction, (step, statement), targets, source, None);
                 }

@@ -94,13 +94,12 @@ enum Contents {
 }
 
 impl Contents {
-    /// What becomes of them where something is done that cannot be followed: `None` where they were the same in both
-    /// worlds until then.
-    fn in_doubt(&self) -> Option<Contents> {
+    /// A record that makes them others than they should be, or may; `None` where they are the same in both worlds.
+    fn source(&self) -> Option<RecordName> {
         match self {
-            Contents::Doubtful { source } => Some(Contents::Doubtful { source: source.clone() }),
+            Contents::Doubtful { source } => Some(source.clone()),
             Contents::Known { differs, is_suspected, sources, .. } if *differs || *is_suspected => {
-                sources.first().map(|source| Contents::Doubtful { source: source.clone() })
+                sources.first().cloned()
             }
             Contents::Known { .. } | Contents::Same => None,
         }
@@ -222,6 +221,13 @@ impl Sweep {
         held.is_some_and(|held| !matches!(held.contents, Contents::Doubtful { .. }))
     }
 
+    /// A record that makes one of these temporary tables, or of all where none is named, another than it should be.
+    pub(super) fn source_of_temporary(&self, tables: &[TableName]) -> Option<RecordName> {
+        let held = self.temporary.at_hand.iter();
+        let mut named = held.filter(|(name, _)| tables.is_empty() || tables.contains(name));
+        named.find_map(|(_, table)| table.contents.source())
+    }
+
     /// What a reference to a temporary table touches; `None` for any other table.
     pub(super) fn touched_temporary(&self, reference: &TableReference) -> Option<Touched> {
         let held = self.temporary.at_hand.get(&reference.table)?;
@@ -335,10 +341,13 @@ impl Sweep {
                 }
                 None => None,
             },
-            TemporaryEffect::NotTold => before.map(|before| {
-                let contents = before.contents.in_doubt().or_else(|| self.doubt(looking, progress));
-                Temporary { contents: contents.unwrap_or(Contents::Same), ..before }
-            }),
+            TemporaryEffect::NotTold => {
+                // One that it makes is there from now on, with columns that are not known.
+                let made = Temporary { schema: None, contents: Contents::Same, at_commit: AtCommit::Kept };
+                let before = before.unwrap_or(made);
+                let contents = self.in_doubt(looking, &before.contents, progress);
+                Some(Temporary { contents, ..before })
+            }
         };
         if let Some(after) = after {
             self.put(write.table, after);
@@ -391,7 +400,7 @@ impl Sweep {
                     }
                     None => {
                         let held = Contents::Known { rows, differs, sources, is_suspected };
-                        held.in_doubt().or_else(|| self.doubt(looking, progress)).unwrap_or(Contents::Same)
+                        self.in_doubt(looking, &held, progress)
                     }
                 }
             }
@@ -401,7 +410,10 @@ impl Sweep {
                 None => Contents::Same,
             },
             // What was added is the same in both worlds, and not known.
-            (contents, Err(_)) => contents.in_doubt().unwrap_or(Contents::Same),
+            (contents, Err(_)) => match contents.source() {
+                Some(source) => Contents::Doubtful { source },
+                None => Contents::Same,
+            },
         };
         Temporary { schema, contents, at_commit }
     }
@@ -474,6 +486,12 @@ impl Sweep {
         Ok((actual, right))
     }
 
+    /// What becomes of a table's rows by a statement that cannot be followed.
+    fn in_doubt(&self, looking: Looking<'_>, contents: &Contents, progress: &Progress) -> Contents {
+        let already = contents.source().map(|source| Contents::Doubtful { source });
+        already.or_else(|| self.doubt(looking, progress)).unwrap_or(Contents::Same)
+    }
+
     /// What a statement leaves that cannot be followed: doubt, where anything that it may have read is affected.
     fn doubt(&self, looking: Looking<'_>, progress: &Progress) -> Option<Contents> {
         if let Some(origin) = &progress.diverged {
@@ -482,13 +500,7 @@ impl Sweep {
         }
         let statements = sql::parse(&looking.statement.sql).unwrap_or_default();
         let tables: Vec<TableName> = statements.iter().flat_map(sql::tables_named).collect();
-        let of_temporary = tables.iter().find_map(|table| match &self.temporary.at_hand.get(table)?.contents {
-            Contents::Doubtful { source } => Some(source.clone()),
-            Contents::Known { differs: true, sources, .. } => sources.first().cloned(),
-            Contents::Known { .. } | Contents::Same => None,
-        });
-        let source = of_temporary.or_else(|| self.any_affected_record(&tables))?;
-        Some(Contents::Doubtful { source })
+        self.any_affected_record(&tables).map(|source| Contents::Doubtful { source })
     }
 }
 
