@@ -112,6 +112,9 @@ pub struct TraceArguments {
     /// Write every affected record to FILE: .ndjson, .csv or .parquet.
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,
+    /// Write the report to FILE as one page for a browser.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Which of the release's writes count as wrong.

@@ -1,6 +1,6 @@
 //! `explain`: one record's story, and what a release did to it.
 
-use super::trace::{Format, check, trace_in, write_records};
+use super::trace::{Format, check, text_options, trace_in, write_beside};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{ExplainArguments, GlobalArguments};
 use crate::cli::diagnostic::Failure;
@@ -39,7 +39,8 @@ pub async fn explain(global: &GlobalArguments, arguments: &ExplainArguments) -> 
     };
     let settings = &investigation.project.tables;
     if let (Some(found), Some(trace)) = (&blast_radius, &arguments.trace) {
-        write_records(&Report::new(found, schemas, settings), trace)?;
+        let options = text_options(Some(&investigation.database), global, trace);
+        write_beside(&Report::new(found, schemas, settings), &options, trace)?;
     }
     let explanation = Explanation::new(&story, blast_radius.as_ref(), schemas, settings);
     write_result(global, |out| match format {

@@ -1,6 +1,6 @@
 //! `repair`: the three files, and their rehearsal.
 
-use super::trace::{Format, Traced, folder_prefix, write_records};
+use super::trace::{Format, Traced, folder_prefix, text_options, write_beside};
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{GlobalArguments, IncludeArgument, RepairArguments};
 use crate::cli::diagnostic::Failure;
@@ -20,7 +20,8 @@ pub async fn repair(
 ) -> Result<ExitStatus, Failure> {
     let format = Format::named(global.format.as_deref())?;
     let report = Report::new(&traced.blast_radius, &traced.schemas, &traced.settings);
-    write_records(&report, &arguments.trace)?;
+    let options = text_options(traced.database.as_ref(), global, &arguments.trace);
+    write_beside(&report, &options, &arguments.trace)?;
     let options = RepairOptions {
         include_possible: arguments.include.contains(&IncludeArgument::Possible),
         include_personal: arguments.include.contains(&IncludeArgument::Personal),

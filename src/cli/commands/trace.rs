@@ -11,7 +11,7 @@ use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
 use crate::model::{DatabaseSource, ReleaseName, ServiceName, TableName, TableSchema, TableSettingsByName};
-use crate::report::{Report, TextOptions, records, write_json, write_text};
+use crate::report::{Report, TextOptions, records, write_html, write_json, write_text};
 use crate::sql::Schemas;
 use crate::trace::faults::{Correction, Fault, Faults};
 use crate::trace::{BlastRadius, Question, SuspectingFault, Suspicion, Target, suspecting_rules};
@@ -88,17 +88,18 @@ pub(super) async fn trace_in(
     Ok(blast_radius)
 }
 
-/// Prints what was found, and writes the records file where one was asked for.
+/// Prints what was found, and writes the records file and the page where they were asked for.
 ///
 /// # Errors
 /// An unknown format, or an output that cannot be written.
 pub fn present(traced: &Traced, global: &GlobalArguments, arguments: &TraceArguments) -> Result<ExitStatus, Failure> {
     let format = Format::named(global.format.as_deref())?;
     let report = Report::new(&traced.blast_radius, &traced.schemas, &traced.settings);
-    write_records(&report, arguments)?;
+    let options = text_options(traced.database.as_ref(), global, arguments);
+    write_beside(&report, &options, arguments)?;
     write_result(global, |out| match format {
         Format::Json => Ok(write_json(&report, out)?),
-        Format::Text => Ok(write_text(&report, &text_options(traced, global, arguments), out)?),
+        Format::Text => Ok(write_text(&report, &options, out)?),
     })?;
     Ok(if report.is_clean() { ExitStatus::NothingFound } else { ExitStatus::Found })
 }
@@ -119,11 +120,20 @@ pub fn check(global: &GlobalArguments, arguments: &TraceArguments) -> Result<(),
     }
 }
 
-/// Writes `--records FILE`, where it was given.
-pub(super) fn write_records(report: &Report<'_>, arguments: &TraceArguments) -> Result<(), Failure> {
-    let Some(path) = &arguments.records else { return Ok(()) };
-    let format = records::format_of(path)?;
-    write_file(path, |file| Ok((format.write)(report, file)?))
+/// Writes the files of `--records` and `--html`, where they were given.
+pub(super) fn write_beside(
+    report: &Report<'_>,
+    options: &TextOptions,
+    arguments: &TraceArguments,
+) -> Result<(), Failure> {
+    if let Some(path) = &arguments.records {
+        let format = records::format_of(path)?;
+        write_file(path, |file| Ok((format.write)(report, file)?))?;
+    }
+    if let Some(path) = &arguments.html {
+        write_file(path, |file| Ok(write_html(report, options, file)?))?;
+    }
+    Ok(())
 }
 
 /// How the main job, or repair, prints its result.
@@ -146,7 +156,11 @@ impl Format {
 }
 
 /// What the proposed commands repeat of this one.
-fn text_options(traced: &Traced, global: &GlobalArguments, arguments: &TraceArguments) -> TextOptions {
+pub(super) fn text_options(
+    database: Option<&DatabaseSource>,
+    global: &GlobalArguments,
+    arguments: &TraceArguments,
+) -> TextOptions {
     let project = global.project.as_deref();
     let global_arguments =
         project.map_or_else(String::new, |folder| format!("-C {} ", shell_word(&folder.display().to_string())));
@@ -154,7 +168,7 @@ fn text_options(traced: &Traced, global: &GlobalArguments, arguments: &TraceArgu
         global_arguments,
         trace_arguments: trace_words(arguments).join(" "),
         folder: folder_prefix(project),
-        can_rehearse: matches!(traced.database, Some(DatabaseSource::Postgres { .. })),
+        can_rehearse: matches!(database, Some(DatabaseSource::Postgres { .. })),
         verbose: global.verbose,
     }
 }
@@ -246,21 +260,24 @@ mod tests {
     fn results_go_where_they_are_asked_to_go() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let (report, records) = (path("report.txt"), path("records.csv"));
-        let (global, trace) = arguments(&format!("blast-radius --release v42 -o {report} --records {records}"));
+        let (report, records, page) = (path("report.txt"), path("records.csv"), path("report.html"));
+        let line = format!("blast-radius --release v42 -o {report} --records {records} --html {page}");
+        let (global, trace) = arguments(&line);
         let status = present(&nothing_found(), &global, &trace).expect("both files can be written");
         assert_eq!(status, ExitStatus::NothingFound);
         let report = std::fs::read_to_string(report).expect("the report is there");
         assert!(report.starts_with("v42 wrote nothing that is known to be wrong\n"), "{report:?}");
         let records = std::fs::read_to_string(records).expect("the records are there");
         assert_eq!(records.lines().count(), 1, "{records}");
+        let page = std::fs::read_to_string(page).expect("the page is there");
+        assert!(page.contains("wrote nothing that is known to be wrong"), "{page}");
     }
 
     #[test]
     fn commands_repeat_what_was_asked() {
         let (global, trace) =
             arguments("blast-radius -C my/shop --release v42 --scope all --from 2026-03-02T10:00:00Z");
-        let options = text_options(&nothing_found(), &global, &trace);
+        let options = text_options(None, &global, &trace);
         assert_eq!(options.global_arguments, "-C my/shop ");
         assert_eq!(options.trace_arguments, "--release v42 --scope all --from 2026-03-02T10:00:00Z");
         assert_eq!(options.folder, "my/shop/");

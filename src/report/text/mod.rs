@@ -6,13 +6,11 @@ pub(super) mod layout;
 
 use std::io::{self, Write};
 
-use layout::{Side, WIDTH, counted, number, one_line, table, time, wrapped};
+use layout::{Side, WIDTH, counted, number, one_line, table, wrapped};
 use owo_colors::OwoColorize;
 
-use super::difference::with_separators;
+use super::wording::{Headline, facts, headline, limits, next_steps};
 use super::{Report, ReportedColumn, ReportedRecord};
-use crate::repair::ChangeKind;
-use crate::trace::{OnsetShape, RecordState};
 
 /// What the text repeats of the command line, so that the commands it proposes can be copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +38,8 @@ impl TextOptions {
 /// # Errors
 /// What the writer says.
 pub fn write_text(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    headline(report, out)?;
-    facts(report, options, out)?;
+    write_headline(report, out)?;
+    write_facts(report, options, out)?;
     if !report.is_clean() {
         tables(report, out)?;
         differences(report, options, out)?;
@@ -49,111 +47,30 @@ pub fn write_text(report: &Report<'_>, options: &TextOptions, out: &mut dyn Writ
         rules(report, options, out)?;
         examples(report, options, out)?;
     }
-    limits(report, out)?;
-    next_steps(report, options, out)
+    write_limits(&limits(report), out)?;
+    write_next_steps(report, options, out)
 }
 
 fn section(title: &str, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}", title.bold())
 }
 
-fn headline(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let found = report.blast_radius;
-    let service = found.service.as_ref().map_or_else(String::new, |service| format!("{service}@"));
-    let release = format!("{service}{}", found.release);
-    let totals = report.summary;
-    let proved = totals.root + totals.derived;
-    let all = proved + totals.possible;
-    if all == 0 {
-        return writeln!(out, "{} {}", release.bold(), "wrote nothing that is known to be wrong".green().bold());
+fn write_headline(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let Headline { release, broke, now, is_wrong_now } = headline(report);
+    match (now.is_empty(), is_wrong_now) {
+        (true, _) => writeln!(out, "{} {}", release.bold(), broke.green().bold()),
+        (false, false) => writeln!(out, "{} {}{}", release.bold(), broke.bold(), now.green().bold()),
+        (false, true) => writeln!(out, "{} {}{}", release.bold(), broke.bold(), now.red().bold()),
     }
-    let broke = match (proved, totals.possible) {
-        (_, 0) => format!("made {} wrong; ", counted(proved, "record")),
-        (0, possible) => format!("possibly made {} wrong; ", counted(possible, "record")),
-        (_, possible) => format!("made {} wrong, and possibly {} more; ", counted(proved, "record"), number(possible)),
-    };
-    let now = match totals.live {
-        0 => "none of them is wrong now".green().bold().to_string(),
-        live if live == all => "all of them are wrong now".red().bold().to_string(),
-        live => {
-            let verb = if live == 1 { "is" } else { "are" };
-            format!("{} of {} {verb} wrong now", number(live), number(all)).red().bold().to_string()
-        }
-    };
-    writeln!(out, "{} {}{now}", release.bold(), broke.bold())
 }
 
-/// The facts below the headline, a label and a text each.
-fn facts(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let found = report.blast_radius;
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    let written: u64 = found.writes.values().sum();
-    let tables = u64::try_from(found.writes.len()).unwrap_or(u64::MAX);
-    let window = found.window.map_or_else(String::new, |(first, last)| format!(", {} to {}", time(first), time(last)));
-    facts.push(("wrote", format!("{} in {}{window}", counted(written, "row"), counted(tables, "table"))));
-    if let Some(onset) = found.onset {
-        let shape = match onset.shape {
-            OnsetShape::Sudden => "suddenly: most of its writes were wrong from the start",
-            OnsetShape::Slow => "slowly: few of its writes were wrong at first, or at any time",
-        };
-        let (first, last) = (time(onset.first_wrong), time(onset.last_wrong));
-        facts.push(("wrong", format!("{first} to {last}, {shape}")));
-    }
-    if !report.is_clean() {
-        let totals = report.summary;
-        let roles = format!(
-            "{} written wrong by the release, {} derived from them, {} possibly",
-            number(totals.root),
-            number(totals.derived),
-            number(totals.possible)
-        );
-        facts.push(("found", roles));
-        facts.push(("now", states(report)));
-    }
-    for subject in &report.subjects {
-        let shown = subject
-            .values
-            .iter()
-            .take(options.first(6))
-            .map(|value| one_line(&value.to_string(), 24))
-            .collect::<Vec<_>>();
-        let more = subject.count - u64::try_from(shown.len()).unwrap_or(subject.count).min(subject.count);
-        let list = match (shown.is_empty(), more) {
-            (true, _) => " (personal: not listed)".to_owned(),
-            (false, 0) => format!(": {}", shown.join(", ")),
-            (false, more) => format!(": {} and {} more", shown.join(", "), number(more)),
-        };
-        facts.push(("hurt", format!("{} distinct {}{list}", number(subject.count), subject.column)));
-    }
-    if report.summary.external > 0 {
-        let external = counted(report.summary.external, "record");
-        facts.push(("outside", format!("{external} of external tables: what it says has left the company")));
-    }
-    if report.summary.suspect > 0 {
-        let suspects = counted(report.summary.suspect, "other record");
-        facts.push(("suspect", format!("{suspects} written by the release, with nothing known against them")));
-    }
-    for (label, text) in facts {
+fn write_facts(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    for (label, text) in facts(report, options.first(6)) {
         // The label is padded before it is styled: escape codes have no width.
         let lines = wrapped(&format!("  {label:<8}"), &text);
         writeln!(out, "  {}{}", format!("{label:<8}").dimmed(), lines.get(10..).unwrap_or_default())?;
     }
     Ok(())
-}
-
-fn states(report: &Report<'_>) -> String {
-    let names = [
-        (RecordState::Live, "live (hold a wrong value)"),
-        (RecordState::Missing, "missing (should exist)"),
-        (RecordState::Extra, "extra (should not exist)"),
-        (RecordState::Healed, "healed (overwritten since)"),
-        (RecordState::Gone, "gone (deleted since)"),
-    ];
-    let counts = names.iter().filter_map(|(state, name)| {
-        let count = report.states.get(state)?;
-        Some(format!("{} {name}", number(*count)))
-    });
-    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn tables(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -294,16 +211,6 @@ fn change(column: &ReportedColumn<'_>, state: &str) -> String {
     format!("{} → {}{guessed}", current.red(), value(column.expected, unknown).green())
 }
 
-fn limits(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let found = report.blast_radius;
-    let unattributed = (found.unattributed > 0).then(|| {
-        let writes = counted(found.unattributed, "write");
-        format!("{writes} of that time carry no release: they could be {}'s.", found.release)
-    });
-    let lines: Vec<&str> = unattributed.as_deref().into_iter().chain(found.limits.iter().map(String::as_str)).collect();
-    write_limits(&lines, out)
-}
-
 /// What could not be decided, under its heading; nothing where there is nothing.
 pub(super) fn write_limits(limits: &[impl AsRef<str>], out: &mut dyn Write) -> io::Result<()> {
     if limits.is_empty() {
@@ -316,51 +223,19 @@ pub(super) fn write_limits(limits: &[impl AsRef<str>], out: &mut dyn Write) -> i
     Ok(())
 }
 
-fn next_steps(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let program = format!("blast-radius {}", options.global_arguments);
-    let traced = &options.trace_arguments;
-    if report.is_clean() && traced.contains("--faults") {
+fn write_next_steps(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let steps = next_steps(report, options);
+    if steps.is_empty() {
         return Ok(());
     }
     section("Next", out)?;
-    if report.is_clean() {
-        let text = "Rules find what they know of. If you know what the release got wrong, say so in a faults file:";
-        writeln!(out, "{}", wrapped("  ", text))?;
-        return writeln!(out, "    {}", format!("{program}{traced} --faults FILE").cyan());
+    for step in &steps {
+        writeln!(out, "{}", wrapped("  ", &step.what))?;
+        if let Some(command) = &step.command {
+            writeln!(out, "    {}", command.cyan())?;
+        }
     }
-    let command = |what: &str, command: String, out: &mut dyn Write| -> io::Result<()> {
-        writeln!(out, "  {what}\n    {}", command.cyan())
-    };
-    command("Every record, for a spreadsheet or a script:", format!("{program}{traced} --records records.csv"), out)?;
-    if report.summary.live == 0 {
-        return writeln!(out, "  Nothing is left to repair.");
-    }
-    let plain =
-        |character: char| if character.is_alphanumeric() || "-_.+".contains(character) { character } else { '_' };
-    let folder: String = format!("repair-{}", report.blast_radius.release).chars().map(plain).collect();
-    let applied =
-        |file: &str| format!("psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -f {}{folder}/{file}", options.folder);
-    let plan = report.repair_plan();
-    let work = [
-        (plan.changes_of(ChangeKind::Update), "to update"),
-        (plan.changes_of(ChangeKind::Insert), "to insert"),
-        (plan.changes_of(ChangeKind::Delete), "to delete"),
-        (plan.manual.len(), "for a person to decide"),
-    ];
-    let work = work.iter().filter(|(rows, _)| *rows > 0);
-    let work: Vec<String> = work.map(|(rows, what)| format!("{} {what}", with_separators(&rows.to_string()))).collect();
-    let (and, verify) = if options.can_rehearse { (" and rehearse it", " --verify") } else { ("", "") };
-    let what = format!("Write the repair{and} ({}):", work.join(", "));
-    command(
-        &wrapped("", &what).replace('\n', "\n  "),
-        format!("{program}repair {traced} --out {folder}{verify}"),
-        out,
-    )?;
-    if plan.changes() == 0 {
-        return Ok(());
-    }
-    command("Apply it:", applied("repair.sql"), out)?;
-    command("Take it back:", applied("undo.sql"), out)
+    Ok(())
 }
 
 #[cfg(test)]
