@@ -309,6 +309,9 @@ pub struct AuditArguments {
     /// Write every violation to FILE (.ndjson).
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub records: Option<PathBuf>,
+    /// Write the audit to FILE as one page for a browser.
+    #[arg(long, value_name = "FILE", help_heading = "Audit")]
+    pub html: Option<PathBuf>,
     /// Write the violations of RULE that stand now to the file of accepted ones, so that only new ones count.
     #[arg(long, value_name = "RULE", requires = "until", requires = "reason", help_heading = "Audit")]
     pub accept: Option<String>,

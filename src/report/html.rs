@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use super::page::page;
 use super::text::TextOptions;
 use super::text::layout::{counted, number, time};
 use super::wording::{facts, headline, limits, next_steps};
@@ -12,46 +13,33 @@ use super::{LISTED_RECORDS, Report, ReportError, ReportedColumn, ReportedRecord}
 /// How many subjects the page names.
 const NAMED_SUBJECTS: usize = 200;
 
-const STYLE: &str = include_str!("page.css");
-
 /// Writes the page. It lists the first [`LISTED_RECORDS`] records; cells of personal columns are not in it.
 ///
 /// # Errors
 /// What the writer says.
 pub fn write_html(report: &Report<'_>, options: &TextOptions, out: &mut dyn Write) -> Result<(), ReportError> {
-    out.write_all(page(report, options).into_string().as_bytes())?;
+    let title = format!("{}: blast radius", headline(report).release);
+    out.write_all(page(&title, &body(report, options)).into_string().as_bytes())?;
     Ok(())
 }
 
-fn page(report: &Report<'_>, options: &TextOptions) -> Markup {
+fn body(report: &Report<'_>, options: &TextOptions) -> Markup {
     let headline = headline(report);
-    let title = format!("{}: blast radius", headline.release);
     let tone = if headline.is_wrong_now { "wrong" } else { "right" };
     html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { code { (headline.release) } " " (headline.broke) span class=(tone) { (headline.now) } }
-                dl.facts {
-                    @for (label, text) in facts(report, NAMED_SUBJECTS) { dt { (label) } dd { (text) } }
-                }
-                @if !report.is_clean() {
-                    (tables(report))
-                    (differences(report))
-                    (statements(report))
-                    (rules(report))
-                }
-                (undecided(report))
-                (next(report, options))
-                @if !report.blast_radius.records.is_empty() { (records(report)) }
-            }
+        h1 { code { (headline.release) } " " (headline.broke) span class=(tone) { (headline.now) } }
+        dl.facts {
+            @for (label, text) in facts(report, NAMED_SUBJECTS) { dt { (label) } dd { (text) } }
         }
+        @if !report.is_clean() {
+            (tables(report))
+            (differences(report))
+            (statements(report))
+            (rules(report))
+        }
+        (undecided(report))
+        (next(report, options))
+        @if !report.blast_radius.records.is_empty() { (records(report)) }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod explanation;
 mod html;
 mod json;
 pub mod lineage;
+mod page;
 mod record;
 pub mod records;
 mod repair;

@@ -18,7 +18,7 @@ use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
 use crate::model::{RecordKey, TableName, Timestamp};
 use crate::project::FailOn;
-use crate::report::audit::{AuditFormat, AuditReport, write_violations};
+use crate::report::audit::{AuditFormat, AuditReport, write_audit_html, write_violations};
 
 /// Audits the project that the current folder belongs to, and prints what was found.
 ///
@@ -62,6 +62,9 @@ pub async fn audit(global: &GlobalArguments, arguments: &AuditArguments) -> Resu
         finished,
         verbose: global.verbose,
     };
+    if let Some(path) = &arguments.html {
+        write_file(path, |file| Ok(write_audit_html(&report, file)?))?;
+    }
     write_result(global, |out| Ok(format.write(&report, out)?))?;
     conclude(&outcome, fail_on)
 }

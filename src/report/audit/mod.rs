@@ -15,6 +15,7 @@ use crate::model::Timestamp;
 
 mod findings;
 mod github;
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -26,6 +27,7 @@ mod sample;
 mod sarif;
 mod text;
 
+pub use html::write_audit_html;
 pub use records::write_violations;
 
 /// Every format, the default first.

@@ -1,9 +1,11 @@
 //! An outcome with a rule of each kind of ending, for the tests of the renderers.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::super::ReportError;
 use super::{AuditFormat, AuditReport};
 use crate::audit::{
     AuditOutcome, Location, ReleaseOutcome, RuleOutcome, RuleStatus, Schemas, Severity, Violation, WrittenBy,
@@ -100,6 +102,24 @@ pub(super) fn printed_with(format: &AuditFormat, fail_on: Severity, verbose: boo
 }
 
 fn print(format: &AuditFormat, outcome: &AuditOutcome, fail_on: Severity, verbose: bool) -> String {
+    written_of(outcome, fail_on, verbose, |report, out| format.write(report, out))
+}
+
+/// What is written of the outcome.
+pub(super) fn written(
+    fail_on: Severity,
+    verbose: bool,
+    write: impl Fn(&AuditReport<'_>, &mut dyn Write) -> Result<(), ReportError>,
+) -> String {
+    written_of(&outcome(), fail_on, verbose, write)
+}
+
+fn written_of(
+    outcome: &AuditOutcome,
+    fail_on: Severity,
+    verbose: bool,
+    write: impl Fn(&AuditReport<'_>, &mut dyn Write) -> Result<(), ReportError>,
+) -> String {
     let places: BTreeMap<Arc<str>, Location> = outcome
         .rules
         .iter()
@@ -125,6 +145,6 @@ fn print(format: &AuditFormat, outcome: &AuditOutcome, fail_on: Severity, verbos
         verbose,
     };
     let mut out = Vec::new();
-    format.write(&report, &mut out).expect("it is written");
+    write(&report, &mut out).expect("it is written");
     String::from_utf8(out).expect("it is text")
 }
