@@ -16,7 +16,7 @@ use crate::model::{TableName, Timestamp};
 
 /// The table's folder within the store.
 pub(super) const FOLDER: &str = "commits";
-/// The number of the row: the version of this table that brought it.
+/// The number of the row: the version of this table that brought it. Versions that put files together bring none.
 const COMMIT: &str = "commit";
 /// How far slots are stored, as JSON.
 const SLOTS: &str = "slots";
@@ -24,7 +24,7 @@ const SLOTS: &str = "slots";
 /// What is in the store as of its last finished ingest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Contents {
-    /// How many ingests were finished.
+    /// The version of this table.
     pub(super) commit: Version,
     /// The next place in the order of arrival.
     pub(super) next_position: i64,
@@ -85,16 +85,23 @@ pub(super) async fn read_contents(table: &DeltaTable) -> Result<Contents, StoreE
     if version == 0 {
         return Ok(Contents::default());
     }
-    let commit = i64::try_from(version).map_err(|error| StoreError::content(FOLDER, error))?;
+    let mut last = None;
+    scan(FOLDER, table, Some(&[COMMIT]), None, |batch| {
+        let numbers = ReadBatch { batch: &batch, table: FOLDER }.integer(COMMIT)?;
+        last = last.max(arrow::compute::max(&numbers));
+        Ok(())
+    })
+    .await?;
+    let last = last.ok_or_else(|| StoreError::content(FOLDER, format!("version {version} has no row")))?;
     let mut contents = None;
-    scan(FOLDER, table, None, Some(exact_column(COMMIT).eq(lit(commit))), |batch| {
+    scan(FOLDER, table, None, Some(exact_column(COMMIT).eq(lit(last))), |batch| {
         if batch.num_rows() > 0 {
             contents = Some(contents_of_batch(&batch, version)?);
         }
         Ok(())
     })
     .await?;
-    contents.ok_or_else(|| StoreError::content(FOLDER, format!("row {version} is missing")))
+    contents.ok_or_else(|| StoreError::content(FOLDER, format!("row {last} is missing")))
 }
 
 fn contents_of_batch(batch: &RecordBatch, commit: Version) -> Result<Contents, StoreError> {

@@ -139,13 +139,18 @@ impl TableWriter {
             committed.map_err(|error| StoreError::delta("write", &self.name, error))?;
             self.pending = false;
         }
-        self.table.version().ok_or_else(|| StoreError::content(&self.name, "it has no version"))
+        version_of(&self.name, &self.table)
     }
+}
+
+/// Which version of the table this is.
+pub(super) fn version_of(name: &str, table: &DeltaTable) -> Result<Version, StoreError> {
+    table.version().ok_or_else(|| StoreError::content(name, "it has no version"))
 }
 
 /// How a table's files are written. What hardly repeats gains nothing by a dictionary, and identities, which are hashes,
 /// nothing by compression; places and times grow by little.
-fn file_properties() -> Result<WriterProperties, ParquetError> {
+pub(super) fn file_properties() -> Result<WriterProperties, ParquetError> {
     const ZSTD_LEVEL: i32 = 3;
     const GROWING: [&str; 3] = [POSITION, TS, "_seq"];
     let id = ColumnPath::from(ID);

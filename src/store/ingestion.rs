@@ -11,16 +11,17 @@ use futures::StreamExt as _;
 
 use super::batch::{ID, ReadBatch};
 use super::commits::{self, Contents};
-use super::delta::{TableWriter, scan};
+use super::delta::{TableWriter, scan, version_of};
 use super::slots::{Gap, SlotPlace};
 use super::{
-    Source, Store, StoreError, lineage_table, log_table, rejected_table, sources_table, stamps_table, writes_table,
+    Source, Store, StoreError, compaction, lineage_table, log_table, rejected_table, sources_table, stamps_table,
+    writes_table,
 };
 use crate::model::{
     LogEvent, RecordedStamp, RecordedWrite, Recording, RecordingId, RejectedLine, StatedLineage, TableName, Timestamp,
 };
 
-/// What an ingest holds in memory.
+/// What an ingest holds in memory, and what it leaves on the disk.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// So many rows become a version of their table, so that they need no memory any more.
@@ -30,9 +31,16 @@ struct Bounds {
     held_identities: usize,
     /// So many bytes of rows wait at the most to be asked for.
     waiting_bytes: usize,
+    /// So many small files of a table are put together.
+    small_files: usize,
 }
 
-const BOUNDS: Bounds = Bounds { rows_of_a_version: 2_000_000, held_identities: 24_000_000, waiting_bytes: 512 << 20 };
+const BOUNDS: Bounds = Bounds {
+    rows_of_a_version: 2_000_000,
+    held_identities: 24_000_000,
+    waiting_bytes: 512 << 20,
+    small_files: compaction::TOO_MANY,
+};
 
 /// How much of what was given is new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -329,8 +337,9 @@ impl<'store> Ingestion<'store> {
             self.open(sources_table::FOLDER, &batch.schema()).await?.writer.write(batch).await?;
         }
         for (folder, table) in &mut self.tables {
-            let version = table.writer.commit().await?;
-            self.contents.versions.insert(folder.clone(), version);
+            table.writer.commit().await?;
+            let table = compaction::compact(folder, table.writer.table().clone(), self.bounds.small_files).await?;
+            self.contents.versions.insert(folder.clone(), version_of(folder, &table)?);
         }
         if self.appended.total() == 0 && sources.is_empty() && !self.notes_slot {
             return Ok(self.appended);
@@ -349,6 +358,8 @@ impl<'store> Ingestion<'store> {
         if writer.commit().await? != self.contents.commit {
             return Err(StoreError::Busy { table: commits::FOLDER.to_owned() });
         }
+        let table = compaction::compact(commits::FOLDER, writer.table().clone(), self.bounds.small_files).await?;
+        self.contents.commit = version_of(commits::FOLDER, &table)?;
         self.store.set_contents(self.contents);
         Ok(self.appended)
     }
@@ -516,7 +527,7 @@ mod tests {
         let writes: Vec<RecordedWrite> = (1..=9).map(|id| write(id, "orders", &[("id", Value::NULL)])).collect();
         store.append(&recording(writes[..3].to_vec())).await.expect("stored");
         let mut ingestion = store.begin();
-        ingestion.bounds = Bounds { rows_of_a_version: 4, held_identities: 1, waiting_bytes: usize::MAX };
+        ingestion.bounds = Bounds { rows_of_a_version: 4, held_identities: 1, waiting_bytes: usize::MAX, ..BOUNDS };
         let mut append = async |places: std::ops::Range<usize>| {
             let appended = ingestion.append(&recording(writes[places].to_vec())).await.expect("appended");
             (appended.writes, appended.duplicates)
@@ -531,6 +542,39 @@ mod tests {
         let appended = ingestion.finish(&[]).await.expect("finished");
         assert_eq!((appended.writes, appended.writes + appended.duplicates), (5, 13));
         assert_eq!(store.writes().await.expect("read"), writes[..8]);
+    }
+
+    #[tokio::test]
+    async fn many_small_files_become_few_and_no_reader_notices() {
+        let (_folder, mut store) = empty_store().await;
+        let writes: Vec<RecordedWrite> = (1..=12).map(|id| write(id, "orders", &[("id", Value::NULL)])).collect();
+        let mut early = None;
+        for (place, write) in writes.iter().enumerate() {
+            let mut ingestion = store.begin();
+            ingestion.bounds.small_files = 5;
+            ingestion.append(&recording(vec![write.clone()])).await.expect("appended");
+            let position = u64::try_from(place).expect("a small number");
+            ingestion.note_slot("s", SlotPlace { position, last_seq: 1 }, None);
+            ingestion.finish(&[]).await.expect("finished");
+            store.sync().await.expect("synced");
+            let opened = reopened(&store).await;
+            assert_eq!(opened.writes().await.expect("read"), writes[..=place]);
+            assert_eq!(opened.slot("s").await.expect("read").map(|slot| slot.position), Some(position));
+            if place == 3 {
+                early = Some(opened);
+            }
+        }
+        let early = early.expect("it was opened on the way");
+        assert_eq!(early.writes().await.expect("read"), writes[..4], "who reads an older version still can");
+        let folder = writes_table::folder(&TableName::new("public", "orders"));
+        for name in [folder.as_str(), commits::FOLDER] {
+            let table = store.tables().newest(name).await.expect("opened").expect("a table");
+            assert!(table.get_file_uris().expect("files").count() <= 5, "{name}");
+        }
+        // Written on by a store that was opened before files were put together: refused, as after any other ingest.
+        let mut late = early;
+        let refused = late.append(&recording(vec![write(99, "orders", &[("id", Value::NULL)])])).await;
+        assert!(matches!(refused, Err(StoreError::Busy { .. } | StoreError::Table { .. })), "{refused:?}");
     }
 
     #[tokio::test]

@@ -15,12 +15,14 @@
 //! | `commits` | one row for each finished ingest: the version of every table that belongs to it, how far each slot is stored, and what is known to be lost |
 //!
 //! Readers take the tables as the last row of `commits` says, so an ingest is seen whole or not at all. What an ingest
-//! that was cut off left in the tables is taken back before the next one writes to them. `audits` alone goes by itself: an
+//! that was cut off left in the tables is taken back before the next one writes to them. What many ingests leave in small files is
+//! put together into larger ones by an ingest that finds too many. `audits` alone goes by itself: an
 //! audit is one commit of it.
 
 mod audits_table;
 mod batch;
 mod commits;
+mod compaction;
 mod delta;
 mod durable;
 mod error;
