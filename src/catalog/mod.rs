@@ -23,7 +23,10 @@ pub use error::CatalogError;
 pub use history::register_history;
 pub use key_guess::{guessed_keys, guessed_references};
 pub use now::{Catalog, nearest_name, nearest_table, register_table};
-pub use postgres::{CheckConstraint, TableConstraints, connect_to, declared_constraints, populated_schemas};
+pub use postgres::{
+    CheckConstraint, DatabaseDefinitions, DatabaseObject, TableConstraints, TextOrder, connect_to,
+    declared_constraints, definitions_of, populated_schemas, scratch_session, standing_definitions,
+};
 pub use rolling::{RollingTable, RollingTables, TemporaryRows, World};
 pub use typed::{
     PLAIN_NUMERIC_SCALE, array_from_values, arrow_schema, arrow_type, batch_from_rows, column_type_of,

@@ -58,6 +58,8 @@ pub struct RollingTable {
     /// Per column: the slots that hold, or once held, a value. Looked up values are checked again.
     indexes: HashMap<ColumnName, HashMap<Value, BTreeSet<usize>>>,
     cached: Vec<CachedBatches>,
+    /// The records of the actual world that were set since they were last asked for, once anybody asks.
+    followed: Option<BTreeSet<RecordKey>>,
 }
 
 impl RollingTable {
@@ -72,6 +74,18 @@ impl RollingTable {
             overlay: BTreeSet::new(),
             indexes: HashMap::new(),
             cached: Vec::new(),
+            followed: None,
+        }
+    }
+
+    /// The records of the actual world that may have changed since this was last asked; `None` the first time: all.
+    pub fn take_changed(&mut self) -> Option<BTreeSet<RecordKey>> {
+        self.followed.replace(BTreeSet::new())
+    }
+
+    fn follow(&mut self, key: &RecordKey, row: Option<&Arc<Row>>) {
+        if self.followed.is_some() && self.row(World::Actual, key) != row {
+            self.followed.get_or_insert_default().insert(key.clone());
         }
     }
 
@@ -92,6 +106,7 @@ impl RollingTable {
 
     /// Puts a row into the actual world, or removes it; the right world keeps what it had.
     pub fn set_actual(&mut self, key: &RecordKey, row: Option<Arc<Row>>) {
+        self.follow(key, row.as_ref());
         let place = self.place(key);
         let Some(slot) = self.slots.get_mut(place) else { return };
         slot.actual = row;
@@ -108,6 +123,7 @@ impl RollingTable {
 
     /// Both worlds at once.
     pub fn set_both(&mut self, key: &RecordKey, actual: Option<Arc<Row>>, right: Option<Arc<Row>>) {
+        self.follow(key, actual.as_ref());
         let place = self.place(key);
         let Some(slot) = self.slots.get_mut(place) else { return };
         slot.right = Some(printed_alike(&self.plain_numerics, actual.as_deref(), right));
@@ -447,6 +463,22 @@ mod tests {
             table.undo(write);
             assert_eq!(table.rows(World::Actual).cloned().collect::<Vec<_>>(), *state);
         }
+    }
+
+    #[test]
+    fn what_has_changed_is_told_once() {
+        let mut table = RollingTable::new(schema());
+        let key = |id: &str| row(id, "x").key(&["id".into()]).expect("a key");
+        let put = |table: &mut RollingTable, id: &str, a: &str| table.set_actual(&key(id), Some(Arc::new(row(id, a))));
+        put(&mut table, "1", "x");
+        assert_eq!(table.take_changed(), None, "whoever asks first has to look at all of them");
+        put(&mut table, "1", "x");
+        put(&mut table, "2", "x");
+        table.set_right(&key("1"), None);
+        assert_eq!(table.take_changed(), Some(BTreeSet::from([key("2")])), "the right world is no change");
+        assert_eq!(table.take_changed(), Some(BTreeSet::new()));
+        table.set_both(&key("1"), None, None);
+        assert_eq!(table.take_changed(), Some(BTreeSet::from([key("1")])));
     }
 
     #[test]

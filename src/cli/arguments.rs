@@ -109,6 +109,10 @@ pub struct TraceArguments {
     /// Only writes of the release before TIME.
     #[arg(long, value_name = "TIME")]
     pub until: Option<Timestamp>,
+    /// Run statements that the built-in evaluator cannot run (triggers, PL/pgSQL, extensions, collations) as they were in
+    /// this scratch PostgreSQL; nothing is left there. A URL, or env:NAME of a variable that holds one.
+    #[arg(long, value_name = "URL")]
+    pub reenact_on: Option<String>,
     /// Write every affected record to FILE: .ndjson, .csv or .parquet.
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,

@@ -59,6 +59,7 @@ impl From<TraceError> for Failure {
             TraceError::EmptyHistory => Failure::new(error).with_help(
                 "Name the inputs under [ingest] files in blast-radius.toml, or run blast-radius ingest FILES.",
             ),
+            TraceError::Scratch { help, .. } => Failure::new(&error).with_help(help.as_str()),
             _ => Failure::new(error),
         }
     }

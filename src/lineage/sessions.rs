@@ -77,7 +77,10 @@ impl ParsedTexts {
         self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
             Ok(statements) => {
                 let parsed = |statement: ast::Statement| {
-                    let role = sql::role_of(&statement);
+                    let role = match sql::role_of(&statement) {
+                        Role::Read if sql::may_write_by_call(&statement) => Role::Write,
+                        role => role,
+                    };
                     // Of a query nobody asks more, and a log of literals has many.
                     (role.clone(), (role != Role::Read).then(|| Arc::new(statement)))
                 };

@@ -7,6 +7,7 @@
 mod analysis;
 mod array_text;
 mod bounds;
+mod clock;
 mod error;
 mod nesting;
 mod references;
@@ -16,6 +17,7 @@ mod template;
 mod templates;
 mod temporary;
 mod views;
+mod words;
 mod write_form;
 
 pub use crate::model::comment_tags;
@@ -25,9 +27,10 @@ pub use analysis::{
 };
 pub use array_text::array_elements;
 pub use bounds::{Bound, Operand, canonical};
+pub use clock::with_given_time;
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};
-pub use role::{Role, parse, role_of};
+pub use role::{Role, may_write_by_call, parse, role_of};
 pub use targets::{Conflict, WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
@@ -36,6 +39,7 @@ pub use temporary::{
     temporary_table,
 };
 pub use views::{Views, expand_views, view_query};
+pub use words::{called, can_name, first_word, inserted_into, words};
 pub use write_form::{
     Assigned, ConflictAction, Constant, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call, literals,
 };

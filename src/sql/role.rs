@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{CopySource, DiscardObject, ObjectType, Query, SetExpr, Statement, Visit, Visitor};
+use sqlparser::ast::{
+    CopySource, DiscardObject, Expr, ObjectType, Query, SetExpr, Statement, TableFactor, Visit, Visitor,
+};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Tokenizer;
 
 use super::SqlError;
-use super::analysis::unmistaken;
+use super::analysis::{only_computes, unmistaken};
 use super::nesting::{MOST_NESTED, nesting_bound};
 use crate::engine::bind_distinct_from;
 
@@ -98,6 +100,34 @@ pub fn role_of(statement: &Statement) -> Role {
     }
 }
 
+/// Whether a query does nothing but call functions of which one is not known to compute with its arguments alone: what it
+/// writes, the function's body says.
+pub fn may_write_by_call(statement: &Statement) -> bool {
+    struct FindUnknown;
+    impl Visitor for FindUnknown {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match factor {
+                TableFactor::Table { name, args: Some(_), .. } if !only_computes(name) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Function(function) if !only_computes(&function.name) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let Statement::Query(query) = statement else { return false };
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let is_call = |factor: &TableFactor| matches!(factor, TableFactor::Table { args: Some(_), .. });
+    let reads_none = select.from.iter().all(|from| from.joins.is_empty() && is_call(&from.relation));
+    reads_none && query.with.is_none() && query.visit(&mut FindUnknown).is_break()
+}
+
 /// Whether a query holds a data-modifying common table expression, or is a SELECT INTO.
 fn writes_inside(query: &Query) -> bool {
     struct FindWrite;
@@ -151,6 +181,22 @@ mod tests {
             shown,
             ["COPY t (a) FROM 'stdin'", "UPDATE t SET a = 1", "COPY t FROM 'stdin' (FORMAT csv)", "SELECT 1"]
         );
+    }
+
+    #[test]
+    fn a_call_may_write() {
+        for (sql, expected) in [
+            ("SELECT place_order(1, 2)", true),
+            ("SELECT * FROM app.place_order(1)", true),
+            ("SELECT upper(app.place_order(1))", true),
+            ("SELECT now(), upper('a'), count(*)", false),
+            ("SELECT * FROM generate_series(1, 2)", false),
+            ("SELECT price_of(id) FROM orders", false),
+            ("UPDATE t SET a = place_order(1)", false),
+        ] {
+            let statements = parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert_eq!(may_write_by_call(&statements[0]), expected, "{sql}");
+        }
     }
 
     #[test]

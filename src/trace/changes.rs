@@ -44,6 +44,16 @@ impl Changes {
         self.0.get(table).into_iter().flatten()
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (RecordName, &Earlier)> {
+        let named = |(table, records): (&TableName, _)| (table.clone(), records);
+        let of_table = |(table, records): (TableName, _)| {
+            let records: &HashMap<RecordKey, Earlier> = records;
+            records.iter().map(move |(key, earlier)| ((table.clone(), key.clone()), earlier))
+        };
+        self.0.iter().map(named).flat_map(of_table)
+    }
+
     /// One record.
     pub fn of_record(&self, table: &TableName, key: &RecordKey) -> Option<(&RecordKey, &Earlier)> {
         self.0.get(table)?.get_key_value(key)

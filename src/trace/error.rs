@@ -20,6 +20,14 @@ pub enum TraceError {
     /// The tables could not be read or rolled.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A scratch server that cannot be used.
+    #[error("run statements again on the scratch server: {reason}")]
+    Scratch {
+        /// Why not.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// A rule or fault whose SQL cannot be evaluated over the history.
     #[error("evaluate {what}: {reason}")]
     Evaluate {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::blast_radius::BlastRadius;
 use super::error::TraceError;
 use super::outcome;
+use super::scratch::Scratch;
 use super::sweep::{SuspectingRule, Suspicion, Sweep, Target};
 use crate::catalog::RollingTables;
 use crate::model::{Declarations, Derive, History, Release, TableSettingsByName, Transaction};
@@ -35,9 +36,23 @@ pub struct Question<'a> {
 /// A release that wrote nothing, an empty history, rules or faults that cannot be evaluated.
 pub async fn trace(
     history: &History,
+    tables: RollingTables,
+    schemas: &Schemas,
+    question: Question<'_>,
+) -> Result<BlastRadius, TraceError> {
+    trace_on(history, tables, schemas, question, None).await
+}
+
+/// As [`trace`]; on `scratch` runs what the built-in evaluator cannot run.
+///
+/// # Errors
+/// As there, and a scratch server that breaks the connection off.
+pub async fn trace_on(
+    history: &History,
     mut tables: RollingTables,
     schemas: &Schemas,
     question: Question<'_>,
+    scratch: Option<Scratch>,
 ) -> Result<BlastRadius, TraceError> {
     if history.transactions.is_empty() {
         return Err(TraceError::EmptyHistory);
@@ -53,10 +68,15 @@ pub async fn trace(
     }
     let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
     sweep.declare(question.declarations).await;
+    scratch.into_iter().for_each(|scratch| sweep.reenact_on(scratch));
     sweep.derive(question.derives, history).await?;
     sweep.transactions(&history.transactions[first..]).await?;
     if let Some(last) = history.transactions.last() {
         sweep.derive_at_end(last.committed).await;
+    }
+    if let Some(reason) = sweep.broken_scratch() {
+        let help = "Trace again; the server's log may say why it broke the connection off.".to_owned();
+        return Err(TraceError::Scratch { reason: reason.to_owned(), help });
     }
     let (worlds, notes) = sweep.finish();
     Ok(outcome::blast_radius(history, &worlds, &notes, question))

@@ -363,6 +363,15 @@ impl Worlds {
         }
     }
 
+    /// As [`Worlds::keep`], and hands them out.
+    pub fn keep_and_tell(&mut self) -> Changes {
+        let changes = self.journals.pop().unwrap_or_default();
+        if let Some(around) = self.journals.last_mut() {
+            changes.iter().for_each(|(record, earlier)| around.insert(record, earlier.clone()));
+        }
+        changes
+    }
+
     /// The changes since the last [`Worlds::begin`] stand; hands them out.
     pub fn end(&mut self) -> Changes {
         self.journals.pop().unwrap_or_default()

@@ -23,6 +23,7 @@ mod random_history;
 mod rankings;
 mod releases;
 mod reload;
+mod scratch_server;
 mod seats;
 mod sessions;
 mod slow_burner;

@@ -7,6 +7,7 @@
 
 mod constraints;
 mod copy_binary;
+mod definitions;
 mod filter;
 mod numeric;
 mod reader;
@@ -15,6 +16,7 @@ mod schema;
 mod wire;
 
 pub use constraints::{CheckConstraint, TableConstraints};
-pub use reader::connect_to;
+pub use definitions::{DatabaseDefinitions, DatabaseObject, TextOrder};
 pub(super) use reader::{Snapshot, open};
+pub use reader::{connect_to, definitions_of, scratch_session, standing_definitions};
 pub use reader::{declared_constraints, populated_schemas};

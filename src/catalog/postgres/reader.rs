@@ -10,6 +10,7 @@ use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use tokio_postgres::Client;
 
 use super::constraints::{self, TableConstraints};
+use super::definitions::{self, DatabaseDefinitions};
 use super::scan::{Scan, ScanSource};
 use super::{filter, schema};
 use crate::catalog::lazy_table::{Part, RowSource, wrap_error};
@@ -112,6 +113,47 @@ pub async fn declared_constraints(
 /// As [`declared_constraints`].
 pub async fn populated_schemas(url: &str) -> Result<Vec<String>, CatalogError> {
     constraints::schemas_with_tables(session_on(url).await?.client()).await.map_err(refused)
+}
+
+/// Everything that the schemas of the database at `url` hold, but for their rows; and what tells this database, of this
+/// running server, from every other.
+///
+/// # Errors
+/// As [`declared_constraints`].
+pub async fn definitions_of(url: &str) -> Result<(DatabaseDefinitions, String), CatalogError> {
+    let session = session_on(url).await?;
+    let definitions = definitions::read(session.client()).await.map_err(refused)?;
+    Ok((definitions, identity(session.client()).await?))
+}
+
+/// A session on a scratch server, in a transaction that nothing commits; and what tells its database from every other.
+///
+/// # Errors
+/// As [`declared_constraints`].
+pub async fn scratch_session(url: &str) -> Result<(Session, String), CatalogError> {
+    let session = session_on(url).await?;
+    session
+        .client()
+        .batch_execute("SET statement_timeout = 0; BEGIN; SET LOCAL lock_timeout = '30s'")
+        .await
+        .map_err(refused)?;
+    let identity = identity(session.client()).await?;
+    Ok((session, identity))
+}
+
+/// Everything that the schemas hold that stand in the database of a session.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn standing_definitions(session: &Session) -> Result<DatabaseDefinitions, CatalogError> {
+    definitions::read(session.client()).await.map_err(refused)
+}
+
+/// The cluster, when its server was started, and the database in it.
+async fn identity(client: &Client) -> Result<String, CatalogError> {
+    let sql = "SELECT format('%s %s %s', system_identifier, extract(epoch FROM pg_postmaster_start_time()), oid)
+               FROM pg_control_system(), pg_database WHERE datname = current_database()";
+    client.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).map_err(refused)
 }
 
 async fn session_on(url: &str) -> Result<Session, CatalogError> {

@@ -10,11 +10,12 @@ use crate::cli::arguments::{GlobalArguments, ScopeArgument, TraceArguments};
 use crate::cli::diagnostic::Failure;
 use crate::cli::investigation::Investigation;
 use crate::cli::output::{write_file, write_result};
+use crate::engine::postgres::without_password;
 use crate::model::{DatabaseSource, ReleaseName, ServiceName, TableName, TableSchema, TableSettingsByName};
 use crate::report::{Report, TextOptions, records, write_html, write_json, write_text};
 use crate::sql::Schemas;
 use crate::trace::faults::{Correction, Fault, Faults};
-use crate::trace::{BlastRadius, Question, SuspectingFault, Suspicion, Target, suspecting_rules};
+use crate::trace::{BlastRadius, Question, Scratch, SuspectingFault, Suspicion, Target, suspecting_rules};
 
 /// A traced release, with what is needed to report and repair it.
 pub struct Traced {
@@ -33,6 +34,9 @@ pub struct Traced {
 /// # Errors
 /// Bad arguments, bad input, an unreachable database.
 pub async fn trace(arguments: &TraceArguments) -> Result<Traced, Failure> {
+    if let Some(url) = &arguments.reenact_on {
+        Scratch::reach(&scratch_url(url)?).await?;
+    }
     let investigation = Investigation::open().await?;
     let blast_radius = trace_in(&investigation, arguments).await?;
     let schemas = investigation.schemas().clone();
@@ -73,6 +77,10 @@ pub(super) async fn trace_in(
         ScopeArgument::Faults => Suspicion::Faults(&faults),
         ScopeArgument::Violating => Suspicion::Violating(&rules),
     };
+    let scratch = match &arguments.reenact_on {
+        Some(url) => Some(Scratch::open(&scratch_url(url)?, &investigation.database, schemas).await?),
+        None => None,
+    };
     let (tables, keyless) = investigation.tables().await?;
     let question = Question {
         target: &target,
@@ -83,9 +91,23 @@ pub(super) async fn trace_in(
         list_suspects: scope == ScopeArgument::All,
         settings: &investigation.project.tables,
     };
-    let mut blast_radius = crate::trace::trace(&investigation.history, tables, schemas, question).await?;
+    let mut blast_radius = crate::trace::trace_on(&investigation.history, tables, schemas, question, scratch).await?;
     blast_radius.limits.extend(keyless);
     Ok(blast_radius)
+}
+
+/// The URL of the scratch server, as it is given or as a variable holds it.
+fn scratch_url(given: &str) -> Result<String, Failure> {
+    let Some(name) = given.strip_prefix("env:") else { return Ok(given.to_owned()) };
+    std::env::var(name).ok().filter(|url| !url.trim().is_empty()).ok_or_else(|| {
+        Failure::new(format!("reach the scratch server: the variable {name} is not set"))
+            .with_help(format!("Set it: export {name}=postgres://…/scratch, or write the URL after --reenact-on."))
+    })
+}
+
+/// As the proposed commands repeat it: without a password.
+fn shown_url(given: &str) -> Option<String> {
+    if given.starts_with("env:") { Some(given.to_owned()) } else { without_password(given).ok() }
 }
 
 /// Prints what was found, and writes the records file and the page where they were asked for.
@@ -189,6 +211,7 @@ fn trace_words(arguments: &TraceArguments) -> Vec<String> {
         ("--scope", scope.map(|scope| scope.get_name().to_owned())),
         ("--from", arguments.from.map(|time| time.to_string())),
         ("--until", arguments.until.map(|time| time.to_string())),
+        ("--reenact-on", arguments.reenact_on.as_deref().and_then(shown_url)),
     ];
     let given = options.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", shell_word(&value?))));
     given.collect()

@@ -19,7 +19,7 @@ static OF_EXTENSIONS: LazyLock<HashSet<&str>> =
 
 /// Whether a function of this name only computes with its arguments. In a schema that is named anybody may have defined
 /// it, save in PostgreSQL's own.
-pub(super) fn only_computes(name: &ObjectName) -> bool {
+pub fn only_computes(name: &ObjectName) -> bool {
     let parts: Option<Vec<_>> = name.0.iter().map(|part| part.as_ident().map(spelled)).collect();
     match parts.as_deref() {
         Some([function]) => OF_POSTGRES.contains(function.as_ref()) || OF_EXTENSIONS.contains(function.as_ref()),

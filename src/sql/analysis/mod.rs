@@ -33,6 +33,7 @@ mod words;
 mod writes;
 
 pub use dialect::Dialect;
+pub use known_functions::only_computes;
 pub use outcome::{
     ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
 };

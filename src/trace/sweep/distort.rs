@@ -36,6 +36,8 @@ pub(super) enum Distortion {
     Shift,
     /// NULL.
     Null,
+    /// A small value, where NULL may not stand.
+    Least,
     /// No row at all, where it is in doubt that there is one; else what stands.
     Absent,
 }
@@ -172,11 +174,23 @@ fn distorted(row: &Row, columns: &BTreeSet<ColumnName>, schema: &TableSchema, di
         }
         let value = match distortion {
             Distortion::Null | Distortion::Absent => Value::NULL,
+            Distortion::Least => least(&known.column_type),
             Distortion::Shift => row.get(column).map_or(Value::NULL, |value| shifted(value, &known.column_type)),
         };
         distorted.set(column.clone(), value);
     }
     distorted
+}
+
+fn least(column_type: &ColumnType) -> Value {
+    Value::text(match column_type {
+        ColumnType::Boolean => "f",
+        ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Other(_) => "",
+        ColumnType::Date => "1000-01-01",
+        ColumnType::Timestamp => "1000-01-01 00:00:00",
+        ColumnType::TimestampTz => "1000-01-01 00:00:00+00",
+        _ => "0",
+    })
 }
 
 fn shifted(value: &Value, column_type: &ColumnType) -> Value {

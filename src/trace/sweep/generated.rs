@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Sweep;
 use crate::catalog::World;
 use crate::model::{ColumnName, Declarations, GeneratedColumn, Row, TableName, Timestamp, Value};
+use crate::trace::reach::Reach;
 use crate::trace::reenact::Refusal;
 use crate::trace::roots::RowProgram;
 use crate::trace::worlds::RecordName;
@@ -38,6 +39,8 @@ impl Sweep {
                 self.notes.limit(format!("the view {} was not understood: failed to {reason}", view.name));
             }
         }
+        self.reach = Reach::of_declarations(declarations, self.statements.schemas());
+        self.runs_code = self.reach.has_code();
         self.declare_materialized(declarations.definitions.iter().map(AsRef::as_ref));
         self.generate(&declarations.generated).await;
     }

@@ -39,6 +39,12 @@ impl Pin {
         self.rules.iter().filter(|(_, writes)| writes.contains(&write)).map(|(rule, _)| *rule).collect()
     }
 
+    /// The row as the statement leaves it in the right world, once more before it is mended: what the database computes of
+    /// it is computed from what it should have written.
+    pub(super) fn written_in_right_world(&mut self, row: Arc<Row>) {
+        self.written = Some(row);
+    }
+
     fn is_written(&self) -> bool {
         self.rules.values().any(|writes| !writes.is_empty())
     }

@@ -4,11 +4,13 @@
 //! run again, and what it would have written against what it wrote is the new difference; it cannot, and what it set
 //! is the same in both worlds unless its transaction read something affected. See the design's "Meanings".
 
+mod amended;
 mod application;
 mod breach;
 mod candidates;
 mod carry;
 mod cascade;
+mod code;
 mod derivation;
 mod distort;
 mod effects;
@@ -16,6 +18,7 @@ mod fill;
 mod generated;
 mod judge;
 mod notes;
+mod reenacted;
 mod regroup;
 mod repaired;
 mod reread;
@@ -39,7 +42,9 @@ pub use suspicion::{Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRu
 
 use super::blast_radius::{Cause, Role, WrittenBy};
 use super::error::TraceError;
+use super::reach::Reach;
 use super::reenact::{Compiled, Statements};
+use super::scratch::Scratch;
 use super::worlds::{Difference, RecordName, Worlds};
 use crate::catalog::{RollingTables, World};
 use crate::model::{
@@ -103,6 +108,8 @@ struct Progress {
     from_application: Vec<(RecordName, BTreeSet<ColumnName>, WrittenBy)>,
     /// What the step at hand wrote in the right world alone.
     unrecorded: Vec<UnrecordedWrite>,
+    /// Whether the step at hand ran on the scratch server: with all that triggers and foreign keys do.
+    reenacted: bool,
     /// The same of the transaction, for what is judged when it commits.
     unrecorded_at_commit: Vec<UnrecordedWrite>,
 }
@@ -130,6 +137,12 @@ pub struct Sweep {
     /// Cells that no image tells.
     untold: untold::Untold,
     temporary: temporary::TemporaryTables,
+    /// What statements can come to by triggers and functions.
+    reach: Reach,
+    /// Whether the database has any.
+    runs_code: bool,
+    /// Where statements run that the built-in evaluator cannot run.
+    scratch: Option<Scratch>,
     /// Traces in which something affected was read.
     diverged_traces: HashMap<TraceId, Origin>,
 }
@@ -180,12 +193,18 @@ impl Sweep {
             recent: VecDeque::new(),
             untold: untold::Untold::new(),
             temporary: temporary::TemporaryTables::default(),
+            reach: Reach::default(),
+            runs_code: false,
+            scratch: None,
             diverged_traces: HashMap::new(),
         })
     }
 
     /// Both worlds as they stand, and what was noted on the way.
-    pub fn finish(self) -> (Worlds, Notes) {
+    pub fn finish(mut self) -> (Worlds, Notes) {
+        if self.scratch.is_none() {
+            self.notes.tell_of_scratch_servers();
+        }
         (self.worlds, self.notes)
     }
 
@@ -217,6 +236,8 @@ impl Sweep {
         }
         let regrouped = self.regrouped(transaction).await;
         let transaction = regrouped.as_ref().unwrap_or(transaction);
+        let whole = self.whole_executions(transaction).await;
+        let transaction = whole.as_ref().unwrap_or(transaction);
         if !is_release {
             let mut progress = Progress::default();
             self.steps(transaction, &mut progress, None).await?;
@@ -277,21 +298,28 @@ impl Sweep {
                 BTreeMap::new()
             };
             progress.unrecorded.clear();
+            progress.reenacted = false;
             let before_cascade = self.before_cascade(step);
+            let code = if pins.is_some() { self.code_of(step) } else { None };
+            let is_affected = pins.is_some() || self.worlds.any_affected();
+            let not_run = if is_affected { self.code_not_run(step) } else { None };
+            if code.is_some() {
+                self.worlds.begin();
+            }
             self.step(transaction, place, step, progress).await;
+            if let Some(reached) = not_run.as_ref().filter(|_| self.worlds.any_affected()) {
+                self.doubt_code(transaction, step, reached, progress);
+            }
             if progress.diverged.is_some() {
                 progress.known_until.get_or_insert(place + 1);
             }
             let alone = progress.unrecorded.clone();
             if let Some(pins) = pins.as_deref_mut() {
-                let known_roots = progress.roots.len();
-                self.judge_step(transaction, place, step, pins, &before, progress).await?;
-                self.judge_unrecorded(transaction, step, progress).await?;
-                if let Some(root) = progress.roots.get(known_roots).cloned() {
-                    self.doubt_side_effects(step, &root, progress);
-                }
+                self.judge(transaction, place, step, pins, (&before, code, not_run), progress).await?;
             }
-            self.follow_cascades(transaction, step, &before_cascade, &alone);
+            if !progress.reenacted {
+                self.follow_cascades(transaction, step, &before_cascade, &alone);
+            }
             self.regenerate(transaction.started).await;
             // What the application gave counts where something wrong was read, and where the release is suspected by it.
             if progress.diverged.is_some() || pins.is_some() {
@@ -360,6 +388,10 @@ impl Sweep {
         if is_affected {
             self.notes.executed(&statement.sql);
         }
+        if let Some(reached) = self.code_of(step) {
+            self.run_code(Looking { transaction, place, statement, references: &[] }, step, &reached, progress).await;
+            return;
+        }
         if self.recent.is_empty() && !self.may_touch_affected(step, statement) {
             self.carry_all(&step.writes, None);
             return;
@@ -386,10 +418,22 @@ impl Sweep {
             Compiled::Refused { reason, tables, targets } => {
                 let unknown = self.reads_unknown_table(tables, targets);
                 let untold = tables.iter().find_map(|table| self.source_of_untold_view(table));
+                // A function's body says what a text that names no table comes to.
+                let of_code: Vec<TableName> = match self.code_not_run(step).filter(|_| tables.is_empty()) {
+                    Some(reached) => reached.tables.iter().cloned().collect(),
+                    None => Vec::new(),
+                };
+                let tables = if of_code.is_empty() { tables } else { &of_code };
                 let source = untold.or_else(|| self.any_affected_record(if unknown { &[] } else { tables }));
+                let looking = Looking { transaction, place, statement, references: &[] };
                 if !tables.is_empty() && !unknown && source.is_none() {
                     self.carry_all(&step.writes, None);
-                } else if step.writes.is_empty() && targets.is_empty() {
+                    return;
+                }
+                if source.is_some() && self.is_reenacted(looking, step, reason, progress).await {
+                    return;
+                }
+                if step.writes.is_empty() && targets.is_empty() {
                     self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());
                 } else {
                     self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());

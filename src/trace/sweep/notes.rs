@@ -22,6 +22,8 @@ pub struct Notes {
     templates: HashMap<Arc<str>, Arc<str>>,
     carriers: BTreeMap<Arc<str>, CarrierNotes>,
     limits: BTreeMap<String, u64>,
+    /// Whether a trigger or function was not run again.
+    code_not_run: bool,
 }
 
 impl Notes {
@@ -40,6 +42,23 @@ impl Notes {
         self.carrier(sql).inexact = true;
         let template = self.template(sql);
         self.limit(format!("'{}' could not be run again: it {reason}", shortened(&template)));
+    }
+
+    /// What a trigger or function of the database wrote was doubted, because nobody ran it again.
+    pub fn code_not_run(&mut self) {
+        self.code_not_run = true;
+    }
+
+    /// Where something could not be run again, a scratch server might have.
+    pub fn tell_of_scratch_servers(&mut self) {
+        if self.code_not_run {
+            self.limit("triggers and functions of the database were not run again".to_owned());
+        }
+        if self.code_not_run || self.carriers.values().any(|notes| notes.inexact) {
+            self.limit(
+                "what could not be run again may run as it was in a scratch PostgreSQL: --reenact-on URL".to_owned(),
+            );
+        }
     }
 
     /// Something could not be decided.

@@ -66,10 +66,13 @@ impl Sweep {
                     true
                 }
             },
-            Err(reason) => {
-                self.notes.inexact(&statement.sql, &reason.to_string());
-                true
-            }
+            Err(reason) => match self.reads_otherwise_there(looking).await {
+                Some(diverged) => diverged,
+                None => {
+                    self.notes.inexact(&statement.sql, &reason.to_string());
+                    true
+                }
+            },
         };
         diverged.then_some(source)
     }

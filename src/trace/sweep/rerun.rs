@@ -42,6 +42,7 @@ impl Sweep {
             {
                 self.notes.inexact(&statement.sql, "wrote rows that no recorded write tells");
             }
+            Evaluated::Refused { reason, .. } if self.is_reenacted(looking, step, &reason, progress).await => {}
             Evaluated::Refused { touched, reason } => {
                 let source = touched.records.first().cloned();
                 self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());

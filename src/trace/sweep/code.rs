@@ -1,0 +1,111 @@
+//! Triggers and functions of the database's own, where there is no scratch server to run them on: what they wrote may be
+//! wrong where they read something that is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Origin, Progress, Sweep, carry, record_of, written_by};
+use crate::model::{ColumnName, Operation, Step, TableName, Transaction, Write};
+use crate::trace::blast_radius::WrittenBy;
+use crate::trace::reach::Reached;
+use crate::trace::reenact::Compiled;
+use crate::trace::worlds::RecordName;
+
+const WHY: &str = "a trigger or function of the database wrote it, which was not run again";
+
+impl Sweep {
+    /// What the statement's triggers and functions can come to, where nobody can run them.
+    pub(super) fn code_not_run(&mut self, step: &Step) -> Option<Arc<Reached>> {
+        let statement = step.statement.as_ref().filter(|_| self.scratch.is_none() && self.runs_code)?;
+        let reached = self.reach.from(&statement.sql);
+        reached.runs_code.then_some(reached)
+    }
+
+    /// Doubts what triggers and functions wrote from something that is wrong, or may be.
+    pub(super) fn doubt_code(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        reached: &Reached,
+        progress: &mut Progress,
+    ) {
+        let Some(statement) = &step.statement else { return };
+        let read: Vec<TableName> = reached.read_by_code.iter().cloned().collect();
+        let source = if read.is_empty() { None } else { self.any_affected_record(&read) };
+        if reached.calls_code && self.targets_of(&statement.sql).is_empty() {
+            let reason = "calls a function of the database's own";
+            self.diverge_by_unknown_read(statement, source.clone(), progress, reason);
+        }
+        for write in step.writes.iter().filter(|write| write.operation != Operation::Delete) {
+            let record = record_of(write);
+            let is_affected = self.worlds.touches(&record, |_| true);
+            let Some(source) = source.clone().or_else(|| is_affected.then(|| record.clone())) else { continue };
+            let columns = self.written_by_code(write, step, reached);
+            if !columns.is_empty() {
+                let origin = self.origin(&source, Some(statement.sql.clone()));
+                self.doubt_written(transaction, write, &record, columns, &origin);
+            }
+        }
+    }
+
+    /// Doubts what triggers made of what the release should not have written.
+    pub(super) fn doubt_code_of_roots(
+        &mut self,
+        transaction: &Transaction,
+        step: &Step,
+        reached: &Reached,
+        roots: &[RecordName],
+        mended: &BTreeSet<(RecordName, ColumnName)>,
+    ) {
+        let (Some(statement), Some(root)) = (&step.statement, roots.first()) else { return };
+        let origin = self.origin(root, Some(statement.sql.clone()));
+        for write in step.writes.iter().filter(|write| write.operation != Operation::Delete) {
+            let record = record_of(write);
+            let mut columns = self.written_by_code(write, step, reached);
+            columns.retain(|column| !mended.contains(&(record.clone(), column.clone())));
+            match roots.contains(&record) {
+                _ if columns.is_empty() => {}
+                // It is a root all the same.
+                true => {
+                    let unknown = self.unknown_of(&record).union(&columns).cloned().collect();
+                    self.worlds.set_unknown(&record, unknown);
+                    self.worlds.note_wrong(&record);
+                    self.doubtful.insert(record);
+                    self.notes.code_not_run();
+                }
+                false => self.doubt_written(transaction, write, &record, columns, &origin),
+            }
+        }
+    }
+
+    fn doubt_written(
+        &mut self,
+        transaction: &Transaction,
+        write: &Write,
+        record: &RecordName,
+        columns: BTreeSet<ColumnName>,
+        origin: &Origin,
+    ) {
+        let written = WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
+        self.possible(record, columns, origin, written, WHY);
+        self.notes.code_not_run();
+    }
+
+    /// The columns of a write that triggers and functions may have given their values.
+    fn written_by_code(&mut self, write: &Write, step: &Step, reached: &Reached) -> BTreeSet<ColumnName> {
+        let columns = self.not_key(&write.table, carry::changed_columns(write));
+        let Some(statement) = &step.statement else { return columns };
+        let is_target = self.targets_of(&statement.sql).iter().any(|target| target.table == write.table);
+        if reached.calls_code || !is_target {
+            return columns;
+        }
+        if !self.reach.is_changed_before(&write.table) {
+            return BTreeSet::new();
+        }
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let Compiled::Write(form) = compiled.as_ref() else { return columns };
+        let assigned = form.of_table(&write.table).into_iter().flat_map(|table| table.assigned_by(write.operation));
+        let assigned: BTreeSet<&ColumnName> = assigned.map(|assigned| &assigned.column).collect();
+        columns.into_iter().filter(|column| !assigned.contains(column)).collect()
+    }
+}
