@@ -270,6 +270,7 @@ async fn a_rule_finds_the_root_and_set_based_statements_derive() {
         blamed: vec!["total".into()],
         decides: None,
         group: None,
+        reference: None,
     }];
     let found = story.trace(Suspicion::Violating(&rules)).await;
     let root = record(&found, "orders", "2");

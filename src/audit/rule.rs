@@ -110,6 +110,17 @@ pub struct Rule {
     pub(super) check_location: Location,
 }
 
+/// Columns that refer to a row of another table; a row with a NULL among them refers to none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The columns that refer.
+    pub columns: Vec<ColumnName>,
+    /// The table referred to.
+    pub table: TableName,
+    /// Its columns, as many.
+    pub key: Vec<ColumnName>,
+}
+
 impl Rule {
     /// The rows in breach of its check, whether its `where` holds for them or not.
     pub(super) fn violating_of_check(&self, table: &TableSchema) -> Violating {
@@ -133,6 +144,14 @@ impl Rule {
     /// What it demands of rows together, where one scan can answer that; its `where` comes on top.
     pub(super) fn across_rows(&self) -> Option<AcrossRows> {
         self.check.across_rows()
+    }
+
+    /// The rows of another table that its rows refer to, where that is what it demands; its `where` comes on top.
+    pub fn reference(&self) -> Option<Reference> {
+        match self.check.across_rows()? {
+            AcrossRows::Missing { columns, table, key } => Some(Reference { columns, table, key }),
+            AcrossRows::Repeated { .. } => None,
+        }
     }
 
     /// What it demands of the group that a row is in, where it is about groups; its `where` comes on top.

@@ -146,7 +146,7 @@ async fn violating_of(
 ) -> Result<BTreeSet<RecordKey>, Refusal> {
     let keys: Vec<RecordKey> = keys.iter().cloned().collect();
     let rows = rule.keys.is_tied().then(|| rows_of(tables, &rule.rule.table, &keys, World::Actual));
-    let violating = rule.keys.run(tables, World::Actual, rows, time).await?;
+    let violating = rule.violations(tables, World::Actual, rows, time).await?;
     Ok(violating.into_iter().collect())
 }
 

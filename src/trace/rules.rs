@@ -26,6 +26,7 @@ pub fn suspecting_rules(set: &RuleSet, schemas: &Schemas) -> Vec<SuspectingRule>
             blamed: rule.blamed_columns(),
             decides: rule.decided_column(),
             group: rule.group(),
+            reference: rule.reference(),
         })
     };
     set.rules().iter().filter_map(suspecting).collect()

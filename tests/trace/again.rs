@@ -32,6 +32,7 @@ async fn found(story: Story) -> BlastRadius {
         blamed: vec!["balance".into()],
         decides: Some("balance".into()),
         group: None,
+        reference: None,
     };
     story.trace(Suspicion::Violating(&[rule])).await
 }

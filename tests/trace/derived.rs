@@ -217,6 +217,7 @@ async fn a_right_value_that_is_not_known_makes_just_what_is_computed_from_it_unk
         blamed: vec!["total".into()],
         decides: None,
         group: None,
+        reference: None,
     }];
     let found = story.trace(Suspicion::Violating(&rules)).await;
     let sales = record(&found, "daily", MONDAY);

@@ -56,7 +56,7 @@ impl Sweep {
             if rows.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }
-            let keys = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
+            let keys = rule.violations(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
             let keys = keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
             let is_new = |key: &RecordKey| {
                 let record: RecordName = (rule.rule.table.clone(), key.clone());
@@ -127,7 +127,7 @@ impl Sweep {
             let table = &rule.rule.table;
             let listed: Vec<RecordKey> = keys.iter().cloned().collect();
             let rows = rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, table, &listed, World::Right));
-            let already = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
+            let already = rule.violations(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
             let already = already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
             let broken = listed.into_iter().filter(|key| !already.contains(key));
             let broken = self.decided(transaction, rule, broken.map(|key| (table.clone(), key)).collect());

@@ -71,7 +71,8 @@ impl Sweep {
         let evaluating =
             |reason: String| TraceError::Evaluate { what: format!("the rule {}", filler.rule.rule.id), reason };
         let rows = Some(vec![row.clone()]);
-        let violating = filler.rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
+        let violating =
+            filler.rule.violations(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
         let is_violating = !violating.map_err(|refusal| evaluating(refusal.to_string()))?.is_empty();
         if is_violating {
             let values = program.run(&mut self.worlds.tables, World::Right, &row, None, transaction.committed).await;

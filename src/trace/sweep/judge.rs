@@ -127,7 +127,7 @@ impl Sweep {
                 after.push((*place, keys));
                 continue;
             }
-            let keys = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
+            let keys = rule.violations(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             after.push((*place, keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?));
         }
         self.worlds.roll_back();
@@ -138,7 +138,7 @@ impl Sweep {
             let rule = &rules[place];
             let rows =
                 rule.keys.is_tied().then(|| rows_of(&self.worlds.tables, &rule.rule.table, &keys, World::Actual));
-            let already = rule.keys.run(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
+            let already = rule.violations(&mut self.worlds.tables, World::Actual, rows, transaction.committed).await;
             let already: BTreeSet<RecordKey> =
                 already.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?.into_iter().collect();
             let broken = keys.into_iter().filter(|key| !already.contains(key));

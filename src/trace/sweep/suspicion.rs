@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::carry::changed_columns;
 use super::written::WritePredicates;
 use super::{Candidates, Notes};
-use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value, Write, WriteSeq};
+use crate::audit::Reference;
+use crate::catalog::{RollingTables, World};
+use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Timestamp, Value, Write, WriteSeq};
 use crate::trace::error::TraceError;
 use crate::trace::reenact::{Refusal, Statements};
 use crate::trace::roots::{Fault, KeyQuery, RowProgram};
@@ -48,6 +50,8 @@ pub struct SuspectingRule {
     /// The columns whose equal values make a group, where it is a group of rows that is in breach: then only those of
     /// its rows that the release wrote are blamed.
     pub group: Option<Vec<ColumnName>>,
+    /// The rows referred to, where the rule demands that they are there.
+    pub reference: Option<Reference>,
 }
 
 /// A fault as the sweep needs it.
@@ -80,6 +84,8 @@ pub struct PlannedRule {
     pub rule: SuspectingRule,
     /// Its violations among the rows that stand: none, for a rule about writes.
     pub keys: KeyQuery,
+    /// Equal texts are equal values in the columns of both sides: a row that is found needs no query.
+    reference: Option<Reference>,
     /// Whether a write is in breach of it: a rule about writes.
     pub(super) of_write: Option<WritePredicates>,
     /// The tables of which it reads a generated column: no image need tell that one changed.
@@ -103,6 +109,26 @@ impl PlannedRule {
     /// What its cells should hold, planned.
     pub fn expected(&self) -> Option<&RowProgram> {
         self.expected.as_ref()
+    }
+
+    /// The keys of its violations, of these rows or (where none are given) of the whole query.
+    ///
+    /// # Errors
+    /// What cannot be evaluated.
+    pub async fn violations(
+        &self,
+        tables: &mut RollingTables,
+        world: World,
+        rows: Option<Vec<Arc<Row>>>,
+        time: Timestamp,
+    ) -> Result<Vec<RecordKey>, Refusal> {
+        let rows = match (&self.reference, rows) {
+            (Some(reference), Some(rows)) => {
+                Some(rows.into_iter().filter(|row| !is_there(reference, row, tables, world)).collect())
+            }
+            (_, rows) => rows,
+        };
+        self.keys.run(tables, world, rows, time).await
     }
 
     /// Whether the write changed something that the rule looks at.
@@ -142,6 +168,16 @@ impl PlannedRule {
         }
         Candidates::Rows { keys, values }
     }
+}
+
+/// Whether the row that this one refers to is there, told by its index alone.
+fn is_there(reference: &Reference, row: &Row, tables: &mut RollingTables, world: World) -> bool {
+    let held = |column: &ColumnName| row.get(column).filter(|value| !value.is_null()).cloned();
+    let Some(values) = reference.columns.iter().map(held).collect::<Option<Vec<Value>>>() else { return false };
+    let (Some(column), Some(value)) = (reference.key.first(), values.first()) else { return false };
+    let Some(table) = tables.table_mut(&reference.table) else { return false };
+    let found = table.rows_where(world, column, &BTreeSet::from([value.clone()]));
+    found.iter().any(|found| reference.key.iter().zip(&values).all(|(column, value)| found.get(column) == Some(value)))
 }
 
 /// Suspicions, planned.
@@ -225,7 +261,15 @@ async fn compile_rule(
         schema.is_some_and(|schema| schema.columns.iter().any(|one| one.generated && keys.reads(table, &one.name)))
     };
     let reads_generated = rule.reads.iter().filter(reads_generated).cloned().collect();
-    Ok(PlannedRule { rule: rule.clone(), keys, of_write, reads_generated, expected })
+    let is_of_one_type = |reference: &&Reference| {
+        let referred = statements.schemas().get(&reference.table);
+        reference.columns.iter().zip(&reference.key).all(|(column, key)| {
+            let column = schema.column(column).map(|column| &column.column_type);
+            column.is_some() && column == referred.and_then(|table| table.column(key)).map(|key| &key.column_type)
+        })
+    };
+    let reference = rule.reference.as_ref().filter(is_of_one_type).cloned();
+    Ok(PlannedRule { rule: rule.clone(), keys, reference, of_write, reads_generated, expected })
 }
 
 /// What rules that look at nothing but the row say of rows to come: judged all at once, not one by one.

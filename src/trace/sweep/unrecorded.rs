@@ -143,7 +143,7 @@ impl Sweep {
             let of_table = rules.iter().enumerate().filter(|(_, rule)| rule.rule.table == unrecorded.record.0);
             for (place, rule) in of_table.filter(|(_, rule)| rule.keys.is_tied()) {
                 let rows = Some(vec![Arc::clone(&row)]);
-                let keys = rule.keys.run(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
+                let keys = rule.violations(&mut self.worlds.tables, World::Right, rows, transaction.committed).await;
                 let keys = keys.map_err(|refusal| evaluating(&rule.rule.id, &refusal.to_string()))?;
                 if keys.contains(&unrecorded.record.1) {
                     broken.push(place);
