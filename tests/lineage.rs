@@ -3,6 +3,8 @@
 
 #[path = "lineage/properties.rs"]
 mod properties;
+#[path = "lineage/settled.rs"]
+mod settled;
 #[path = "lineage/shop.rs"]
 mod shop;
 #[path = "lineage/statements.rs"]

@@ -28,13 +28,26 @@ pub struct Investigation {
     pub done_before: i64,
 }
 
-impl Investigation {
-    /// Opens the project that the current folder belongs to, reads what is new of its inputs, and puts the history
-    /// together.
+/// A project with its tables and its recordings.
+pub struct Opened {
+    /// The project.
+    pub project: Project,
+    /// The data under audit.
+    pub database: DatabaseSource,
+    /// Its tables.
+    pub catalog: Catalog,
+    /// What was recorded.
+    pub store: Store,
+    /// The store's place in its order of arrival before which every write was done when the tables were looked at.
+    pub done_before: i64,
+}
+
+impl Opened {
+    /// Opens the project that the current folder belongs to, and reads what is new of its inputs.
     ///
     /// # Errors
     /// A project, database, store or input that cannot be read.
-    pub async fn open() -> Result<Investigation, Failure> {
+    pub async fn open() -> Result<Opened, Failure> {
         let project = Project::find(Path::new("."))?;
         let database = project.database()?.ok_or_else(|| {
             Failure::new("find the data: the project names no database").with_help(
@@ -46,8 +59,20 @@ impl Investigation {
         let done_before = store.next_position();
         let catalog = Catalog::open(&database, &project.tables).await?;
         recorded::read_new(&project, &mut store).await?;
+        Ok(Opened { project, database, catalog, store, done_before })
+    }
+}
+
+impl Investigation {
+    /// Opens the project that the current folder belongs to, reads what is new of its inputs, and puts the history
+    /// together.
+    ///
+    /// # Errors
+    /// A project, database, store or input that cannot be read.
+    pub async fn open() -> Result<Investigation, Failure> {
+        let Opened { project, database, catalog, store, done_before } = Opened::open().await?;
         let (mut writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
-        name_by_partitioned_table(&mut writes, &catalog.declarations().partitions);
+        name_by_partitioned_table(writes.iter_mut(), &catalog.declarations().partitions);
         let mut history = assemble(Sources {
             writes: &writes,
             stamps: &stamps,

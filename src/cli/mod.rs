@@ -4,6 +4,7 @@ pub mod arguments;
 mod attribution;
 pub mod commands;
 pub mod diagnostic;
+pub mod executions;
 mod failures;
 pub mod investigation;
 pub mod output;

@@ -1,18 +1,21 @@
 //! From recordings to a history in commit order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::attribution::{Attributor, Said};
+use super::clocks::{ClockEvidence, Clocks};
 use super::databases::{OwnLog, own_log};
 use super::images::{self, Completed, Images};
 use super::join::{self, Joined, RecordedTransaction};
 use super::readings::readings;
-use super::sessions::{self, LoggedStatement, LoggedTransaction};
+use super::sessions::{self, LoggedStatement, LoggedTransaction, Sessions};
 use super::stamps::{self, Stamps};
 use super::steps::JoinedWrite;
 use super::unwritten::{Unwritten, unwritten};
 use crate::model::{
-    Attribution, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedStamp, RecordedWrite,
+    Attribution, ColumnName, CommitSeq, Deploy, History, LogEvent, Operation, RecordRead, RecordedStamp, RecordedWrite,
     ReleaseSettings, SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write,
     WriteSeq,
 };
@@ -38,7 +41,10 @@ pub struct Sources<'a> {
 }
 
 /// Names the writes to partitions, and what they read, by the table that these are parts of: that is where their rows are.
-pub fn name_by_partitioned_table(writes: &mut [RecordedWrite], partitions: &BTreeMap<TableName, TableName>) {
+pub fn name_by_partitioned_table<'a>(
+    writes: impl Iterator<Item = &'a mut RecordedWrite>,
+    partitions: &BTreeMap<TableName, TableName>,
+) {
     if partitions.is_empty() {
         return;
     }
@@ -51,16 +57,58 @@ pub fn name_by_partitioned_table(writes: &mut [RecordedWrite], partitions: &BTre
     }
 }
 
+/// What is known beside the recordings at hand, from others that were put together before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// What those tell of the clocks.
+    pub clocks: ClockEvidence,
+    /// Whether any of their transactions is joined to the log: then it is no other database's.
+    pub is_joined: bool,
+    /// Whether their log names virtual transactions.
+    pub is_virtual: bool,
+}
+
 /// Puts the history together. What does not fit into it is left out, and named in the history's limits.
 pub fn assemble(sources: Sources<'_>) -> History {
+    put_together(&sources, &Before::default(), |assembly| assembly.history(&Part::WHOLE))
+}
+
+/// Joins the recordings, and hands them to `then`.
+pub fn put_together<Outcome>(
+    sources: &Sources<'_>,
+    before: &Before,
+    then: impl FnOnce(&Assembly<'_>) -> Outcome,
+) -> Outcome {
     let groups = transactions_in_commit_order(sources.writes);
     let in_order: Vec<&RecordedWrite> = groups.iter().flatten().map(|place| &sources.writes[*place]).collect();
     let Completed { images, unfit } = images::complete(&in_order, sources.schemas);
-    let left_out = left_out(&in_order, &images);
+    let recorded = recorded_transactions(&groups, &in_order, &images, &Stamps::new(sources.stamps));
+    let OwnLog { events, undecided } = own_log(sources.log, sources.writes, sources.stamps, sources.database);
+    let sessions = sessions::rebuilt(&events, before.is_virtual);
+    let (joined, clocks) = join::join(&recorded, &sessions.committed, sources.schemas, &before.clocks);
+    then(&Assembly {
+        sources,
+        recorded: &recorded,
+        sessions: &sessions,
+        joined: &joined,
+        clocks,
+        is_joined_before: before.is_joined,
+        left_out: left_out(&in_order, &images),
+        unfit,
+        undecided,
+    })
+}
+
+/// The transactions that writes with images are left of.
+fn recorded_transactions<'a>(
+    groups: &[Vec<usize>],
+    in_order: &[&'a RecordedWrite],
+    images: &'a [Option<Images>],
+    stamps: &Stamps<'a>,
+) -> Vec<RecordedTransaction<'a>> {
     let mut recorded = Vec::with_capacity(groups.len());
-    let stamps = Stamps::new(sources.stamps);
     let mut next = 0;
-    for group in &groups {
+    for group in groups {
         let writes: Vec<JoinedWrite<'_>> = (next..next + group.len())
             .filter_map(|place| Some(JoinedWrite { recorded: in_order[place], images: images[place].as_ref()? }))
             .collect();
@@ -73,52 +121,102 @@ pub fn assemble(sources: Sources<'_>) -> History {
             recorded.push(RecordedTransaction { id, session, ts: last.recorded.ts, stamps, writes });
         }
     }
-    let OwnLog { events, undecided } = own_log(sources.log, sources.writes, sources.stamps, sources.database);
-    let log = sessions::committed(&events);
-    let joined = join::join(&recorded, &log, sources.schemas);
-    let mut building =
-        Building { sources: &sources, log: &log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
-    let (unwritten, others) = unwritten(&recorded, &joined, &log, sources.schemas);
-    let readings = readings(&others, &building.attributor());
-    let mut unwritten = unwritten.into_iter().peekable();
-    for (place, (transaction, joined)) in recorded.iter().zip(&joined).enumerate() {
-        while let Some(earlier) = unwritten.next_if(|one| one.before <= place) {
-            building.add_unwritten(earlier);
+    recorded
+}
+
+/// Recordings that are joined.
+pub struct Assembly<'a> {
+    sources: &'a Sources<'a>,
+    /// The transactions of the recorded writes, in commit order.
+    pub recorded: &'a [RecordedTransaction<'a>],
+    /// The log's sessions.
+    pub sessions: &'a Sessions,
+    /// Of each recorded transaction the one that the log has of it.
+    pub joined: &'a [Option<Joined>],
+    /// How their times compare.
+    pub clocks: Clocks,
+    is_joined_before: bool,
+    left_out: BTreeMap<TableName, usize>,
+    unfit: BTreeMap<(TableName, ColumnName), usize>,
+    /// The databases of the log, where nothing tells which of them is ours.
+    pub undecided: BTreeSet<Arc<str>>,
+}
+
+/// A part of what is joined.
+pub struct Part<'a> {
+    /// Whether a recorded transaction, by its place, is in it.
+    pub recorded: &'a dyn Fn(usize) -> bool,
+    /// Whether what a session did beside those is in it.
+    pub logged: &'a dyn Fn(&SessionId) -> bool,
+}
+
+impl Part<'_> {
+    /// All of it.
+    pub const WHOLE: Part<'static> = Part { recorded: &|_| true, logged: &|_| true };
+}
+
+impl Assembly<'_> {
+    /// The history of a part.
+    pub fn history(&self, part: &Part<'_>) -> History {
+        let Assembly { sources, recorded, joined, .. } = *self;
+        let log = &self.sessions.committed;
+        let mut building = Building { sources, log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
+        let (mut unwritten, mut others) = unwritten(recorded, joined, log, sources.schemas, self.is_joined_before);
+        unwritten.retain(|one| (part.logged)(one.session));
+        others.retain(|(session, _)| (part.logged)(session));
+        let others: Vec<&LoggedTransaction> = others.into_iter().map(|(_, logged)| logged).collect();
+        let readings = readings(&others, &building.attributor());
+        let mut unwritten = unwritten.into_iter().peekable();
+        for (place, (transaction, joined)) in recorded.iter().zip(joined).enumerate() {
+            while let Some(earlier) = unwritten.next_if(|one| one.before <= place) {
+                building.add_unwritten(earlier);
+            }
+            if (part.recorded)(place) {
+                building.add(transaction, joined.as_ref());
+            }
         }
-        building.add(transaction, joined.as_ref());
+        unwritten.for_each(|one| building.add_unwritten(one));
+        let mut limits = building.limits();
+        limits.extend(self.limits());
+        History { transactions: building.transactions, readings, limits }
     }
-    unwritten.for_each(|one| building.add_unwritten(one));
-    let mut limits = building.limits();
-    limits.extend(left_out.iter().map(|(table, writes)| {
-        let reason = match sources.schemas.contains_key(table) {
-            true => "their keys are no values of the key's type",
-            false => "the database has no such table",
-        };
-        format!("{writes} recorded writes to {table} are left out: {reason}")
-    }));
-    limits.extend(unfit.iter().map(|((table, column), values)| {
-        format!("{values} recorded values of {table}.{column} are no values of its type: they count as not recorded")
-    }));
-    if !undecided.is_empty() {
-        let names: Vec<&str> = undecided.iter().map(AsRef::as_ref).collect();
-        limits.push(format!(
-            "the SQL log is of several databases ({}), and nothing tells which of them the writes were recorded in: \
-             a statement of another may be taken for one of ours",
-            names.join(", ")
-        ));
+
+    /// What could not be taken into the history.
+    fn limits(&self) -> Vec<String> {
+        let left_out = self.left_out.iter().map(|(table, writes)| {
+            let reason = match self.sources.schemas.contains_key(table) {
+                true => "their keys are no values of the key's type",
+                false => "the database has no such table",
+            };
+            format!("{writes} recorded writes to {table} are left out: {reason}")
+        });
+        let unfit = self.unfit.iter().map(|((table, column), values)| {
+            format!(
+                "{values} recorded values of {table}.{column} are no values of its type: they count as not recorded"
+            )
+        });
+        let mut limits: Vec<String> = left_out.chain(unfit).collect();
+        if !self.undecided.is_empty() {
+            let names: Vec<&str> = self.undecided.iter().map(AsRef::as_ref).collect();
+            limits.push(format!(
+                "the SQL log is of several databases ({}), and nothing tells which of them the writes were recorded in: \
+                 a statement of another may be taken for one of ours",
+                names.join(", ")
+            ));
+        }
+        limits
     }
-    History { transactions: building.transactions, readings, limits }
 }
 
 /// The places of each transaction's writes. A transaction stands where its last write stands. Without a session an id
 /// names the same transaction for a while only.
-fn transactions_in_commit_order(writes: &[RecordedWrite]) -> Vec<Vec<usize>> {
+pub(super) fn transactions_in_commit_order(writes: &[impl Borrow<RecordedWrite>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut by_id: HashMap<(&TransactionId, Option<&SessionId>), usize> = HashMap::new();
-    for (place, write) in writes.iter().enumerate() {
+    for (place, write) in writes.iter().map(Borrow::borrow).enumerate() {
         let known = write.transaction.as_ref().map(|id| (id, write.session.as_ref()));
         let goes_on = |group: &&mut Vec<usize>| {
-            let last = group.last().and_then(|last| writes.get(*last));
+            let last = group.last().and_then(|last| writes.get(*last)).map(Borrow::borrow);
             let apart = last.map_or(0, |last| last.ts.as_micros().abs_diff(write.ts.as_micros()));
             write.session.is_some() || apart <= stamps::ID_HOLDS_FOR
         };
@@ -377,7 +475,7 @@ mod tests {
         writes[0].reads =
             vec![RecordRead { table: name("orders_2025"), key: RecordKey::new(Vec::new()), columns: Vec::new() }];
         let partitions = ["orders_2025", "orders_2026"].map(|partition| (name(partition), name("orders")));
-        name_by_partitioned_table(&mut writes, &BTreeMap::from(partitions));
+        name_by_partitioned_table(writes.iter_mut(), &BTreeMap::from(partitions));
         assert_eq!((&writes[0].table, &writes[0].reads[0].table), (&name("orders"), &name("orders")));
         assert_eq!(writes[1].table, name("t"));
     }

@@ -72,6 +72,11 @@ fn without(row: Row, columns: &BTreeSet<ColumnName>) -> Row {
     row.iter().filter(|(name, _)| !columns.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
+/// Whether every write tells all columns of its images: then none is completed from another.
+pub fn are_whole(writes: &[RecordedWrite], schemas: &Schemas) -> bool {
+    tables_with_partial_images(&writes.iter().collect::<Vec<_>>(), schemas).is_empty()
+}
+
 fn tables_with_partial_images<'a>(writes: &[&'a RecordedWrite], schemas: &Schemas) -> BTreeSet<&'a TableName> {
     let whole = |image: &Option<Row>, schema: &TableSchema| image.as_ref().is_some_and(|row| schema.is_whole(row));
     let is_partial = |write: &&&RecordedWrite| {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::alignment::{Candidate, Ranked, align};
+use super::clocks::{ClockEvidence, Clocks};
 use super::sessions::LoggedTransaction;
 use super::steps::{Assignment, JoinedWrite, Targets, assign};
 use crate::model::{RecordedStamp, SessionId, StatementLink, Timestamp, TransactionId};
@@ -38,6 +39,8 @@ pub struct Joined {
     pub link: StatementLink,
     /// Which statement made which write.
     pub assignment: Assignment,
+    /// Whether both sides name the transaction's id.
+    pub by_id: bool,
 }
 
 /// The committed transactions of a log, each session's in its order.
@@ -45,10 +48,7 @@ pub type Log = BTreeMap<SessionId, Vec<LoggedTransaction>>;
 
 /// How far a recorded time may lie from the logged commit, in microseconds, where nothing but time and content joins
 /// them: clocks of two machines, and a commit that waited.
-const FAR: u64 = 60_000_000;
-
-/// Whether the recording's times and the log's are of one clock is told by so many transactions that both name.
-const WITNESSES: usize = 5;
+pub const FAR: u64 = 60_000_000;
 
 /// How many of the nearest transactions that fit are weighed against each other …
 const RIVALS: usize = 9;
@@ -56,21 +56,26 @@ const RIVALS: usize = 9;
 /// … and how many more are looked at for them, once one fits.
 const LOOKED_AT: usize = 32;
 
-/// Joins each recorded transaction to the log; `None` where the log does not have it.
-pub fn join(recorded: &[RecordedTransaction<'_>], log: &Log, schemas: &Schemas) -> Vec<Option<Joined>> {
+/// Joins each recorded transaction to the log, `None` where the log does not have it; and says how their clocks compare,
+/// what is known of them `before` included.
+pub fn join(
+    recorded: &[RecordedTransaction<'_>],
+    log: &Log,
+    schemas: &Schemas,
+    before: &ClockEvidence,
+) -> (Vec<Option<Joined>>, Clocks) {
+    let times = before.and(&ClockEvidence::of_times(recorded.iter(), log.values().flatten()));
     let mut joining = Joining {
         log,
         targets: Targets::of(log.values().flatten(), schemas),
-        tolerance: tolerance(log),
-        precision: precision(recorded),
-        is_one_clock: false,
+        clocks: times.clocks(),
         taken: HashMap::new(),
         by_id: ids(log),
         by_commit: by_commit(log),
     };
     let mut joined: Vec<Option<Joined>> =
         recorded.iter().map(|transaction| joining.by_transaction_id(transaction)).collect();
-    joining.is_one_clock = joining.is_one_clock(recorded, &joined);
+    joining.clocks = times.and(&joining.witnesses(recorded, &joined)).clocks();
     let mut by_session: BTreeMap<SessionId, Vec<usize>> = BTreeMap::new();
     for (place, transaction) in recorded.iter().enumerate().filter(|(place, _)| joined[*place].is_none()) {
         if let Some(session) = joining.logged_session(transaction) {
@@ -92,7 +97,7 @@ pub fn join(recorded: &[RecordedTransaction<'_>], log: &Log, schemas: &Schemas) 
             *joined = joining.within_call(transaction);
         }
     }
-    joined
+    (joined, joining.clocks)
 }
 
 fn ids(log: &Log) -> HashMap<TransactionId, Vec<(SessionId, usize)>> {
@@ -119,19 +124,6 @@ fn by_commit(log: &Log) -> Vec<(Timestamp, SessionId, usize)> {
     order
 }
 
-/// How exact the log's times are, in milliseconds, and the time that a commit takes to be logged: `%t` prints whole
-/// seconds.
-fn tolerance(log: &Log) -> u64 {
-    let whole_seconds = log.values().flatten().all(|transaction| transaction.committed.as_micros() % 1_000_000 == 0);
-    if whole_seconds { 1_500 } else { 3 }
-}
-
-/// How exact the recorded times are, in microseconds: some sources cut them to milliseconds.
-fn precision(recorded: &[RecordedTransaction<'_>]) -> i64 {
-    let all_are = |of: &i64| recorded.iter().all(|transaction| transaction.ts.as_micros() % of == 0);
-    [1_000_000, 1_000].into_iter().find(all_are).unwrap_or(1)
-}
-
 /// The process that a stamp names, where it names no session.
 fn process_of(recorded: &RecordedTransaction<'_>) -> Option<u32> {
     recorded.stamps.iter().find_map(|stamp| stamp.process_id)
@@ -140,13 +132,7 @@ fn process_of(recorded: &RecordedTransaction<'_>) -> Option<u32> {
 struct Joining<'a> {
     log: &'a Log,
     targets: Targets<'a>,
-    /// See [`tolerance`].
-    tolerance: u64,
-    /// See [`precision`].
-    precision: i64,
-    /// Whether the recorded times are the server's own, as the log's are: then a transaction committed after it began, and
-    /// before its session went on.
-    is_one_clock: bool,
+    clocks: Clocks,
     /// Places of each session that are joined already.
     taken: HashMap<SessionId, Vec<bool>>,
     by_id: HashMap<TransactionId, Vec<(SessionId, usize)>>,
@@ -154,23 +140,10 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Whether every transaction that both sides name committed when the log says that it could.
-    fn is_one_clock(&self, recorded: &[RecordedTransaction<'_>], joined: &[Option<Joined>]) -> bool {
-        let witnesses =
-            || recorded.iter().zip(joined).filter_map(|(recorded, joined)| Some((recorded, joined.as_ref()?)));
-        let agrees = |(recorded, joined): (&RecordedTransaction<'_>, &Joined)| {
-            let logged = self.log.get(&joined.session).and_then(|log| log.get(joined.place));
-            logged.is_some_and(|logged| self.could_commit_at(logged, recorded.ts))
-        };
-        witnesses().count() >= WITNESSES && witnesses().all(agrees)
-    }
-
-    /// Whether, by one clock, a transaction can have committed at this time. Times are cut to their precision.
-    fn could_commit_at(&self, logged: &LoggedTransaction, ts: Timestamp) -> bool {
-        let of_log = if self.tolerance > 1_000 { 1_000_000 } else { 1_000 };
-        let has_begun = ts.as_micros().saturating_add(self.precision) > logged.begun.as_micros();
-        let goes_on = |followed: Timestamp| ts.as_micros() > followed.as_micros().saturating_add(of_log);
-        has_begun && !logged.followed.is_some_and(goes_on)
+    /// What the transactions tell that both sides name.
+    fn witnesses(&self, recorded: &[RecordedTransaction<'_>], joined: &[Option<Joined>]) -> ClockEvidence {
+        let pairs = recorded.iter().zip(joined).filter_map(|(recorded, joined)| Some((recorded, joined.as_ref()?)));
+        ClockEvidence::of_witnesses(pairs, self.log, &self.clocks)
     }
 
     fn is_free(&self, session: &SessionId, place: usize) -> bool {
@@ -183,8 +156,9 @@ impl Joining<'_> {
         if let Some(taken) = taken.get_mut(place) {
             *taken = true;
         }
+        let by_id = link == StatementLink::TransactionId;
         let link = if assignment.ambiguous { link.max(StatementLink::AmbiguousStatement) } else { link };
-        Joined { session: session.clone(), place, link, assignment }
+        Joined { session: session.clone(), place, link, assignment, by_id }
     }
 
     fn by_transaction_id(&mut self, recorded: &RecordedTransaction<'_>) -> Option<Joined> {
@@ -282,8 +256,8 @@ impl Joining<'_> {
 
     /// Where time does not decide for the chosen one, it decides for none.
     fn is_as_good(&self, chosen: &Ranked, rival: &Ranked) -> bool {
-        let tolerance = i64::try_from(self.tolerance).unwrap_or(i64::MAX);
-        rival.pairs_lost == 0 && (rival.distance_lost <= tolerance || chosen.candidate.distance > self.tolerance)
+        let tolerance = i64::try_from(self.clocks.tolerance).unwrap_or(i64::MAX);
+        rival.pairs_lost == 0 && (rival.distance_lost <= tolerance || chosen.candidate.distance > self.clocks.tolerance)
     }
 
     /// A procedure may commit more than once: each commit while it ran, in its session, is its own.
@@ -296,8 +270,8 @@ impl Joining<'_> {
         let mut running = self.by_commit[first..].iter().filter(|(_, session, _)| in_session(session)).filter_map(
             |(_, session, place)| {
                 let logged = self.log.get(session)?.get(*place)?;
-                let possible = !self.is_one_clock || self.could_commit_at(logged, recorded.ts);
-                let fits = logged.is_call() && distance(logged, recorded.ts) <= self.tolerance && possible;
+                let possible = self.clocks.allow(logged, recorded.ts);
+                let fits = logged.is_call() && distance(logged, recorded.ts) <= self.clocks.tolerance && possible;
                 let assignment = fits.then(|| assign(&recorded.writes, logged, &self.targets)).flatten()?;
                 Some((session.clone(), *place, assignment))
             },
@@ -320,10 +294,10 @@ impl Joining<'_> {
             && recorded.id.is_some()
             && logged.transaction != recorded.id;
         // What a procedure or a DO block wrote is not to be seen: only that it ran at that time speaks for it.
-        let elsewhen = logged.is_call() && distance(logged, recorded.ts) > self.tolerance;
+        let elsewhen = logged.is_call() && distance(logged, recorded.ts) > self.clocks.tolerance;
         // It may have committed more than once.
         let free = logged.is_call() || self.is_free(session, place);
-        let possible = !self.is_one_clock || self.could_commit_at(logged, recorded.ts);
+        let possible = self.clocks.allow(logged, recorded.ts);
         logged.may_write() && !other_id && !elsewhen && free && possible
     }
 
@@ -346,7 +320,7 @@ impl Joining<'_> {
                 continue;
             }
             if let Some(assignment) = assign(&recorded.writes, transaction, &self.targets) {
-                undecided = undecided.min(apart.saturating_add(self.tolerance * 1_000));
+                undecided = undecided.min(apart.saturating_add(self.clocks.tolerance * 1_000));
                 fitting.push((distance(transaction, recorded.ts), transaction, session.clone(), *place, assignment));
             }
         }
@@ -354,7 +328,7 @@ impl Joining<'_> {
         let mut fitting = fitting.into_iter();
         let (nearest, meant, session, place, assignment) = fitting.next()?;
         let ambiguous = fitting.any(|(distance, transaction, _, _, _)| {
-            let decided = nearest <= self.tolerance && distance > nearest + self.tolerance;
+            let decided = nearest <= self.clocks.tolerance && distance > nearest + self.clocks.tolerance;
             !decided && !same_statements(transaction, meant)
         });
         let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
@@ -506,7 +480,7 @@ mod tests {
                 writes: vec![JoinedWrite { recorded: write, images }],
             })
             .collect();
-        let joined = join(&recorded, &log, &schemas());
+        let (joined, _) = join(&recorded, &log, &schemas(), &ClockEvidence::default());
         joined.last()?.as_ref().map(|joined| (joined.place, joined.link))
     }
 
@@ -540,7 +514,7 @@ mod tests {
             })
             .collect();
         let began = std::time::Instant::now();
-        let joined = join(&recorded, &log, &schemas());
+        let (joined, _) = join(&recorded, &log, &schemas(), &ClockEvidence::default());
         assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
         for (place, joined) in joined.iter().enumerate() {
             let joined = joined.as_ref().expect("each is joined");

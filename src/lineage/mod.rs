@@ -5,6 +5,7 @@
 
 mod alignment;
 mod attribution;
+mod clocks;
 mod coverage;
 mod databases;
 pub mod graph;
@@ -16,6 +17,7 @@ mod links;
 mod prepared;
 mod readings;
 mod sessions;
+mod settled;
 mod stamps;
 mod steps;
 mod unwritten;
@@ -23,3 +25,4 @@ mod unwritten;
 pub use coverage::{Coverage, TableCoverage};
 pub use history::{Sources, assemble, name_by_partitioned_table};
 pub use links::LinkCounts;
+pub use settled::{Advanced, Settled, advance};

@@ -45,6 +45,11 @@ impl PreparedStatements {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What an `EXECUTE` ran, where the event or an earlier `PREPARE` of the session tells it.
     pub fn expand(&self, event: &LogEvent, statement: Option<&ast::Statement>) -> Option<Expansion> {
         let of_event = event.prepared.as_deref().and_then(parts_of_prepare).map(|(_, statement)| Arc::from(statement));

@@ -3,7 +3,7 @@
 //! The log has a line per statement and one per error. Transactions are rebuilt from the statements themselves: BEGIN
 //! to COMMIT, savepoints as a stack, an error aborts until the next ROLLBACK, a lost connection rolls back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlparser::ast;
@@ -128,17 +128,28 @@ impl Open {
     }
 }
 
-/// Every session's committed transactions that may have written or that hold several statements, in session order.
-pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction>> {
+/// The sessions of a log, rebuilt.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    /// Every session's committed transactions that may have written or that hold several statements, in session order.
+    pub committed: BTreeMap<SessionId, Vec<LoggedTransaction>>,
+    /// Sessions of which more may be told by what comes after: within a transaction, with a statement prepared or a
+    /// temporary table made; and those that took part in a two-phase commit.
+    pub unfinished: BTreeSet<SessionId>,
+}
+
+/// Rebuilds the sessions of a log; `is_virtual`: what was read of it before names virtual transactions.
+pub fn rebuilt(log: &[&LogEvent], is_virtual: bool) -> Sessions {
     let mut sessions: BTreeMap<SessionId, Vec<&LogEvent>> = BTreeMap::new();
     for event in log {
         sessions.entry(event.session.clone()).or_default().push(event);
     }
-    let has_virtual_transactions = log.iter().any(|event| event.virtual_transaction.is_some());
+    let has_virtual_transactions = is_virtual || log.iter().any(|event| event.virtual_transaction.is_some());
     let mut texts = ParsedTexts::default();
     let mut two_phase = TwoPhaseCommits::default();
-    let mut committed = BTreeMap::new();
+    let mut rebuilt = Sessions::default();
     for (session, mut events) in sessions {
+        let two_phase_before = two_phase.commands();
         events.sort_by_key(|event| event.line);
         let mut rebuilding = Rebuilding {
             open: None,
@@ -146,6 +157,7 @@ pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction
             has_virtual_transactions,
             last_is_closed: false,
             committed: Vec::new(),
+            has_ended: false,
             snapshots: Snapshots::default(),
             statements: PreparedStatements::default(),
             two_phase: &mut two_phase,
@@ -153,10 +165,15 @@ pub fn committed(log: &[&LogEvent]) -> BTreeMap<SessionId, Vec<LoggedTransaction
         for event in events {
             rebuilding.event(event, &mut texts);
         }
-        committed.insert(session, rebuilding.committed);
+        let is_unfinished = rebuilding.is_unfinished();
+        let committed = rebuilding.committed;
+        if is_unfinished || two_phase.commands() > two_phase_before {
+            rebuilt.unfinished.insert(session.clone());
+        }
+        rebuilt.committed.insert(session, committed);
     }
-    two_phase.finish(&mut committed);
-    committed
+    two_phase.finish(&mut rebuilt.committed);
+    rebuilt
 }
 
 /// Transactions that were prepared in one session, and the commands that ended them in any.
@@ -167,6 +184,11 @@ struct TwoPhaseCommits {
 }
 
 impl TwoPhaseCommits {
+    /// How many commands were met.
+    fn commands(&self) -> usize {
+        self.prepared.len() + self.ended.len()
+    }
+
     /// Gives each session the transactions that it prepared and somebody committed, at the time of that. A name may be
     /// used again once its transaction has ended.
     fn finish(mut self, sessions: &mut BTreeMap<SessionId, Vec<LoggedTransaction>>) {
@@ -195,6 +217,8 @@ struct Rebuilding<'a> {
     /// Whether the last transaction ended with a COMMIT of the log.
     last_is_closed: bool,
     committed: Vec<LoggedTransaction>,
+    /// Whether its connection ended.
+    has_ended: bool,
     /// Which snapshot the statements of its transactions see, where they say no other.
     snapshots: Snapshots,
     /// What the session has prepared by SQL.
@@ -203,6 +227,17 @@ struct Rebuilding<'a> {
 }
 
 impl Rebuilding<'_> {
+    /// Whether what the session does next may depend on what it did before.
+    fn is_unfinished(&self) -> bool {
+        let makes_temporary = |statement: &LoggedStatement| {
+            statement.parsed.as_deref().is_some_and(|parsed| sql::temporary_table(parsed).is_some())
+        };
+        self.open.is_some()
+            || !self.has_ended
+                && (!self.statements.is_empty()
+                    || self.committed.iter().flat_map(|transaction| &transaction.statements).any(makes_temporary))
+    }
+
     fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
         let goes_on = event.virtual_transaction.is_some() && event.virtual_transaction == self.last_implicit;
         if (self.last_is_closed || self.has_virtual_transactions)
@@ -211,6 +246,7 @@ impl Rebuilding<'_> {
         {
             last.followed.get_or_insert(event.started);
         }
+        self.has_ended = event.kind == LogEventKind::Disconnection;
         match event.kind {
             LogEventKind::Disconnection => self.open = None,
             LogEventKind::Error => self.error(event, texts),
@@ -443,7 +479,7 @@ mod tests {
 
     fn texts(lines: &[(&str, &str)]) -> Vec<Vec<String>> {
         let events = log(lines);
-        let sessions = committed(&events.iter().collect::<Vec<_>>());
+        let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed;
         let transactions = sessions.into_values().flatten();
         transactions.map(|transaction| transaction.statements.iter().map(|one| one.sql.to_string()).collect()).collect()
     }
@@ -489,7 +525,7 @@ mod tests {
             for (event, within) in events.iter_mut().zip(within) {
                 event.virtual_transaction = within.map(Arc::from);
             }
-            let sessions = committed(&events.iter().collect::<Vec<_>>()).into_values().flatten();
+            let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed.into_values().flatten();
             sessions.map(|transaction| transaction.followed.map(Timestamp::as_micros)).collect()
         };
         let closed = || log(&[("ok", "BEGIN"), ("ok", "UPDATE t SET a = 1"), ("ok", "COMMIT"), ("ok", "BEGIN")]);
@@ -520,7 +556,7 @@ mod tests {
         for (event, within) in events.iter_mut().zip(["3/1", "3/1", "3/2", "3/2", "3/2", "3/3", "3/3", "3/4"]) {
             event.virtual_transaction = Some(within.into());
         }
-        let sessions = committed(&events.iter().collect::<Vec<_>>()).into_values().flatten();
+        let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed.into_values().flatten();
         let texts: Vec<String> = sessions.map(|transaction| transaction.statements[0].sql.to_string()).collect();
         assert_eq!(texts, ["UPDATE t SET a = 2", "UPDATE t SET a = 4"]);
     }
@@ -538,7 +574,8 @@ mod tests {
             ("ok", "EXECUTE p(-7, 'it''s') /*release='v42'*/"),
             ("ok", "EXECUTE p(1 + 1, NULL)"),
         ];
-        let transactions: Vec<_> = committed(&log(&lines).iter().collect::<Vec<_>>()).into_values().flatten().collect();
+        let transactions: Vec<_> =
+            rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false).committed.into_values().flatten().collect();
         let statements: Vec<_> = transactions.iter().flat_map(|transaction| &transaction.statements).collect();
         let sql = "UPDATE t SET a = $1 WHERE b = $2";
         assert_eq!(
@@ -563,7 +600,7 @@ mod tests {
         let later = ["UPDATE t SET a = 2", "BEGIN", "UPDATE t SET a = 3", "PREPARE TRANSACTION 'y'"];
         events.extend(session("b", 10, &later));
         events.extend(session("c", 20, &["COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'y'", "COMMIT PREPARED 'gone'"]));
-        let committed = committed(&events.iter().collect::<Vec<_>>());
+        let committed = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed;
         let of = |name: &str| -> Vec<(i64, String)> {
             let transactions = &committed[&SessionId(name.into())];
             let told = |one: &LoggedTransaction| (one.committed.as_micros(), one.statements[0].sql.to_string());
@@ -578,7 +615,8 @@ mod tests {
     fn several_statements_in_one_text_are_one_transaction() {
         let lines = [("ok", "UPDATE t SET a = 1; UPDATE t SET a = 2")];
         assert_eq!(
-            committed(&log(&lines).iter().collect::<Vec<_>>())
+            rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false)
+                .committed
                 .into_values()
                 .flatten()
                 .map(|one| one.statements.len())

@@ -22,14 +22,15 @@ pub struct Unwritten<'a> {
 }
 
 /// Those that matter for what comes after, because they may write a table that is known or belong to a trace, in order:
-/// between their session's neighbours, and by time; and the others. A log of which nothing is joined may be another
-/// database's, as a session of a database to which nothing is joined: they are left out.
+/// between their session's neighbours, and by time; and the others, with their sessions. A log of which nothing is joined,
+/// here or `before`, may be another database's, as a session of a database to which nothing is joined: they are left out.
 pub fn unwritten<'a>(
     recorded: &[RecordedTransaction<'_>],
     joined: &[Option<Joined>],
     log: &'a Log,
     schemas: &Schemas,
-) -> (Vec<Unwritten<'a>>, Vec<&'a LoggedTransaction>) {
+    is_joined_before: bool,
+) -> (Vec<Unwritten<'a>>, Vec<(&'a SessionId, &'a LoggedTransaction)>) {
     let links = joined.iter().enumerate().filter_map(|(place, joined)| Some((place, joined.as_ref()?)));
     // By session: the recorded place of each logged one that is joined.
     let mut of_session: BTreeMap<&SessionId, BTreeMap<usize, usize>> = BTreeMap::new();
@@ -39,7 +40,7 @@ pub fn unwritten<'a>(
         let logged = log.get(&link.session).and_then(|session| session.get(link.place));
         databases.extend(logged.and_then(|logged| logged.database.as_ref()));
     }
-    if of_session.is_empty() {
+    if of_session.is_empty() && !is_joined_before {
         return (Vec::new(), Vec::new());
     }
     let latest = latest_times(recorded);
@@ -55,7 +56,7 @@ pub fn unwritten<'a>(
                 continue;
             }
             if !(fills_temporary || matters(logged, schemas)) {
-                others.push(logged);
+                others.push((session, logged));
                 continue;
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);

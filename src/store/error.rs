@@ -80,11 +80,11 @@ impl StoreError {
         if is_race { StoreError::Busy { table } } else { StoreError::Table { action, table, source: Box::new(source) } }
     }
 
-    pub(super) fn content(table: &str, reason: impl ToString) -> Self {
+    pub(crate) fn content(table: &str, reason: impl ToString) -> Self {
         StoreError::Content { table: table.to_owned(), reason: reason.to_string() }
     }
 
-    pub(super) fn record(table: &str, reason: impl ToString) -> Self {
+    pub(crate) fn record(table: &str, reason: impl ToString) -> Self {
         StoreError::Record { table: table.to_owned(), reason: reason.to_string() }
     }
 }

@@ -112,7 +112,7 @@ fn parameters_of_json(json: Option<&str>) -> Result<Vec<Option<Value>>, String> 
 
 /// Each execution once: where a log was read before the end of a statement was in it, and again when it was, the end
 /// is what counts. In the order of arrival.
-pub(super) fn complete(mut events: Vec<(i64, LogEvent)>) -> Vec<LogEvent> {
+pub fn complete(mut events: Vec<(i64, LogEvent)>) -> Vec<LogEvent> {
     events.sort_by_key(|(position, _)| *position);
     let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     let told = |event: &LogEvent| -> (bool, Timestamp, bool, [usize; 3]) {

@@ -85,7 +85,7 @@ impl Store {
             })
             .await?;
         }
-        Ok(in_contract_order(writes))
+        Ok(in_contract_order(writes).into_iter().map(|(_, write)| write).collect())
     }
 
     /// Every log event, each execution once, in the order they came.
@@ -301,6 +301,10 @@ impl Store {
         synced.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         self.unsynced.clear();
         Ok(())
+    }
+
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     pub(super) fn tables(&self) -> &TableFolder {

@@ -6,7 +6,7 @@ use crate::model::{RecordedWrite, Timestamp};
 ///
 /// Where some have a `seq` and others have none (two sources), each kind keeps its own order, and a write without a
 /// `seq` stands before the first with one that is later than it.
-pub(super) fn in_contract_order(writes: Vec<(i64, RecordedWrite)>) -> Vec<RecordedWrite> {
+pub(super) fn in_contract_order(writes: Vec<(i64, RecordedWrite)>) -> Vec<(i64, RecordedWrite)> {
     let (mut numbered, mut unnumbered): (Vec<_>, Vec<_>) =
         writes.into_iter().partition(|(_, write)| write.seq.is_some());
     numbered.sort_by_key(|(position, write)| (write.seq, write.ts, *position));
@@ -15,14 +15,14 @@ pub(super) fn in_contract_order(writes: Vec<(i64, RecordedWrite)>) -> Vec<Record
     let mut unnumbered = unnumbered.into_iter().peekable();
     // `seq` need not follow the clock; what came before the latest time so far is not moved behind it.
     let mut latest: Option<Timestamp> = None;
-    for (_, write) in numbered {
-        latest = latest.max(Some(write.ts));
-        while let Some((_, earlier)) = unnumbered.next_if(|(_, other)| Some(other.ts) < latest) {
+    for numbered in numbered {
+        latest = latest.max(Some(numbered.1.ts));
+        while let Some(earlier) = unnumbered.next_if(|(_, other)| Some(other.ts) < latest) {
             merged.push(earlier);
         }
-        merged.push(write);
+        merged.push(numbered);
     }
-    merged.extend(unnumbered.map(|(_, write)| write));
+    merged.extend(unnumbered);
     merged
 }
 
@@ -56,7 +56,7 @@ mod tests {
     fn seq_goes_before_time_and_time_before_arrival() {
         let order = |writes: &[(Option<u64>, i64)]| -> Vec<(Option<u64>, i64)> {
             let writes = (0..).zip(writes).map(|(position, (seq, micros))| (position, write(*seq, *micros))).collect();
-            in_contract_order(writes).into_iter().map(|write| (write.seq, write.ts.as_micros())).collect()
+            in_contract_order(writes).into_iter().map(|(_, write)| (write.seq, write.ts.as_micros())).collect()
         };
         assert_eq!(order(&[(Some(2), 1), (Some(1), 9)]), [(Some(1), 9), (Some(2), 1)]);
         assert_eq!(order(&[(None, 2), (None, 1)]), [(None, 1), (None, 2)]);
@@ -71,7 +71,8 @@ mod tests {
         let named =
             |name: &str| RecordedWrite { service: Some(crate::model::ServiceName::new(name)), ..write(None, 7) };
         let ordered = in_contract_order(vec![(2, named("b")), (1, named("a")), (3, named("c"))]);
-        let names: Vec<String> = ordered.iter().filter_map(|write| Some(write.service.as_ref()?.to_string())).collect();
+        let names: Vec<String> =
+            ordered.iter().filter_map(|(_, write)| Some(write.service.as_ref()?.to_string())).collect();
         assert_eq!(names, ["a", "b", "c"]);
     }
 }

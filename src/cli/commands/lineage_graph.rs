@@ -1,10 +1,13 @@
 //! `lineage` without `--sql`: the graph of everything that the project knows.
 
+use std::io::Write as _;
+
 use crate::catalog::DatabaseAddress;
 use crate::cli::ExitStatus;
 use crate::cli::arguments::{GlobalArguments, LineageArguments};
 use crate::cli::diagnostic::Failure;
-use crate::cli::investigation::Investigation;
+use crate::cli::executions::{Counted, counted};
+use crate::cli::investigation::Opened;
 use crate::cli::output::write_result;
 use crate::lineage::graph::{Direction, Focus, LineageGraph, LineageSources, build};
 use crate::model::{TableColumn, TableName, Timestamp};
@@ -12,7 +15,6 @@ use crate::report::lineage::{
     OpenLineageNames, write_explanation_text, write_graph_dot, write_graph_json, write_graph_mermaid,
     write_graph_openlineage, write_graph_text,
 };
-use crate::store::Store;
 
 /// Builds the graph of the project that the current folder belongs to, and prints the part that was asked for.
 ///
@@ -23,20 +25,25 @@ pub async fn lineage_graph(global: &GlobalArguments, arguments: &LineageArgument
     if !arguments.path.is_empty() && !matches!(format, Format::Text | Format::Json) {
         return Err(Failure::new("draw an explanation: --path is printed as text or json only"));
     }
-    let investigation = Investigation::open().await?;
-    let stated = Store::open(&investigation.project.store).await?.lineage().await?;
+    let opened = Opened::open().await?;
+    let stated = opened.store.lineage().await?;
+    let Counted { executions, read } = counted(&opened).await?;
+    if global.verbose {
+        // Where standard error is closed, nobody asks.
+        let _ = writeln!(std::io::stderr(), "records read of the store: {read}");
+    }
     let whole = build(LineageSources {
-        history: &investigation.history,
-        derives: &investigation.project.derives,
+        executions: &executions,
+        derives: &opened.project.derives,
         stated: &stated,
-        schemas: investigation.schemas(),
-        declared: investigation.catalog.declarations(),
+        schemas: opened.catalog.schemas(),
+        declared: opened.catalog.declarations(),
     });
     let (focus, path) = (focus(&whole, arguments)?, path(&whole, arguments)?);
     let hops = path.as_ref().map(|(from, to)| whole.explanation(from, to).unwrap_or_default());
     let graph = whole.focused(&focus).map_err(|name| unknown_name(&name))?;
     let of_columns = !focus.columns.is_empty();
-    let address = DatabaseAddress::of(&investigation.database);
+    let address = DatabaseAddress::of(&opened.database);
     write_result(global, |out| match (format, &path, &hops) {
         (Format::Text, Some((from, to)), Some(hops)) => {
             Ok(write_explanation_text(from, to, hops, global.verbose, out)?)

@@ -1,22 +1,21 @@
 //! The graph of everything that is known: the history, the project's `[[derive]]`s, and what other tools state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use petgraph::stable_graph::NodeIndex;
 
 use super::computation::{computation_of, computation_of_query, computation_of_sql};
+use super::executions::{Executed, Executions, Runs};
 use super::{Computation, LineageGraph, Origin, StatementName, Usage};
-use crate::model::{
-    Declarations, Derive, History, Release, StatedLineage, Statement, Step, TableName, Timestamp, Transaction,
-};
-use crate::sql::{Scanner, Schema, Schemas, template};
+use crate::model::{Declarations, Derive, StatedLineage, TableName, Timestamp};
+use crate::sql::{Schema, Schemas, template};
 
 /// Everything a graph is built from.
 #[derive(Clone, Copy, Debug)]
 pub struct LineageSources<'a> {
-    /// What happened.
-    pub history: &'a History,
+    /// What ran.
+    pub executions: &'a Executions,
     /// Tables computed by something that logs no SQL.
     pub derives: &'a [Derive],
     /// What other tools state.
@@ -30,23 +29,8 @@ pub struct LineageSources<'a> {
 /// Builds the graph.
 pub fn build(sources: LineageSources<'_>) -> LineageGraph {
     let (schema, views) = Schema::from(sources.schemas).with(sources.declared);
-    let mut building = Building {
-        graph: LineageGraph::default(),
-        schema,
-        known: HashMap::new(),
-        scanner: Scanner::default(),
-        touch_nothing: HashSet::new(),
-        written: HashSet::new(),
-    };
-    for transaction in &sources.history.transactions {
-        building.transaction(transaction);
-    }
-    for reading in &sources.history.readings {
-        if let Some(node) = building.node_of(&reading.sql, false) {
-            let usage = Usage { count: reading.executions, first: Some(reading.first), last: Some(reading.last) };
-            building.graph.ran(node, reading.release.as_ref(), &usage);
-        }
-    }
+    let mut building = Building { graph: LineageGraph::default(), schema };
+    building.executions(sources.executions);
     for view in views {
         let name = StatementName { origin: Origin::Catalog, text: template(&view.sql).into() };
         building.graph.statement(&name, || computation_of(&[view]));
@@ -61,84 +45,44 @@ pub fn build(sources: LineageSources<'_>) -> LineageGraph {
 struct Building {
     graph: LineageGraph,
     schema: Schema,
-    /// The nodes of the templates met before; `None` for those that touch no table.
-    known: HashMap<Box<[u8]>, Option<NodeIndex>>,
-    scanner: Scanner,
-    /// The templates that touch no table.
-    touch_nothing: HashSet<Arc<str>>,
-    /// Which statement is known to write which table.
-    written: HashSet<(NodeIndex, TableName)>,
 }
 
 impl Building {
-    fn transaction(&mut self, transaction: &Transaction) {
-        for step in &transaction.steps {
-            let attributed = step.writes.iter().find_map(|write| write.attribution.as_ref());
-            let release = attributed.or(transaction.attribution.as_ref()).map(|attribution| &attribution.release);
-            match &step.statement {
-                Some(statement) => self.statement(statement, step, release),
-                None => self.unrecorded(step, release),
+    fn executions(&mut self, executions: &Executions) {
+        for (template, executed) in by_template(executions) {
+            let name = StatementName { origin: Origin::Sql, text: template.into() };
+            let touches =
+                |computation: &Computation| !computation.targets.is_empty() || !computation.sources.is_empty();
+            let computations: Vec<Computation> = executed.iter().map(|executed| self.computation(executed)).collect();
+            if !computations.iter().any(touches) {
+                continue;
+            }
+            for (executed, computation) in executed.into_iter().zip(computations) {
+                let node = self.graph.statement(&name, || computation.clone());
+                self.graph.extend(node, &computation);
+                self.ran(node, &executed.runs);
             }
         }
-    }
-
-    fn statement(&mut self, statement: &Statement, step: &Step, release: Option<&Release>) {
-        let Some(node) = self.node_of(&statement.sql, !step.writes.is_empty()) else { return };
-        self.graph.ran(node, release, &Usage::once(statement.started));
-        // What triggers and cascades wrote beside what the text says.
-        for write in &step.writes {
-            self.writes(node, &write.table);
-        }
-    }
-
-    fn node_of(&mut self, sql: &Arc<str>, wrote: bool) -> Option<NodeIndex> {
-        self.scanner.scan(sql);
-        match self.known.get(self.scanner.key()) {
-            // What reads and writes nothing by its text may have written by a trigger or function all the same.
-            Some(node) if node.is_some() || !wrote => *node,
-            _ => {
-                let node = self.node_of_sql(sql, wrote);
-                self.known.insert(self.scanner.key().into(), node);
-                node
-            }
-        }
-    }
-
-    fn node_of_sql(&mut self, sql: &Arc<str>, wrote: bool) -> Option<NodeIndex> {
-        let name = StatementName { origin: Origin::Sql, text: template(sql).into() };
-        if let Some(node) = self.graph.known_statement(&name) {
-            return Some(node);
-        }
-        if !wrote && self.touch_nothing.contains(&name.text) {
-            return None;
-        }
-        let computation = computation_of_sql(sql, &self.schema);
-        let touches = !computation.targets.is_empty() || !computation.sources.is_empty();
-        if !touches && !wrote {
-            self.touch_nothing.insert(name.text);
-            return None;
-        }
-        let written = computation.targets.clone();
-        let node = self.graph.statement(&name, || computation);
-        self.written.extend(written.into_iter().map(|table| (node, table)));
-        Some(node)
-    }
-
-    fn writes(&mut self, node: NodeIndex, table: &TableName) {
-        if self.written.insert((node, table.clone())) {
-            self.graph.extend(node, &Computation { targets: vec![table.clone()], ..Computation::default() });
-        }
-    }
-
-    fn unrecorded(&mut self, step: &Step, release: Option<&Release>) {
-        let tables: BTreeMap<&TableName, Timestamp> =
-            step.writes.iter().map(|write| (&write.table, write.ts)).collect();
-        for (table, at) in tables {
+        for (table, runs) in executions.unrecorded() {
             let name = StatementName { origin: Origin::Unrecorded, text: format!("writes of {table}").into() };
             let computation =
                 || Computation { kind: "unrecorded", targets: vec![table.clone()], ..Computation::default() };
             let node = self.graph.statement(&name, computation);
-            self.graph.ran(node, release, &Usage::once(at));
+            self.ran(node, runs);
+        }
+    }
+
+    fn computation(&self, executed: &Executed) -> Computation {
+        let mut computation = computation_of_sql(&executed.sql, &self.schema);
+        // What triggers and cascades wrote beside what the text says.
+        let named: BTreeSet<TableName> = computation.targets.iter().cloned().collect();
+        computation.targets.extend(executed.written.difference(&named).cloned());
+        computation
+    }
+
+    fn ran(&mut self, node: NodeIndex, runs: &Runs) {
+        for (release, usage) in runs {
+            self.graph.ran(node, release.as_ref(), usage);
         }
     }
 
@@ -146,7 +90,7 @@ impl Building {
         let name = StatementName { origin: Origin::Derive, text: template(&derive.sql).into() };
         let schema = &self.schema;
         let node = self.graph.statement(&name, || computation_of_query(&derive.sql, &derive.table, schema));
-        self.writes(node, &derive.table);
+        self.graph.extend(node, &Computation { targets: vec![derive.table.clone()], ..Computation::default() });
     }
 
     /// What is said of one job belongs together; of documents without a run, the latest counts.
@@ -170,6 +114,15 @@ impl Building {
             }
         }
     }
+}
+
+/// One template is one statement, though its texts may differ in more than values, as the body of a DO does.
+fn by_template(executions: &Executions) -> BTreeMap<String, Vec<&Executed>> {
+    let mut by_template: BTreeMap<String, Vec<&Executed>> = BTreeMap::new();
+    for executed in executions.statements() {
+        by_template.entry(template(&executed.sql)).or_default().push(executed);
+    }
+    by_template
 }
 
 fn computation_of_stated(stated: &StatedLineage, schema: &Schema) -> Computation {
@@ -219,7 +172,7 @@ mod tests {
     fn built(stated: &[StatedLineage], derives: &[Derive]) -> LineageGraph {
         let declared = Declarations::default();
         build(LineageSources {
-            history: &History::default(),
+            executions: &Executions::default(),
             derives,
             stated,
             schemas: &Schemas::new(),
@@ -254,7 +207,7 @@ mod tests {
             ..Declarations::default()
         };
         let graph = build(LineageSources {
-            history: &History::default(),
+            executions: &Executions::default(),
             derives: &[],
             stated: &[],
             schemas: &Schemas::new(),

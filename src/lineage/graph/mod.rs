@@ -1,15 +1,17 @@
 //! The lineage graph: releases → statements → tables and columns, and who feeds whom.
 //!
-//! In: [`Computation`]s, one after the other: what an execution of a statement, a `[[derive]]`, a dbt model or a job that
+//! In: [`Executions`], counted over a history, and [`Computation`]s: what a statement, a `[[derive]]`, a dbt model or a job that
 //! another tool tells of reads and writes. Out: one node for each release, statement (by template), table and column;
 //! how often and when each ran; what is upstream and downstream of what, and the shortest explanation between two columns.
 
 mod build;
 mod computation;
+mod executions;
 mod focus;
 mod paths;
 
 pub use build::{LineageSources, build};
+pub use executions::Executions;
 pub use focus::{Direction, Focus};
 pub use paths::Hop;
 
@@ -171,13 +173,12 @@ impl LineageGraph {
         node
     }
 
-    /// The statement's node, where it has one.
-    pub fn known_statement(&self, name: &StatementName) -> Option<NodeIndex> {
-        self.statements.get(name).copied()
-    }
-
     /// Adds to what a statement reads and writes.
     pub fn extend(&mut self, statement: NodeIndex, computation: &Computation) {
+        if let (Some(Node::Statement(node)), Some(error)) = (self.graph.node_weight_mut(statement), &computation.error)
+        {
+            node.error.get_or_insert_with(|| error.clone());
+        }
         for source in &computation.sources {
             let table = self.table(source);
             self.connect(table, statement, Edge::Reads);
