@@ -9,6 +9,7 @@ mod array_text;
 mod bounds;
 mod clock;
 mod error;
+mod lexical;
 mod nesting;
 mod references;
 mod role;

@@ -4,6 +4,11 @@
 //! (`ORDER BY 2`) stay. Of the elements of an IN or ARRAY, and of the rows of a VALUES, those like the first are left out:
 //! their literals take the slots of the first's.
 
+use crate::sql::lexical::{
+    end_of_comment, end_of_dollar_quoted, end_of_line, end_of_number, end_of_quoted, end_of_string, is_operator,
+    is_word,
+};
+
 /// A literal or parameter of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Literal {
@@ -349,115 +354,6 @@ impl Scanner {
         self.text.truncate(element.text.saturating_sub(1));
         self.slots -= end.literal - element.literal;
     }
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
-}
-
-fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'+' | b'-'
-            | b'*'
-            | b'/'
-            | b'<'
-            | b'>'
-            | b'='
-            | b'~'
-            | b'!'
-            | b'@'
-            | b'#'
-            | b'%'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-            | b':'
-    )
-}
-
-fn end_of_line(bytes: &[u8], place: usize) -> usize {
-    bytes.iter().skip(place).position(|byte| *byte == b'\n').map_or(bytes.len(), |length| place + length + 1)
-}
-
-/// Comments nest.
-fn end_of_comment(bytes: &[u8], place: usize) -> usize {
-    let mut depth = 0_usize;
-    let mut at = place;
-    while at < bytes.len() {
-        match (bytes.get(at), bytes.get(at + 1)) {
-            (Some(b'/'), Some(b'*')) => {
-                depth += 1;
-                at += 2;
-            }
-            (Some(b'*'), Some(b'/')) => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return at;
-                }
-            }
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-fn end_of_string(bytes: &[u8], quote: usize, escapes: bool) -> usize {
-    let mut at = quote + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'\\' if escapes => at += 2,
-            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
-            b'\'' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-fn end_of_quoted(bytes: &[u8], quote: usize) -> usize {
-    let mut at = quote + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' if bytes.get(at + 1) == Some(&b'"') => at += 2,
-            b'"' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-fn end_of_dollar_quoted(bytes: &[u8], place: usize) -> Option<usize> {
-    let tag = bytes.iter().skip(place + 1).take_while(|byte| is_word(**byte) && **byte != b'$').count();
-    let opens = place + 1 + tag;
-    if bytes.get(opens) != Some(&b'$') {
-        return None;
-    }
-    let quote = bytes.get(place..=opens)?;
-    let rest = bytes.get(opens + 1..)?;
-    let length = rest.windows(quote.len()).position(|window| window == quote)?;
-    Some(opens + 1 + length + quote.len())
-}
-
-fn end_of_number(bytes: &[u8], place: usize) -> usize {
-    let mut at = place;
-    while let Some(byte) = bytes.get(at) {
-        let exponent_sign = matches!(byte, b'+' | b'-')
-            && at > place
-            && matches!(bytes.get(at - 1), Some(b'e' | b'E'))
-            && !matches!(bytes.get(place + 1), Some(b'x' | b'X'))
-            && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        // Two periods are the bounds of a slice.
-        let period = *byte == b'.' && bytes.get(at + 1) != Some(&b'.');
-        if !(byte.is_ascii_alphanumeric() || *byte == b'_' || period || exponent_sign) {
-            break;
-        }
-        at += 1;
-    }
-    at.max(place + 1)
 }
 
 #[cfg(test)]
