@@ -36,8 +36,8 @@ pub use targets::{Conflict, WriteTarget, tables_named, write_targets};
 pub use template::template;
 pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
 pub use temporary::{
-    AtCommit, DroppedTables, RefreshedView, TemporaryEffect, TemporaryWrite, materialized_view, refreshed_view,
-    temporary_table,
+    AtCommit, DroppedTables, RefreshedView, TemporaryEffect, TemporaryTemplates, TemporaryWrite, materialized_view,
+    refreshed_view, temporary_table,
 };
 pub use views::{Views, expand_views, view_query};
 pub use words::{called, can_name, first_word, inserted_into, words};

@@ -1,6 +1,8 @@
 //! What a statement does to a temporary table or a materialized view: nothing that it writes there is ever recorded, so
 //! their rows are only to be had by running the statements that made them.
 
+use std::collections::HashMap;
+
 use sqlparser::ast::{
     AssignmentTarget, CreateTable, Delete, DiscardObject, FromTable, Insert, ObjectName, ObjectType, OnCommit, Query,
     SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Update,
@@ -9,7 +11,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 
-use super::{Schemas, folded, parse, table_name};
+use super::{Scanner, Schemas, folded, parse, table_name};
 use crate::model::{ColumnName, TableName, TableSchema};
 
 /// What becomes of a temporary table.
@@ -195,6 +197,64 @@ impl TemporaryWrite {
     }
 }
 
+/// So many templates are remembered; what is met after them is parsed each time.
+const MOST_TEMPLATES: usize = 100_000;
+
+/// Which statements may do something to a temporary table, by their templates: of the many that only read one, or a view,
+/// no more than one text is parsed.
+#[derive(Debug, Default)]
+pub struct TemporaryTemplates {
+    scanner: Scanner,
+    known: HashMap<Box<[u8]>, Concern>,
+}
+
+/// What the statements of a template may write that is temporary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Concern {
+    Nothing,
+    /// This table, where it is.
+    Table(TableName),
+    /// One that it makes or drops, or one of several.
+    Any,
+}
+
+impl Concern {
+    fn of(statements: &[Statement]) -> Concern {
+        let [statement] = statements else { return Concern::Nothing };
+        let is_of_one = matches!(
+            statement,
+            Statement::Query(_)
+                | Statement::Insert(_)
+                | Statement::Update(_)
+                | Statement::Delete(_)
+                | Statement::Merge(_)
+        );
+        if !is_of_one || temporary_table(statement).is_some() {
+            return Concern::Any;
+        }
+        let write = TemporaryWrite::of(statement, &Schemas::new(), |_| true);
+        write.map_or(Concern::Nothing, |write| Concern::Table(write.table))
+    }
+}
+
+impl TemporaryTemplates {
+    /// The statement, parsed, where it may write a temporary table that is there, or make or drop one.
+    pub fn of_concern(&mut self, sql: &str, is_there: impl Fn(&TableName) -> bool) -> Option<Statement> {
+        self.scanner.scan(sql);
+        match self.known.get(self.scanner.key()) {
+            Some(Concern::Nothing) => return None,
+            Some(Concern::Table(table)) if !is_there(table) => return None,
+            Some(_) | None => {}
+        }
+        let mut statements = parse(sql).unwrap_or_default();
+        if self.known.len() < MOST_TEMPLATES && !self.known.contains_key(self.scanner.key()) {
+            self.known.insert(self.scanner.key().into(), Concern::of(&statements));
+        }
+        let statement = statements.pop()?;
+        statements.is_empty().then_some(statement)
+    }
+}
+
 /// As an unqualified name is resolved: a temporary table is found before any other of its name.
 fn named(name: &ObjectName) -> Option<TableName> {
     let table = table_name(name)?;
@@ -331,4 +391,29 @@ fn query_of(sql: &str) -> Option<Box<Query>> {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_writes_nothing_temporary_is_parsed_once_for_its_template() {
+        let mut templates = TemporaryTemplates::default();
+        let there = |table: &TableName| table.table.as_ref() == "temp_sums";
+        let mut concerns = |sql: &str| templates.of_concern(sql, there).is_some();
+        // Met for the first time, a text is parsed; what comes of it then is for the caller to see.
+        for first in
+            ["SELECT temperature FROM t WHERE id = 1", "UPDATE temps SET a = 1", "INSERT INTO temp_sums VALUES (1)"]
+        {
+            assert!(concerns(first));
+        }
+        assert!(!concerns("SELECT temperature FROM t WHERE id = 2"));
+        assert!(!concerns("UPDATE temps SET a = 2"));
+        assert!(concerns("INSERT INTO temp_sums VALUES (2)"));
+        assert!(concerns("CREATE TEMP TABLE a AS SELECT 1") && concerns("CREATE TEMP TABLE a AS SELECT 1"));
+        assert!(concerns("SELECT 1 INTO TEMP b") && concerns("SELECT 1 INTO TEMP b"));
+        assert!(concerns("DISCARD TEMP") && concerns("DISCARD TEMP"));
+        assert!(!concerns("SELEC temp"), "what is no SQL");
+    }
 }

@@ -370,7 +370,10 @@ impl Sweep {
 
     async fn step(&mut self, transaction: &Transaction, place: usize, step: &Step, progress: &mut Progress) {
         let is_affected = self.worlds.any_affected() || self.is_temporary_affected();
-        let temporary = step.statement.as_ref().and_then(|statement| self.temporary_write(&statement.sql));
+        let temporary = match &step.statement {
+            Some(statement) => self.temporary_write(&statement.sql),
+            None => None,
+        };
         if !is_affected && self.recent.is_empty() && temporary.is_none() {
             self.carry_all(&step.writes, None);
             return;

@@ -15,7 +15,7 @@ use super::touch::Touched;
 use super::{Progress, Sweep};
 use crate::catalog::{TemporaryRows, World, column_type_of, value_from_array};
 use crate::model::{Column, ColumnName, ColumnType, Row, SessionId, TableName, TableSchema, Transaction};
-use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, TemporaryWrite};
+use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, TemporaryTemplates, TemporaryWrite};
 use crate::trace::reenact::{Compiled, Execution, Refusal};
 use crate::trace::worlds::RecordName;
 
@@ -29,6 +29,7 @@ pub(super) struct TemporaryTables {
     /// The views, and the tables of the session at hand.
     at_hand: Held,
     views: BTreeMap<TableName, MaterializedView>,
+    templates: TemporaryTemplates,
 }
 
 /// A materialized view's query.
@@ -274,7 +275,7 @@ impl Sweep {
     }
 
     /// What the statement does to a temporary table or a materialized view, where it does.
-    pub(super) fn temporary_write(&self, text: &str) -> Option<TemporaryWrite> {
+    pub(super) fn temporary_write(&mut self, text: &str) -> Option<TemporaryWrite> {
         if let Some(sql::RefreshedView { view, with_data }) = sql::refreshed_view(text) {
             let query = self.temporary.views.get(&view)?.query.clone();
             let (is_declared, columns, at_commit) = (false, Vec::new(), AtCommit::Kept);
@@ -293,10 +294,10 @@ impl Sweep {
         if !is_of_concern {
             return None;
         }
-        let statements = sql::parse(text).ok()?;
-        let [statement] = statements.as_slice() else { return None };
+        let TemporaryTables { templates, at_hand, .. } = &mut self.temporary;
+        let statement = templates.of_concern(text, |table| at_hand.contains_key(table))?;
         let shapes = self.temporary_shapes();
-        TemporaryWrite::of(statement, &shapes, |table| self.temporary.at_hand.contains_key(table))
+        TemporaryWrite::of(&statement, &shapes, |table| self.temporary.at_hand.contains_key(table))
     }
 
     /// Does to a temporary table, in both worlds, what the statement does.
