@@ -13,34 +13,13 @@ use proptest::prelude::*;
 
 /// A sound line of each format of lines.
 const SOUND: &[(&str, &str)] = &[
-    (
-        "events",
-        r#"{"ts":"2026-03-02T10:15:30.123456Z","release":"v42","service":"shop","tx":"733","seq":120033,"table":"public.orders","op":"update","key":{"id":17},"before":{"id":17,"total":"10.00"},"after":{"id":17,"total":1000.00},"reads":[{"table":"public.prices","key":{"sku":"A1"},"columns":["amount"]}],"params":["1000.00",17]}"#,
-    ),
-    (
-        "wal2json",
-        r#"{"action":"U","xid":7,"timestamp":"2026-03-02 10:15:30.5+00","lsn":"0/33F27A0","schema":"public","table":"t","columns":[{"name":"id","type":"bigint","value":1},{"name":"n","type":"numeric(12,2)","value":10.50}],"identity":[{"name":"id","type":"bigint","value":1}],"pk":[{"name":"id","type":"bigint"}]}"#,
-    ),
-    (
-        "wal2json",
-        r#"{"xid":7,"nextlsn":"0/33F27D0","timestamp":"2026-03-02 10:15:30.5+00","change":[{"kind":"message","transactional":true,"prefix":"blast_radius","content":"{\"session_id\":\"69a5b1c2.1a2b\"}"},{"kind":"delete","schema":"public","table":"t","oldkeys":{"keynames":["id"],"keytypes":["bigint"],"keyvalues":[1]}}]}"#,
-    ),
-    (
-        "debezium",
-        r#"{"before":null,"after":{"id":17,"total":"10.50","at":{"scale":2,"value":"AfQ="}},"source":{"connector":"postgresql","ts_ms":1772446530123,"db":"shop","sequence":"[\"24023119\",\"24023128\"]","schema":"public","table":"orders","txId":733,"lsn":24023128},"op":"c","ts_ms":1772446531000,"transaction":{"id":"733:1","total_order":1}}"#,
-    ),
-    (
-        "debezium",
-        r#"{"schema":{"type":"struct","name":"s.public.t.Value","fields":[{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"},"field":"a"},{"type":"string","name":"io.debezium.time.Interval","field":"b"},{"type":"int32","name":"io.debezium.time.Date","field":"c"}]},"payload":{"a":"AfQ=","b":"P1Y2M3DT4H5M6.78S","c":18262,"__op":"u","__ts_ms":1772446530123}}"#,
-    ),
-    (
-        "otlp",
-        r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.version","value":{"stringValue":"v42"}}]},"scopeSpans":[{"spans":[{"traceId":"5BD66EF5095369C7B0D1F8F4BD33716A","spanId":"c532cb4098ac3dd2","startTimeUnixNano":"1795421353761382123","endTimeUnixNano":"1795421353766394000","attributes":[{"key":"db.query.text","value":{"stringValue":"DELETE FROM t WHERE id = $1"}},{"key":"db.query.parameter.0","value":{"intValue":"7"}}]}]}]}]}"#,
-    ),
-    (
-        "postgres-jsonlog",
-        r#"{"timestamp":"2026-03-02 10:15:30.123 UTC","session_id":"69a5b1c2.1a2b","line_num":3,"vxid":"3/7","txid":733,"error_severity":"LOG","message":"duration: 0.123 ms  statement: UPDATE t SET a = 1","application_name":"shop@v42","backend_type":"client backend"}"#,
-    ),
+    ("events", include_str!("../fuzz/seeds/events/sound-1.json")),
+    ("wal2json", include_str!("../fuzz/seeds/wal2json/sound-1.json")),
+    ("wal2json", include_str!("../fuzz/seeds/wal2json/sound-2.json")),
+    ("debezium", include_str!("../fuzz/seeds/debezium/sound-1.json")),
+    ("debezium", include_str!("../fuzz/seeds/debezium/sound-2.json")),
+    ("otlp", include_str!("../fuzz/seeds/otlp/sound-1.json")),
+    ("postgres-jsonlog", include_str!("../fuzz/seeds/postgres_jsonlog/sound-1.json")),
 ];
 
 fn read_bytes(format: &FormatChoice, bytes: impl Read + Send + 'static) -> (ReadSummary, Recording) {

@@ -1,6 +1,8 @@
 //! `lineage` from the command line: a graph of events with their SQL, a `[[derive]]`, OpenLineage's events and dbt's
 //! manifest, in every format.
 
+#[path = "lineage/mutated.rs"]
+mod mutated;
 #[path = "lineage/properties.rs"]
 mod properties;
 #[path = "lineage/settled.rs"]

@@ -1,4 +1,4 @@
 //! The format `events`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| accounting::read_as("events", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| harness::accounting::read_as("events", bytes));

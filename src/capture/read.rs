@@ -23,12 +23,18 @@ const PROBED_BYTES: usize = 4 * 1024 * 1024;
 pub struct ReadSummary {
     /// The format it is in; `None` for an input without a line.
     pub format: Option<&'static str>,
-    /// How many lines it has.
+    /// How many lines it has: as many as are recorded, ignored, rejected and blank.
     pub lines: u64,
+    /// How many of them say something that is recorded.
+    pub recorded: u64,
     /// How many of them are sound and say nothing of writes or statements.
     pub ignored: u64,
-    /// How many of them could not be read.
+    /// How many records could not be read …
     pub rejected: u64,
+    /// … and of how many lines these are: a record may have several, and what is missing of a damaged archive has none.
+    pub rejected_lines: u64,
+    /// How many of the lines are blank.
+    pub blank: u64,
     /// Its size as it is stored, in bytes.
     pub bytes: u64,
     /// The BLAKE3 hash of its bytes as they are stored.
@@ -107,7 +113,17 @@ impl<'sink> Reading<'sink> {
         format: Option<&'static str>,
         sink: &'sink mut dyn FnMut(Recording) -> ControlFlow<()>,
     ) -> Self {
-        let summary = ReadSummary { format, lines: 0, ignored: 0, rejected: 0, bytes: 0, content: [0; 32] };
+        let summary = ReadSummary {
+            format,
+            lines: 0,
+            recorded: 0,
+            ignored: 0,
+            rejected: 0,
+            rejected_lines: 0,
+            blank: 0,
+            bytes: 0,
+            content: [0; 32],
+        };
         Reading { name, reader, sink, recording: Recording::default(), batch_bytes: 0, record: None, summary }
     }
 
@@ -120,11 +136,8 @@ impl<'sink> Reading<'sink> {
                 Err(error) if seal.is_damage() => {
                     self.end_record(LineReader::read_last);
                     let number = lines.last_number() + 1;
-                    self.reject(
-                        number,
-                        format!("the compressed input is damaged from here on: {error}"),
-                        String::new(),
-                    );
+                    let reason = format!("the compressed input is damaged from here on: {error}");
+                    self.reject(number, 0, reason, String::new());
                     break;
                 }
                 Err(source) => {
@@ -147,11 +160,8 @@ impl<'sink> Reading<'sink> {
         if let Some(length) = line.too_long {
             self.end_record(LineReader::read_line);
             let text = String::from_utf8_lossy(&line.bytes).into_owned();
-            self.reject(
-                line.number,
-                format!("the line has {length} bytes, more than any sound line; this is its beginning"),
-                text,
-            );
+            let reason = format!("the line has {length} bytes, more than any sound line; this is its beginning");
+            self.reject(line.number, 1, reason, text);
         } else {
             match self.record.as_mut().filter(|_| continues) {
                 Some(record) => record.add(line),
@@ -175,34 +185,38 @@ impl<'sink> Reading<'sink> {
     fn end_record(&mut self, read: ReadRecord) {
         let Some(record) = self.record.take() else { return };
         if record.bytes.trim_ascii().is_empty() {
+            self.summary.blank += record.lines;
             return;
         }
         if record.bytes.len() > self.reader.longest_record() && record.lines > 1 {
             let (length, lines) = (record.bytes.len(), record.lines);
             let reason = format!("the record has {length} bytes in {lines} lines and no end; this is its beginning");
             let beginning = record.bytes.get(..KEPT_OF_TOO_LONG).unwrap_or(&record.bytes);
-            self.reject(record.number, reason, String::from_utf8_lossy(beginning).into_owned());
+            self.reject(record.number, lines, reason, String::from_utf8_lossy(beginning).into_owned());
             return;
         }
         let text = match String::from_utf8(record.bytes) {
             Ok(text) => text,
             Err(error) => {
                 let reason = format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1);
-                self.reject(record.number, reason, String::from_utf8_lossy(error.as_bytes()).into_owned());
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                self.reject(record.number, record.lines, reason, text);
                 return;
             }
         };
         match read(self.reader.as_mut(), &text, &mut self.recording) {
-            Ok(LineOutcome::Used) => {}
+            Ok(LineOutcome::Used) => self.summary.recorded += record.lines,
             Ok(LineOutcome::Ignored) => self.summary.ignored += record.lines,
             Err(reason) if record.unfinished => {
-                self.reject(record.number, format!("the input ends in the middle of this line: {reason}"), text);
+                let reason = format!("the input ends in the middle of this line: {reason}");
+                self.reject(record.number, record.lines, reason, text);
             }
-            Err(reason) => self.reject(record.number, reason, text),
+            Err(reason) => self.reject(record.number, record.lines, reason, text),
         }
     }
 
-    fn reject(&mut self, line: u64, reason: String, text: String) {
+    /// Rejects the record that begins with this line and has so many.
+    fn reject(&mut self, line: u64, lines: u64, reason: String, text: String) {
         let mut hasher = blake3::Hasher::new();
         for part in [b"rejected".as_slice(), self.name.as_bytes(), &line.to_le_bytes(), text.as_bytes()] {
             hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -210,6 +224,7 @@ impl<'sink> Reading<'sink> {
         }
         let id = identity(&hasher);
         self.summary.rejected += 1;
+        self.summary.rejected_lines += lines;
         self.recording.rejected.push(RejectedLine { id, source: Arc::clone(&self.name), line, reason, text });
     }
 

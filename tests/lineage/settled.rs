@@ -215,7 +215,7 @@ impl World {
                 self.sessions[session].next_virtual += 1;
                 self.log(session, "SELECT value FROM orders WHERE id = 3", None, LogEventKind::Statement);
             }
-            3 | 4 | 5 => {
+            3..=5 => {
                 self.sessions[session].next_virtual += 1;
                 let (key, id) = (self.dice.roll(3), self.id());
                 let sql = update(key);

@@ -57,18 +57,15 @@ impl Rewriting {
         }
     }
 
-    /// Where the parenthesis or bracket that opens here is closed.
+    /// Where the parenthesis or bracket that opens here is closed; the end where it is not, or none opens here.
     fn closed(&self, open: usize, end: usize) -> usize {
         let mut depth = 0_usize;
         for at in open..end {
             match self.token(at) {
                 Some(Token::LParen | Token::LBracket) => depth += 1,
-                Some(Token::RParen | Token::RBracket) => {
-                    depth -= 1;
-                    if depth == 0 {
-                        return at;
-                    }
-                }
+                Some(Token::RParen | Token::RBracket) if depth > 1 => depth -= 1,
+                Some(Token::RParen | Token::RBracket) if depth == 1 => return at,
+                _ if depth == 0 => break,
                 _ => {}
             }
         }
