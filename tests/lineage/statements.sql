@@ -1135,3 +1135,29 @@ UPDATE u SET kk = 3;
 --> update writes [u] reads []
 -->   u.kk = transform() by []
 -->   u.g = transform(u.id) by []
+
+-- an element of a column that is named with its table, here and in a subquery
+SELECT s.arr[1], s.j['k'], (s).arr[s.id], (SELECT max(u.k) FROM u WHERE u.id = s.arr[2]) FROM s;
+--> select writes [] reads [s, u]
+-->   arr = transform(s.arr) by []
+-->   j = transform(s.j) by []
+-->   arr = transform(s.arr) by [s.id]
+-->   max = aggregate(u.k) by [s.arr, u.id]
+
+-- a frame's bound with a type
+SELECT sum(a) OVER (ORDER BY id RANGE BETWEEN '1'::int PRECEDING AND '2'::pg_catalog.int4 FOLLOWING) FROM s;
+--> select writes [] reads [s]
+-->   sum = aggregate(s.a) by [s.id]
+
+-- JOIN … USING with a name for the columns
+SELECT s.a, u.k FROM s FULL JOIN u USING (id) AS both;
+--> select writes [] reads [s, u]
+-->   a = copy(s.a) by [s.id, u.id]
+-->   k = copy(u.k) by [s.id, u.id]
+
+-- XMLTABLE without a name
+SELECT xmltable.*, xmltable.n FROM s, XMLTABLE('/r' PASSING (c::xml) COLUMNS n int PATH '@n', m text);
+--> select writes [] reads [s]
+-->   n = transform(s.c) by [s.c]
+-->   m = transform(s.c) by [s.c]
+-->   n = transform(s.c) by [s.c]

@@ -108,11 +108,13 @@ impl Walk<'_> {
             Expr::Wildcard(_) => {}
             Expr::QualifiedWildcard(name, _) => self.every_column(&idents(name), computed, into),
             Expr::CompoundFieldAccess { root, access_chain } => {
-                if let Some(parts) = self.field_of_row(root, access_chain) {
-                    return self.column(&parts, role, into);
+                let (name, within) = self.column_within(root, access_chain);
+                match name {
+                    Some(name) if within.is_empty() => self.column(&name, role, into),
+                    Some(name) => self.column(&name, computed, into),
+                    None => self.expression(root, computed, into),
                 }
-                self.expression(root, computed, into);
-                access_chain.iter().for_each(|access| self.access(access, role, into));
+                within.iter().for_each(|access| self.access(access, role, into));
             }
             Expr::Lambda(lambda) => self.lambda(lambda, computed, into),
             other => self.operands(other, computed, into),
@@ -261,19 +263,26 @@ impl Walk<'_> {
         otherwise.into_iter().for_each(|otherwise| self.expression(otherwise, role, into));
     }
 
-    /// `(t).a`, where t is a relation in reach: the column a of it.
-    fn field_of_row(&self, root: &Expr, access_chain: &[AccessExpr]) -> Option<[Ident; 2]> {
-        let row = match root {
-            Expr::Nested(inner) => inner.as_ref(),
-            other => other,
-        };
-        match (row, access_chain) {
-            (Expr::Identifier(row), [AccessExpr::Dot(Expr::Identifier(field))]) => {
-                self.relation_called(std::slice::from_ref(row))?;
-                Some([row.clone(), field.clone()])
-            }
+    /// `t.a[1]`, or `(t).a` where t is a relation in reach: the column a of it, and what is taken of its value.
+    fn column_within<'e>(&self, root: &Expr, access_chain: &'e [AccessExpr]) -> (Option<Vec<Ident>>, &'e [AccessExpr]) {
+        let field = |access: &AccessExpr| match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => Some(field.clone()),
             _ => None,
+        };
+        let fields: Vec<Ident> = access_chain.iter().map_while(field).collect();
+        let (row, names) = match root {
+            Expr::Identifier(first) => (first, fields.len()),
+            Expr::Nested(inner) => match inner.as_ref() {
+                Expr::Identifier(row) if self.relation_called(std::slice::from_ref(row)).is_some() => (row, 1),
+                _ => return (None, access_chain),
+            },
+            _ => return (None, access_chain),
+        };
+        if fields.is_empty() {
+            return (None, access_chain);
         }
+        let name = std::iter::once(row.clone()).chain(fields.into_iter().take(names)).collect();
+        (Some(name), access_chain.get(names..).unwrap_or_default())
     }
 
     fn access(&mut self, access: &AccessExpr, role: Role, into: &mut Dependencies) {

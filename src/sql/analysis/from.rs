@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, Join, JoinConstraint, JoinOperator, JsonTableColumn, ObjectName, PivotValueSource, Select,
-    TableAlias, TableFactor, TableWithJoins,
+    Expr, FunctionArg, Ident, Join, JoinConstraint, JoinOperator, JsonTableColumn, ObjectName, PivotValueSource,
+    Select, TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::dependencies::{Dependencies, Role};
@@ -105,7 +105,8 @@ impl Walk<'_> {
                 self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
                 let mut names = Vec::new();
                 json_columns(columns, &mut names);
-                self.add_function(names, dependencies, alias.as_ref(), rows);
+                let unnamed = called("json_table");
+                self.add_function(names, dependencies, alias.as_ref().or(Some(&unnamed)), rows);
             }
             TableFactor::OpenJsonTable { json_expr, alias, .. } => {
                 self.expression(json_expr, Role::Value(Via::Transform), &mut dependencies);
@@ -116,7 +117,8 @@ impl Walk<'_> {
                     self.expression(&argument.expr, Role::Value(Via::Transform), &mut dependencies);
                 }
                 let names = columns.iter().map(|column| spelled(&column.name).into()).collect();
-                self.add_function(names, dependencies, alias.as_ref(), rows);
+                let unnamed = called("xmltable");
+                self.add_function(names, dependencies, alias.as_ref().or(Some(&unnamed)), rows);
             }
             TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
                 let mut output = self.nested_output(|walk, rows| {
@@ -471,6 +473,11 @@ impl Walk<'_> {
         self.column_among(name, places, &mut dependencies);
         dependencies
     }
+}
+
+/// The name that a function's rows have where they are given none.
+fn called(name: &str) -> TableAlias {
+    TableAlias { explicit: false, name: Ident::new(name), columns: Vec::new(), at: None }
 }
 
 fn json_columns(columns: &[JsonTableColumn], names: &mut Vec<ColumnName>) {

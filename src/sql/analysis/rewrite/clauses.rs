@@ -253,6 +253,45 @@ impl Rewriting {
         of_two.then_some(last + 1)
     }
 
+    /// `JOIN … USING (a, b) AS j`: without the name that the columns have together.
+    pub(super) fn joined_columns(&mut self, place: usize) -> Option<usize> {
+        let mut close = self.after(place);
+        if self.token(close) != Some(&Token::LParen) {
+            return None;
+        }
+        while self.token(close) != Some(&Token::RParen) {
+            let name = self.after(close);
+            close = self.after(name);
+            let is_listed = matches!(self.token(close), Some(Token::Comma | Token::RParen));
+            if !matches!(self.token(name), Some(Token::Word(_))) || !is_listed {
+                return None;
+            }
+        }
+        let word = self.after(close);
+        let alias = self.after(word);
+        if self.keyword_at(word) != Some(Keyword::AS) || !matches!(self.token(alias), Some(Token::Word(_))) {
+            return None;
+        }
+        let kept = self.tokens.get(place..=close)?.to_vec();
+        self.kept.extend(kept);
+        Some(alias + 1)
+    }
+
+    /// `'1 day'::interval PRECEDING`: the parser knows the bound of a frame without its type.
+    pub(super) fn bound_of_frame(&mut self) {
+        let behind_type =
+            |token: &TokenWithSpan| is_space(token) || matches!(token.token, Token::Word(_) | Token::Period);
+        let length = self.kept.iter().rev().take(2 * LONGEST_NAME).take_while(|token| behind_type(token)).count();
+        let Some(cast) = self.kept.len().checked_sub(length + 1) else { return };
+        let is_cast = self.kept.get(cast).is_some_and(|token| token.token == Token::DoubleColon);
+        let of = cast.checked_sub(1).and_then(|before| self.kept.get(before));
+        if is_cast && of.is_some_and(|token| matches!(token.token, Token::SingleQuotedString(_))) {
+            let span = of.map_or_else(Span::empty, |token| token.span);
+            self.kept.truncate(cast);
+            self.push(Token::Whitespace(sqlparser::tokenizer::Whitespace::Space), span);
+        }
+    }
+
     /// `ON CONFLICT (a) WHERE …`: which index is meant decides on no row.
     fn partial_conflict(&mut self, place: usize) -> Option<usize> {
         let open = self.after(place);

@@ -72,6 +72,9 @@ fn is_of_interest(word: Keyword) -> bool {
             | Keyword::TRAILING
             | Keyword::BOTH
             | Keyword::DEFAULT
+            | Keyword::USING
+            | Keyword::PRECEDING
+            | Keyword::FOLLOWING
     )
 }
 
@@ -160,6 +163,11 @@ impl Rewriting {
             | Keyword::TRAILING
             | Keyword::BOTH
             | Keyword::DEFAULT => self.without_effect(word, place, span),
+            Keyword::USING => self.joined_columns(place),
+            Keyword::PRECEDING | Keyword::FOLLOWING => {
+                self.bound_of_frame();
+                None
+            }
             Keyword::ONLY => self.only(place),
             Keyword::VALUE => self.overriding(place),
             Keyword::DATA => self.with_data(place),
