@@ -78,8 +78,11 @@ fn trace(project: &Path, scratch: Option<&str>) -> (Option<i32>, Value, String) 
     )
 }
 
-/// The columns of each record found, with what they should hold.
-fn found(report: &Value) -> Vec<(String, String, Vec<(String, Option<String>, bool)>)> {
+/// A record's table, its role, and each of its columns with what it should hold, and whether that is exact.
+type Found = (String, String, Vec<(String, Option<String>, bool)>);
+
+/// Each record found.
+fn found(report: &Value) -> Vec<Found> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let column = |column: &Value| {
         (text(&column["name"]).unwrap_or_default(), text(&column["expected"]), column["exact"] == true)
@@ -93,16 +96,11 @@ fn found(report: &Value) -> Vec<(String, String, Vec<(String, Option<String>, bo
     records
 }
 
-fn exact(
-    table: &str,
-    role: &str,
-    column: &str,
-    expected: &str,
-) -> (String, String, Vec<(String, Option<String>, bool)>) {
+fn exact(table: &str, role: &str, column: &str, expected: &str) -> Found {
     (table.to_owned(), role.to_owned(), vec![(column.to_owned(), Some(expected.to_owned()), true)])
 }
 
-fn everything() -> Vec<(String, String, Vec<(String, Option<String>, bool)>)> {
+fn everything() -> Vec<Found> {
     vec![
         exact("public.items", "root", "price", "1.00"),
         exact("public.receipts", "derived", "text", "2.00 on 02.03."),

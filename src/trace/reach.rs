@@ -113,8 +113,8 @@ impl Reach {
 
     fn reached_from(&self, sql: &str) -> Reached {
         let named = self.named(sql);
-        let mut reached = Reached::default();
-        reached.calls_code = named.iter().any(|one| self.nodes.get(one.place).is_some_and(|node| node.is_function));
+        let calls_code = named.iter().any(|one| self.nodes.get(one.place).is_some_and(|node| node.is_function));
+        let mut reached = Reached { calls_code, ..Reached::default() };
         let mut seen = BTreeSet::new();
         let mut waiting: Vec<(Mention, bool)> = named.into_iter().map(|mention| (mention, false)).collect();
         let mut is_open = false;
@@ -329,11 +329,10 @@ mod tests {
 
     #[test]
     fn declarations_are_understood() {
-        let mut declarations = Declarations::default();
-        declarations.definitions = CODE.iter().map(|(_, _, sql)| (*sql).into()).collect();
-        declarations.definitions.push(
-            "CREATE TRIGGER t BEFORE UPDATE OF a, b ON public.rates FOR EACH ROW EXECUTE FUNCTION public.fee()".into(),
-        );
+        let before =
+            "CREATE TRIGGER t BEFORE UPDATE OF a, b ON public.rates FOR EACH ROW EXECUTE FUNCTION public.fee()";
+        let definitions = CODE.iter().map(|(_, _, sql)| *sql).chain([before]).map(Into::into).collect();
+        let declarations = Declarations { definitions, ..Declarations::default() };
         let table = |name: &str| {
             let name = TableName::new("public", name);
             let schema =

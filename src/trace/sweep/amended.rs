@@ -19,6 +19,12 @@ use crate::trace::reenact::Refusal;
 use crate::trace::scratch::Amendment;
 use crate::trace::worlds::RecordName;
 
+/// What a statement can come to, where that runs code of the database's own.
+type Code = Option<Arc<Reached>>;
+
+/// What each root must hold in the columns that are mended; `None` where it should not have been written.
+type Fixed = BTreeMap<RecordName, Option<Row>>;
+
 /// Records as they stand in one world.
 type Rows = BTreeMap<RecordName, Option<Arc<Row>>>;
 
@@ -45,7 +51,7 @@ impl Sweep {
         place: usize,
         step: &Step,
         pins: &mut Pins,
-        (before, code, not_run): (&BTreeMap<RecordName, Before>, Option<Arc<Reached>>, Option<Arc<Reached>>),
+        (before, code, not_run): (&BTreeMap<RecordName, Before>, Code, Code),
         progress: &mut Progress,
     ) -> Result<(), TraceError> {
         let known_roots = progress.roots.len();
@@ -149,10 +155,10 @@ impl Sweep {
         looking: Looking<'_>,
         step: &Step,
         judged: &Judged<'_>,
-    ) -> Result<(Vec<Amendment>, BTreeMap<RecordName, Option<Row>>), Refusal> {
+    ) -> Result<(Vec<Amendment>, Fixed), Refusal> {
         let targets = self.targets_of(&looking.statement.sql);
         let mut amendments = Vec::new();
-        let mut fixed = BTreeMap::new();
+        let mut fixed = Fixed::new();
         for root in judged.roots {
             if !self.unknown_of(root).is_empty() {
                 return Err(Refusal("should have written something that is not known".to_owned()));
@@ -196,7 +202,7 @@ impl Sweep {
         step: &Step,
         judged: &Judged<'_>,
         mut both: Both,
-        fixed: &BTreeMap<RecordName, Option<Row>>,
+        fixed: &Fixed,
         pins: &mut Pins,
         progress: &mut Progress,
     ) {
