@@ -5,6 +5,7 @@ use super::investigation::Opened;
 use crate::lineage::graph::Executions;
 use crate::lineage::{Advanced, Settled, Sources, advance, name_by_partitioned_table};
 use crate::model::Timestamp;
+use crate::sql::views;
 use crate::store::{KeptGraph, PlacedRecords, StoreError};
 
 /// What is kept is of one way of counting: where that changes, so does this number.
@@ -98,11 +99,13 @@ fn kept_graph(
 fn advance_by(opened: &Opened, settled: &Settled, mut records: PlacedRecords) -> Option<Advanced> {
     let partitions = &opened.catalog.declarations().partitions;
     name_by_partitioned_table(records.writes.iter_mut().map(|(_, write)| write), partitions);
+    let views = views(&opened.catalog.declarations().views);
     let context = Sources {
         writes: &[],
         stamps: &[],
         log: &[],
         schemas: opened.catalog.schemas(),
+        views: &views,
         release: &opened.project.release,
         deploys: &opened.project.deploys,
         database: opened.catalog.database_name(),

@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, RollingTables, rows_from_batch};
 use crate::lineage::{Sources, assemble, name_by_partitioned_table};
 use crate::model::{DatabaseSource, History};
 use crate::project::Project;
-use crate::sql::Schemas;
+use crate::sql::{Schemas, views};
 use crate::store::Store;
 
 /// A project with its tables and its history.
@@ -73,11 +73,13 @@ impl Investigation {
         let Opened { project, database, catalog, store, done_before } = Opened::open().await?;
         let (mut writes, stamps, log) = (store.writes().await?, store.stamps().await?, store.log().await?);
         name_by_partitioned_table(writes.iter_mut(), &catalog.declarations().partitions);
+        let views = views(&catalog.declarations().views);
         let mut history = assemble(Sources {
             writes: &writes,
             stamps: &stamps,
             log: &log,
             schemas: catalog.schemas(),
+            views: &views,
             release: &project.release,
             deploys: &project.deploys,
             database: catalog.database_name(),

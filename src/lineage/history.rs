@@ -19,7 +19,7 @@ use crate::model::{
     ReleaseSettings, SessionId, Statement, StatementLink, Step, TableName, TraceId, Transaction, TransactionId, Write,
     WriteSeq,
 };
-use crate::sql::Schemas;
+use crate::sql::{Schemas, Views};
 
 /// Everything a history is put together from.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,8 @@ pub struct Sources<'a> {
     pub log: &'a [LogEvent],
     /// The shapes of the tables.
     pub schemas: &'a Schemas,
+    /// The queries of the views.
+    pub views: &'a Views,
     /// How a write names its release.
     pub release: &'a ReleaseSettings,
     /// What was live when.
@@ -84,7 +86,7 @@ pub fn put_together<Outcome>(
     let Completed { images, unfit } = images::complete(&in_order, sources.schemas);
     let recorded = recorded_transactions(&groups, &in_order, &images, &Stamps::new(sources.stamps));
     let OwnLog { events, undecided } = own_log(sources.log, sources.writes, sources.stamps, sources.database);
-    let sessions = sessions::rebuilt(&events, before.is_virtual);
+    let sessions = sessions::rebuilt(&events, before.is_virtual, sources.views);
     let (joined, clocks) = join::join(&recorded, &sessions.committed, sources.schemas, &before.clocks);
     then(&Assembly {
         sources,

@@ -11,7 +11,7 @@ use sqlparser::ast;
 use super::isolation::{self, Declared};
 use super::prepared::{Expansion, PreparedStatements, TwoPhase};
 use crate::model::{LogEvent, LogEventKind, SessionId, Snapshots, Timestamp, TransactionId, Value};
-use crate::sql::{self, Role};
+use crate::sql::{self, Role, Views};
 
 /// One committed statement of the log.
 #[derive(Clone, Debug)]
@@ -69,14 +69,18 @@ impl LoggedTransaction {
 type ParsedStatement = (Role, Option<Arc<ast::Statement>>);
 
 /// Statements by their text: the same text is parsed once.
-#[derive(Debug, Default)]
-struct ParsedTexts(HashMap<Arc<str>, Vec<ParsedStatement>>);
+#[derive(Debug)]
+struct ParsedTexts<'a> {
+    texts: HashMap<Arc<str>, Vec<ParsedStatement>>,
+    views: &'a Views,
+}
 
-impl ParsedTexts {
+impl ParsedTexts<'_> {
     fn of(&mut self, sql: &Arc<str>) -> &[ParsedStatement] {
-        self.0.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
+        self.texts.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
             Ok(statements) => {
-                let parsed = |statement: ast::Statement| {
+                let parsed = |mut statement: ast::Statement| {
+                    sql::expand_views(&mut statement, self.views);
                     let role = match sql::role_of(&statement) {
                         Role::Read if sql::may_write_by_call(&statement) => Role::Write,
                         role => role,
@@ -138,14 +142,15 @@ pub struct Sessions {
     pub unfinished: BTreeSet<SessionId>,
 }
 
-/// Rebuilds the sessions of a log; `is_virtual`: what was read of it before names virtual transactions.
-pub fn rebuilt(log: &[&LogEvent], is_virtual: bool) -> Sessions {
+/// Rebuilds the sessions of a log; `is_virtual`: what was read of it before names virtual transactions. What
+/// they write through one of the views is written to the table behind it.
+pub fn rebuilt(log: &[&LogEvent], is_virtual: bool, views: &Views) -> Sessions {
     let mut sessions: BTreeMap<SessionId, Vec<&LogEvent>> = BTreeMap::new();
     for event in log {
         sessions.entry(event.session.clone()).or_default().push(event);
     }
     let has_virtual_transactions = is_virtual || log.iter().any(|event| event.virtual_transaction.is_some());
-    let mut texts = ParsedTexts::default();
+    let mut texts = ParsedTexts { texts: HashMap::new(), views };
     let mut two_phase = TwoPhaseCommits::default();
     let mut rebuilt = Sessions::default();
     for (session, mut events) in sessions {
@@ -238,7 +243,7 @@ impl Rebuilding<'_> {
                     || self.committed.iter().flat_map(|transaction| &transaction.statements).any(makes_temporary))
     }
 
-    fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
+    fn event(&mut self, event: &LogEvent, texts: &mut ParsedTexts<'_>) {
         let goes_on = event.virtual_transaction.is_some() && event.virtual_transaction == self.last_implicit;
         if (self.last_is_closed || self.has_virtual_transactions)
             && !goes_on
@@ -273,7 +278,7 @@ impl Rebuilding<'_> {
                     }
                 }
                 if implicit && self.open.is_some() {
-                    self.commit(event, false);
+                    self.commit(event, false, &Views::new());
                 }
             }
         }
@@ -289,12 +294,12 @@ impl Rebuilding<'_> {
                 }
             }
             TwoPhase::Commit(name) => self.two_phase.ended.push((name, event.ts, true)),
-            TwoPhase::Rollback(name) => self.two_phase.ended.push((name, event.ts, false)),
+            TwoPhase::Rollback(name) => self.two_phase.ended.push((name, event.ts, false, &Views::new())),
         }
     }
 
     /// An `EXECUTE` counts as the statement that it ran.
-    fn expanded(&mut self, event: &LogEvent, expansion: &Expansion, texts: &mut ParsedTexts) {
+    fn expanded(&mut self, event: &LogEvent, expansion: &Expansion, texts: &mut ParsedTexts<'_>) {
         let event = LogEvent { parameters: expansion.parameters.clone(), ..event.clone() };
         for (role, parsed) in texts.of(&expansion.sql).to_vec() {
             if matches!(role, Role::Read | Role::Write) {
@@ -303,7 +308,7 @@ impl Rebuilding<'_> {
         }
     }
 
-    fn error(&mut self, event: &LogEvent, texts: &mut ParsedTexts) {
+    fn error(&mut self, event: &LogEvent, texts: &mut ParsedTexts<'_>) {
         let Some(open) = &mut self.open else { return };
         open.aborted = true;
         let at_commit = event
@@ -479,7 +484,7 @@ mod tests {
 
     fn texts(lines: &[(&str, &str)]) -> Vec<Vec<String>> {
         let events = log(lines);
-        let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed;
+        let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false, &Views::new()).committed;
         let transactions = sessions.into_values().flatten();
         transactions.map(|transaction| transaction.statements.iter().map(|one| one.sql.to_string()).collect()).collect()
     }
@@ -525,7 +530,8 @@ mod tests {
             for (event, within) in events.iter_mut().zip(within) {
                 event.virtual_transaction = within.map(Arc::from);
             }
-            let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed.into_values().flatten();
+            let sessions =
+                rebuilt(&events.iter().collect::<Vec<_>>(), false, &Views::new()).committed.into_values().flatten();
             sessions.map(|transaction| transaction.followed.map(Timestamp::as_micros)).collect()
         };
         let closed = || log(&[("ok", "BEGIN"), ("ok", "UPDATE t SET a = 1"), ("ok", "COMMIT"), ("ok", "BEGIN")]);
@@ -556,7 +562,8 @@ mod tests {
         for (event, within) in events.iter_mut().zip(["3/1", "3/1", "3/2", "3/2", "3/2", "3/3", "3/3", "3/4"]) {
             event.virtual_transaction = Some(within.into());
         }
-        let sessions = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed.into_values().flatten();
+        let sessions =
+            rebuilt(&events.iter().collect::<Vec<_>>(), false, &Views::new()).committed.into_values().flatten();
         let texts: Vec<String> = sessions.map(|transaction| transaction.statements[0].sql.to_string()).collect();
         assert_eq!(texts, ["UPDATE t SET a = 2", "UPDATE t SET a = 4"]);
     }
@@ -574,8 +581,11 @@ mod tests {
             ("ok", "EXECUTE p(-7, 'it''s') /*release='v42'*/"),
             ("ok", "EXECUTE p(1 + 1, NULL)"),
         ];
-        let transactions: Vec<_> =
-            rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false).committed.into_values().flatten().collect();
+        let transactions: Vec<_> = rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false, &Views::new())
+            .committed
+            .into_values()
+            .flatten()
+            .collect();
         let statements: Vec<_> = transactions.iter().flat_map(|transaction| &transaction.statements).collect();
         let sql = "UPDATE t SET a = $1 WHERE b = $2";
         assert_eq!(
@@ -600,7 +610,7 @@ mod tests {
         let later = ["UPDATE t SET a = 2", "BEGIN", "UPDATE t SET a = 3", "PREPARE TRANSACTION 'y'"];
         events.extend(session("b", 10, &later));
         events.extend(session("c", 20, &["COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'y'", "COMMIT PREPARED 'gone'"]));
-        let committed = rebuilt(&events.iter().collect::<Vec<_>>(), false).committed;
+        let committed = rebuilt(&events.iter().collect::<Vec<_>>(), false, &Views::new()).committed;
         let of = |name: &str| -> Vec<(i64, String)> {
             let transactions = &committed[&SessionId(name.into())];
             let told = |one: &LoggedTransaction| (one.committed.as_micros(), one.statements[0].sql.to_string());
@@ -615,7 +625,7 @@ mod tests {
     fn several_statements_in_one_text_are_one_transaction() {
         let lines = [("ok", "UPDATE t SET a = 1; UPDATE t SET a = 2")];
         assert_eq!(
-            rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false)
+            rebuilt(&log(&lines).iter().collect::<Vec<_>>(), false, &Views::new())
                 .committed
                 .into_values()
                 .flatten()

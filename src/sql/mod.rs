@@ -39,7 +39,7 @@ pub use temporary::{
     AtCommit, DroppedTables, RefreshedView, TemporaryEffect, TemporaryTemplates, TemporaryWrite, materialized_view,
     refreshed_view, temporary_table,
 };
-pub use views::{Views, expand_views, view_query};
+pub use views::{Views, expand_views, view_query, views};
 pub use words::{called, can_name, first_word, inserted_into, words};
 pub use write_form::{
     Assigned, ConflictAction, Constant, OnConflict, WriteArm, WriteForm, WriteForms, WriteKind, function_call, literals,

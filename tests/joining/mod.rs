@@ -9,6 +9,7 @@ use blast_radius::lineage::{Sources, assemble};
 use blast_radius::model::{
     Column, ColumnType, LogEvent, Recording, ReleaseSettings, StatementLink, TableName, TableSchema, Transaction,
 };
+use blast_radius::sql::Views;
 use regex::Regex;
 
 use super::samples;
@@ -92,6 +93,7 @@ fn history(changes: &Recording, stamped: bool, log: &[LogEvent]) -> Vec<Transact
         stamps: if stamped { &changes.stamps } else { &[] },
         log,
         schemas: &schemas(),
+        views: &Views::new(),
         release: &release,
         deploys: &[],
         database: None,

@@ -10,7 +10,7 @@ use blast_radius::model::{
     Column, ColumnType, LogEvent, LogEventKind, Operation, RecordedStamp, RecordedWrite, RecordingId, ReleaseSettings,
     Row, SessionId, TableName, TableSchema, Timestamp, TransactionId, Value,
 };
-use blast_radius::sql::Schemas;
+use blast_radius::sql::{Schemas, Views};
 use blast_radius::store::{PlacedRecords, complete_log};
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
@@ -324,12 +324,13 @@ struct Effort {
 /// Counts after each part, and compares with all at once.
 fn ingest(parts: &[Vec<Record>], effort: &mut Effort) {
     let schemas = schemas();
-    let release = release_settings();
+    let (release, views) = (release_settings(), Views::new());
     let context = Sources {
         writes: &[],
         stamps: &[],
         log: &[],
         schemas: &schemas,
+        views: &views,
         release: &release,
         deploys: &[],
         database: Some("shop"),
