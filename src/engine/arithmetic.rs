@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::literals;
+use super::{intervals, literals};
 
 /// Plans `+`, `-` and `*` of integers, `/` of floats, and dates with intervals.
 #[derive(Debug)]
@@ -41,6 +41,12 @@ impl ExprPlanner for ArithmeticPlanner {
             BinaryOperator::Minus if integers => Checked::Subtract,
             BinaryOperator::Multiply if integers => Checked::Multiply,
             BinaryOperator::Divide if floats => Checked::DivideFloats,
+            BinaryOperator::Multiply if matches!(types[0], DataType::Interval(_)) && types[1].is_signed_integer() => {
+                return Ok(PlannerResult::Planned(intervals::times(expr.left, expr.right)));
+            }
+            BinaryOperator::Multiply if matches!(types[1], DataType::Interval(_)) && types[0].is_signed_integer() => {
+                return Ok(PlannerResult::Planned(intervals::times(expr.right, expr.left)));
+            }
             BinaryOperator::Plus | BinaryOperator::Minus => return Ok(dates_as_timestamps(expr, &types)),
             _ => return Ok(PlannerResult::Original(expr)),
         };

@@ -7,6 +7,7 @@
 mod arithmetic;
 mod conversion;
 mod error;
+mod intervals;
 mod letters;
 mod literals;
 mod live;
