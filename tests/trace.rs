@@ -10,8 +10,8 @@ use blast_radius::model::{
     Transaction, Value, Write, WriteSeq,
 };
 use blast_radius::trace::{
-    AffectedRecord, BlastRadius, Question, RecordState, Role, SuspectingFault, SuspectingRule, Suspicion, Target,
-    Violating, trace,
+    AffectedRecord, BlastRadius, Question, RecordState, RepairAction, Role, SuspectingFault, SuspectingRule, Suspicion,
+    Target, Violating, trace,
 };
 
 #[path = "trace/again.rs"]
@@ -22,6 +22,8 @@ mod applications;
 mod by_database;
 #[path = "trace/derived.rs"]
 mod derived;
+#[path = "trace/in_doubt.rs"]
+mod in_doubt;
 #[path = "trace/plain_numerics.rs"]
 mod plain_numerics;
 #[path = "trace/rule_kinds.rs"]

@@ -278,7 +278,7 @@ impl Rebuilding<'_> {
                     }
                 }
                 if implicit && self.open.is_some() {
-                    self.commit(event, false, &Views::new());
+                    self.commit(event, false);
                 }
             }
         }
@@ -294,7 +294,7 @@ impl Rebuilding<'_> {
                 }
             }
             TwoPhase::Commit(name) => self.two_phase.ended.push((name, event.ts, true)),
-            TwoPhase::Rollback(name) => self.two_phase.ended.push((name, event.ts, false, &Views::new())),
+            TwoPhase::Rollback(name) => self.two_phase.ended.push((name, event.ts, false)),
         }
     }
 

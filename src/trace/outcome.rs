@@ -109,7 +109,12 @@ fn affected(
         _ => difference,
     };
     let key: BTreeSet<&ColumnName> = name.1.iter().map(|(column, _)| column).collect();
-    let columns = columns(state, difference, &key, differing.as_deref().unwrap_or_default(), actual, right);
+    // Nobody knows whether it should be there, and nothing that is known is wrong with it.
+    let is_known_wrong =
+        differing.as_ref().is_some_and(|columns| columns.iter().any(|column| !difference.unknown.contains(column)));
+    let is_doubtful = state != RecordState::Extra && worlds.doubts_existence(name, &difference.unknown);
+    let role = if is_doubtful && !is_known_wrong { Role::Possible } else { difference.role };
+    let columns = columns(state, (difference, role), &key, differing.as_deref().unwrap_or_default(), actual, right);
     // Suspected once, and overwritten since: nothing was ever found against it.
     if columns.is_empty() && difference.role == Role::Possible {
         return None;
@@ -119,7 +124,7 @@ fn affected(
     Some(AffectedRecord {
         table: name.0.clone(),
         key: name.1.clone(),
-        role: difference.role,
+        role,
         state,
         columns,
         hops: difference.hops,
@@ -140,7 +145,7 @@ fn subject(settings: Option<&TableSettings>, row: Option<&Arc<Row>>) -> Option<V
 
 fn columns(
     state: RecordState,
-    difference: &Difference,
+    (difference, role): (&Difference, Role),
     key: &BTreeSet<&ColumnName>,
     differing: &[ColumnName],
     actual: Option<&Arc<Row>>,
@@ -156,7 +161,7 @@ fn columns(
     match state {
         RecordState::Live => {
             // What is proved wrong exists.
-            let is_possible = difference.role == Role::Possible;
+            let is_possible = role == Role::Possible;
             let doubtful = difference.unknown.iter().chain(&difference.suspected);
             let doubtful = doubtful.filter(|column| is_possible || !key.contains(*column));
             let wrong: BTreeSet<&ColumnName> = differing.iter().chain(doubtful).collect();

@@ -83,7 +83,7 @@ pub struct Worlds {
     journals: Vec<Changes>,
     /// Tables with columns that are computed from their rows …
     watched_tables: BTreeSet<TableName>,
-    /// … and their records that have been set.
+    /// … and their records of which a value, or whether it is known, has been set.
     watched: BTreeSet<RecordName>,
 }
 
@@ -126,7 +126,7 @@ impl Worlds {
         self.tables.table(&record.0)?.row(world, &record.1)
     }
 
-    /// From now on, the records of these tables that are set are remembered.
+    /// From now on, the records of these tables that are set, or come to be known or unknown, are remembered.
     pub fn watch(&mut self, tables: impl Iterator<Item = TableName>) {
         self.watched_tables.extend(tables);
     }
@@ -226,6 +226,9 @@ impl Worlds {
     /// Says which columns of a record have no known right value from now on.
     pub fn set_unknown(&mut self, record: &RecordName, columns: BTreeSet<ColumnName>) {
         self.remember(record);
+        if self.watched_tables.contains(&record.0) {
+            self.watched.insert(record.clone());
+        }
         if let Some(difference) = self.differences.get_mut(record) {
             difference.likely.retain(|column, _| columns.contains(column));
             difference.unknown = columns;

@@ -28,6 +28,7 @@ mod seats;
 mod sessions;
 mod slow_burner;
 mod tatp;
+mod tenants;
 mod three_transactions;
 mod tpc_b;
 mod tpc_c;

@@ -1,6 +1,7 @@
 //! One query, planned once and run many times: over either world, with other parameters, on just the rows it needs.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,11 +12,12 @@ use datafusion::execution::context::SessionContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::sql::parser::Statement as EngineStatement;
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::{Expr, Query, Statement, Value as SqlValue, Visit, Visitor, visit_expressions};
 use tokio::sync::OnceCell;
 
 use super::Refusal;
 use super::parameters::parameter_types;
+use super::row_subqueries::exist_rows;
 use super::translate::{Language, expand_arrays, name_apart, parameter_function, time_function, translate};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell};
@@ -47,9 +49,12 @@ pub struct CompiledQuery {
     context: SessionContext,
     query: Query,
     prefix: String,
-    plan: OnceCell<Plan>,
+    /// Or why there is none: what was registered for it is there already.
+    plan: OnceCell<Result<Plan, Refusal>>,
     /// Whether the plan holds parameter values in its text.
     inlined: bool,
+    /// The literals in its text.
+    constants: Vec<Value>,
 }
 
 /// A plan, and what it runs in: to make a context anew copies every function the engine knows.
@@ -76,6 +81,8 @@ impl CompiledQuery {
         let mut query = query.clone();
         let inlined = expand_arrays(&mut query, parameters);
         name_apart(&mut query);
+        exist_rows(&mut query);
+        let constants = constants(&query);
         let reads = Reads::resolve(&mut query, schemas, prefix)?;
         let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
         let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();
@@ -109,7 +116,13 @@ impl CompiledQuery {
             prefix: prefix.to_owned(),
             plan: OnceCell::new(),
             inlined,
+            constants,
         })
+    }
+
+    /// The literals in its text: numbers, texts, truth values.
+    pub fn constants(&self) -> &[Value] {
+        &self.constants
     }
 
     /// Plans it now, so that what the engine has against it is told before it runs.
@@ -130,7 +143,7 @@ impl CompiledQuery {
 
     /// Planned when it first runs: most statements touch nothing that matters, and never do.
     async fn plan(&self) -> Result<&Plan, Refusal> {
-        self.plan.get_or_try_init(|| self.planned()).await
+        self.plan.get_or_init(|| self.planned()).await.as_ref().map_err(Clone::clone)
     }
 
     async fn planned(&self) -> Result<Plan, Refusal> {
@@ -160,6 +173,18 @@ impl CompiledQuery {
     /// Whether the plan holds for its parameters' values alone.
     pub fn is_inlined(&self) -> bool {
         self.inlined
+    }
+
+    /// Whether it takes the first few of some rows, in any of its parts.
+    pub fn is_limited(&self) -> bool {
+        let is_limited = |query: &Query| query.limit_clause.is_some() || query.fetch.is_some();
+        Visit::visit(&self.query, &mut Finder(is_limited)).is_break()
+    }
+
+    /// Whether it has a part WITH RECURSIVE.
+    pub fn is_recursive(&self) -> bool {
+        let is_recursive = |query: &Query| query.with.as_ref().is_some_and(|with| with.recursive);
+        Visit::visit(&self.query, &mut Finder(is_recursive)).is_break()
     }
 
     /// Runs the query over one world.
@@ -257,6 +282,34 @@ impl CompiledQuery {
         let project = |batch: RecordBatch| batch.project(&places).map_err(|error| Refusal(error.to_string()));
         whole.into_iter().map(project).collect()
     }
+}
+
+/// Breaks at a query, however deep within, of which this holds.
+struct Finder<F>(F);
+
+impl<F: Fn(&Query) -> bool> Visitor for Finder<F> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if (self.0)(query) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn constants(query: &Query) -> Vec<Value> {
+    let mut constants = Vec::new();
+    let _: ControlFlow<()> = visit_expressions(query, |expression| {
+        if let Expr::Value(value) = expression {
+            match &value.value {
+                SqlValue::Number(text, _) | SqlValue::SingleQuotedString(text) => {
+                    constants.push(Value::text(text.as_str()))
+                }
+                SqlValue::Boolean(is_true) => constants.push(Value::text(if *is_true { "t" } else { "f" })),
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    constants
 }
 
 /// Only the columns used; one at least, so that the rows can be counted.

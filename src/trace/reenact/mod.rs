@@ -8,6 +8,7 @@ mod derived;
 mod display_scale;
 mod expression;
 mod parameters;
+mod row_subqueries;
 mod statement;
 mod translate;
 mod write;

@@ -142,6 +142,35 @@ impl TableWrite {
         self.arms.iter().all(|arm| arm.scales.knows(column))
     }
 
+    /// The columns of a record of which nothing is known, where it is in doubt that the statement does this to it.
+    pub fn in_doubt(&self, effect: &Effect) -> BTreeSet<ColumnName> {
+        match effect {
+            Effect::Update(updated) => updated.columns().cloned().collect(),
+            Effect::Insert(_) | Effect::Delete => self.whole_row(),
+        }
+    }
+
+    /// Every column of the table.
+    pub fn whole_row(&self) -> BTreeSet<ColumnName> {
+        self.schema.columns.iter().map(|column| column.name.clone()).collect()
+    }
+
+    /// Whether it writes, or computes from, the first few of some rows alone.
+    pub fn is_limited(&self) -> bool {
+        self.arms.iter().any(|arm| arm.query.is_limited())
+    }
+
+    /// Whether it reads rows that it makes itself, over and over.
+    pub fn is_recursive(&self) -> bool {
+        self.arms.iter().any(|arm| arm.query.is_recursive())
+    }
+
+    /// The literals in its text.
+    pub fn constants(&self) -> impl Iterator<Item = &Value> {
+        let queries = self.arms.iter().flat_map(|arm| arm.on_conflict.iter().chain([&arm.query]));
+        queries.flat_map(CompiledQuery::constants)
+    }
+
     /// The shape of the table.
     pub fn schema(&self) -> &TableSchema {
         &self.schema

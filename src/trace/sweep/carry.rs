@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Progress, Sweep, record_of, written_by};
 use crate::catalog::World;
 use crate::model::{ColumnName, Operation, Row, Statement, Step, TableName, Transaction, Write};
+use crate::sql::WriteTarget;
 
 /// The columns that a write is known to have changed; all of an insert's.
 pub fn changed_columns(write: &Write) -> BTreeSet<ColumnName> {
@@ -164,11 +165,13 @@ impl Sweep {
         self.carry_all(&step.writes, None);
     }
 
-    /// A statement that names an affected table and cannot be run again: everything that it set may be wrong.
+    /// A statement that names an affected table and cannot be run again: everything that it set may be wrong, what it
+    /// deleted may still be there, and what it inserted may not.
     pub(super) fn affected_by_unknown(
         &mut self,
         transaction: &Transaction,
         step: &Step,
+        targets: &[WriteTarget],
         source: Option<&super::RecordName>,
         reason: &str,
     ) {
@@ -176,19 +179,54 @@ impl Sweep {
         if let Some(sql) = &sql {
             self.notes.inexact(sql, reason);
         }
+        let right_before = |write: &Write| self.worlds.row(World::Right, &self.old_record(write)).cloned();
+        let before: Vec<Option<Arc<Row>>> = step.writes.iter().map(right_before).collect();
         self.carry_all(&step.writes, None);
         let Some(source) = source else { return };
         let origin = self.origin(source, sql.clone());
-        for write in &step.writes {
-            let record = record_of(write);
-            let columns = self.not_key(&record.0, changed_columns(write));
+        for (write, before) in step.writes.iter().zip(before) {
+            let (record, old) = (record_of(write), self.old_record(write));
+            let is_written = match write.operation {
+                Operation::Insert => self.is_surely_there(write, targets),
+                _ => old == record && write.operation == Operation::Update,
+            };
+            let columns = changed_columns(write);
             let mut written = written_by(write);
             written.tx.clone_from(&transaction.id);
-            self.possible(&record, columns, &origin, written, "the statement that wrote it could not be run again");
+            let why = "the statement that wrote it could not be run again";
+            if is_written {
+                self.possible(&record, self.not_key(&record.0, columns), &origin, written, why);
+            } else {
+                if let Some(before) = before.filter(|_| write.operation != Operation::Insert) {
+                    let actual = self.worlds.row(World::Actual, &old).cloned();
+                    self.worlds.set(&old, actual, Some(before));
+                    self.possible(&old, self.whole_row(&old.0), &origin, written.clone(), why);
+                }
+                if self.worlds.row(World::Right, &record).is_some() {
+                    self.possible(&record, self.whole_row(&record.0), &origin, written, why);
+                }
+            }
             if let Some(sql) = &sql {
                 self.notes.affected(sql);
             }
         }
+    }
+
+    /// Whether the row that an insert wrote is there whatever the statement reads: its key stands in the text.
+    fn is_surely_there(&self, write: &Write, targets: &[WriteTarget]) -> bool {
+        let Some(schema) = self.worlds.schema(&write.table) else { return true };
+        let mut of_table = targets.iter().filter(|target| target.table == write.table);
+        of_table.any(|target| schema.key.iter().all(|column| target.fixed.iter().any(|(fixed, _)| fixed == column)))
+    }
+
+    /// The columns by which its records are told apart: where one of them is not known, whether the record is there is not.
+    pub(super) fn key_columns(&self, table: &TableName) -> BTreeSet<ColumnName> {
+        self.worlds.schema(table).iter().flat_map(|schema| &schema.key).cloned().collect()
+    }
+
+    pub(super) fn whole_row(&self, table: &TableName) -> BTreeSet<ColumnName> {
+        let schema = self.worlds.schema(table);
+        schema.iter().flat_map(|schema| &schema.columns).map(|column| column.name.clone()).collect()
     }
 
     pub(super) fn not_key(&self, table: &TableName, columns: BTreeSet<ColumnName>) -> BTreeSet<ColumnName> {

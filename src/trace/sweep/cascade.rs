@@ -92,13 +92,15 @@ impl Sweep {
     }
 
     /// After a step, and what was judged of it: lets the right world's foreign keys do what they do there, and takes back
-    /// what was carried over of what the actual world's did. `alone`: what the step wrote in the right world alone.
+    /// what was carried over of what the actual world's did. `alone`: what the step wrote in the right world alone;
+    /// `elsewhere`: where the records are that got a wrong key.
     pub(super) fn follow_cascades(
         &mut self,
         transaction: &Transaction,
         step: &Step,
         before: &BeforeCascade,
         alone: &[UnrecordedWrite],
+        elsewhere: &BTreeMap<RecordName, RecordName>,
     ) {
         if before.is_empty() && alone.is_empty() || !self.worlds.any_affected() {
             return;
@@ -108,7 +110,7 @@ impl Sweep {
         let of_right_alone = alone.iter().map(|one| (&one.record, one.before.row.clone()));
         for (record, row) in of_step.chain(of_right_alone) {
             let (true, Some(row)) = (self.cascades.0.contains_key(&record.0), row) else { continue };
-            let after = self.right_after(step, record);
+            let after = self.right_after(step, record, elsewhere);
             following.waiting.push_back(Referred { record: record.clone(), before: row, after });
         }
         let mut seen: BTreeSet<RecordName> = BTreeSet::new();
@@ -125,11 +127,54 @@ impl Sweep {
         following.set.into_iter().for_each(|(record, settled)| self.settle_cascaded(&record, settled));
     }
 
+    /// Of a record of which nobody knows whether the step left it there: what its foreign keys would take along.
+    pub(super) fn doubt_cascades(&mut self, transaction: &Transaction, step: &Step) {
+        let may_be_gone = |record: &RecordName| {
+            let known = self.worlds.difference(record);
+            self.cascades.0.contains_key(&record.0)
+                && known.is_some_and(|known| self.worlds.doubts_existence(record, &known.unknown))
+        };
+        let mut waiting: VecDeque<RecordName> =
+            self.doubtful.iter().filter(|record| may_be_gone(record)).cloned().collect();
+        let mut seen: BTreeSet<RecordName> = waiting.iter().cloned().collect();
+        let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
+        while let Some(referred) = waiting.pop_front() {
+            let Some(row) = self.worlds.row(World::Right, &referred).cloned() else { continue };
+            let origin = self.origin(&referred, sql.clone());
+            for reference in self.cascades.0.get(&referred.0).cloned().unwrap_or_default() {
+                let columns: BTreeSet<ColumnName> = match reference.key.on_delete {
+                    ReferentialAction::Refuse => continue,
+                    ReferentialAction::Cascade => self.whole_row(&reference.table),
+                    ReferentialAction::SetNull | ReferentialAction::SetDefault => {
+                        reference.key.columns.iter().cloned().collect()
+                    }
+                };
+                let values = values_of(&row, &reference.key.referenced);
+                let rows = values.map(|values| self.referring_rows(&reference, &values)).unwrap_or_default();
+                let Some(schema) = self.worlds.schema(&reference.table) else { continue };
+                for record in rows.iter().filter_map(|row| Some((reference.table.clone(), row.key(&schema.key)?))) {
+                    let why = "nobody knows whether the row that it refers to was deleted";
+                    self.possible(&record, columns.clone(), &origin, unwritten_by(transaction), why);
+                    let is_followed = reference.key.on_delete == ReferentialAction::Cascade;
+                    if is_followed && self.cascades.0.contains_key(&record.0) && seen.insert(record.clone()) {
+                        waiting.push_back(record);
+                    }
+                }
+            }
+        }
+    }
+
     /// The record in the right world after the step, under its new key where that has changed.
-    fn right_after(&self, step: &Step, record: &RecordName) -> Option<Arc<Row>> {
+    fn right_after(
+        &self,
+        step: &Step,
+        record: &RecordName,
+        elsewhere: &BTreeMap<RecordName, RecordName>,
+    ) -> Option<Arc<Row>> {
         let renamed = || {
             let renames = |write: &&Write| write.operation == Operation::Update && self.old_record(write) == *record;
-            step.writes.iter().find(renames).map(record_of)
+            let renamed = step.writes.iter().find(renames).map(record_of)?;
+            Some(elsewhere.get(&renamed).cloned().unwrap_or(renamed))
         };
         let here = self.worlds.row(World::Right, record).cloned();
         here.or_else(|| self.worlds.row(World::Right, &renamed()?).cloned())
@@ -161,13 +206,21 @@ impl Sweep {
                     Arc::new(now)
                 }),
             };
+            // Where nobody knows whether the row that took it along is there, nobody knows it of this one.
+            let known = self.worlds.difference(&referred.record).map(|difference| &difference.unknown);
+            let is_in_doubt = known.is_some_and(|unknown| self.worlds.doubts_existence(&referred.record, unknown));
+            let unknown = match (is_in_doubt, write.operation) {
+                (true, Operation::Delete) => self.whole_row(&write.table),
+                (true, _) => unknown.iter().chain(&reference.key.columns).cloned().collect(),
+                (false, _) => unknown.clone(),
+            };
             let origin = self.cascade_origin(referred, step);
             let written = WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
             let settled = |unknown| Settled { unknown, origin: origin.clone(), written: written.clone() };
             if old != record_of(write) {
                 self.set_cascaded(record_of(write), None, settled(BTreeSet::new()), following);
             }
-            self.set_cascaded(old.clone(), right.clone(), settled(unknown.clone()), following);
+            self.set_cascaded(old.clone(), right.clone(), settled(unknown), following);
             following.waiting.push_back(Referred { record: old, before: row.clone(), after: right });
         }
     }
@@ -257,7 +310,8 @@ impl Sweep {
         if !differs && unknown.is_empty() && self.worlds.difference(record).is_none() {
             return;
         }
-        let fresh = || Difference::new(Role::Derived, origin.hops, written, Some(origin.cause));
+        let role = if unknown.is_empty() { Role::Derived } else { Role::Possible };
+        let fresh = || Difference::new(role, origin.hops, written, Some(origin.cause));
         let role = self.worlds.difference_or(record, fresh).role;
         let is_proved = differs && unknown.is_empty() && role == Role::Possible;
         self.worlds.set_unknown(record, unknown);

@@ -295,14 +295,16 @@ impl Sweep {
             differing,
             touched,
         };
-        let both = [Distortion::Shift, Distortion::Null];
         if evaluation.touched.unknown {
+            let ways = Distortion::all(evaluation.touched.records.len(), std::iter::empty());
             evaluation.unknown =
-                self.derived_depending((query, table), execution, &evaluation, &both, |known| &known.unknown).await;
+                self.derived_depending((query, table), execution, &evaluation, &ways, |known| &known.unknown).await;
         }
         if evaluation.touched.suspected {
             evaluation.suspected = self
-                .derived_depending((query, table), execution, &evaluation, &both[..1], |known| &known.suspected)
+                .derived_depending((query, table), execution, &evaluation, &[Distortion::Above], |known| {
+                    &known.suspected
+                })
                 .await;
         }
         evaluation.differing.extend(evaluation.unknown.keys().chain(evaluation.suspected.keys()).cloned());
@@ -374,7 +376,7 @@ impl Sweep {
         let mut depending = ColumnsByKey::new();
         let all = |row: &Row| row.iter().map(|(column, _)| column.clone()).collect::<BTreeSet<_>>();
         for distortion in distortions {
-            let restore = self.distort(evaluation.touched.records.iter(), *distortion, &cells);
+            let restore = self.distort(evaluation.touched.records.iter(), distortion, &cells);
             let run = self.derived_rows(query, table, World::Right, execution).await;
             self.restore(restore);
             let Ok(distorted) = run else {

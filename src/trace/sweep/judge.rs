@@ -378,6 +378,13 @@ impl Sweep {
         written: WrittenBy,
         progress: &mut Progress,
     ) {
+        if let Some(elsewhere) = self.belongs_elsewhere(record, &verdict) {
+            let nothing = Verdict { row: None, unknown: BTreeSet::new() };
+            self.mend(record, nothing, rules.clone(), written.clone(), progress);
+            progress.elsewhere.insert(record.clone(), elsewhere.clone());
+            self.mend(&elsewhere, verdict, rules, written, progress);
+            return;
+        }
         let actual = self.worlds.row(World::Actual, record).cloned();
         let unknown_already = self.unknown_of(record);
         self.worlds.set(record, actual.clone(), verdict.row.clone());
@@ -400,6 +407,14 @@ impl Sweep {
         self.worlds.set_suspected(record, BTreeSet::new());
         self.worlds.note_wrong(record);
         progress.roots.push(record.clone());
+    }
+
+    /// The record that should have been written instead, where the release gave it a wrong key.
+    fn belongs_elsewhere(&self, record: &RecordName, verdict: &Verdict) -> Option<RecordName> {
+        let schema = self.worlds.schema(&record.0)?;
+        let key = verdict.row.as_ref()?.key(&schema.key)?;
+        let is_known = !schema.key.iter().any(|column| verdict.unknown.contains(column));
+        (is_known && key != record.1).then(|| (record.0.clone(), key))
     }
 
     /// Evaluates the rules' expectations again, now that the transaction is done; whether a pinned value moved.

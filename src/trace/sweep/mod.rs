@@ -104,6 +104,8 @@ struct Progress {
     known_values: Option<Arc<HashSet<String>>>,
     /// The records that a root write of this transaction made wrong.
     roots: Vec<RecordName>,
+    /// Of those under a wrong key: the right one.
+    elsewhere: BTreeMap<RecordName, RecordName>,
     /// Every write with the columns whose values may come from the application.
     from_application: Vec<(RecordName, BTreeSet<ColumnName>, WrittenBy)>,
     /// What the step at hand wrote in the right world alone.
@@ -318,7 +320,8 @@ impl Sweep {
                 self.judge(transaction, place, step, pins, (&before, code, not_run), progress).await?;
             }
             if !progress.reenacted {
-                self.follow_cascades(transaction, step, &before_cascade, &alone);
+                self.follow_cascades(transaction, step, &before_cascade, &alone, &progress.elsewhere);
+                self.doubt_cascades(transaction, step);
             }
             self.regenerate(transaction.started).await;
             // What the application gave counts where something wrong was read, and where the release is suspected by it.
@@ -439,7 +442,7 @@ impl Sweep {
                 if step.writes.is_empty() && targets.is_empty() {
                     self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());
                 } else {
-                    self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
+                    self.affected_by_unknown(transaction, step, targets, source.as_ref(), &reason.to_string());
                     self.doubt_what_it_may_write(transaction, (step, statement), targets, source, None);
                 }
             }

@@ -219,7 +219,7 @@ impl Sweep {
         if step.writes.is_empty() && targets.is_empty() {
             self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());
         } else {
-            self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
+            self.affected_by_unknown(transaction, step, &targets, source.as_ref(), &reason.to_string());
             self.doubt_what_it_may_write(transaction, (step, statement), &targets, source, None);
         }
     }
@@ -320,7 +320,7 @@ impl Sweep {
     ) -> Depending {
         let mut depending = Depending::new();
         for distortion in distortions {
-            let restore = self.distort(touched.records.iter(), *distortion, &cells);
+            let restore = self.distort(touched.records.iter(), distortion, &cells);
             if restore.is_empty() {
                 continue;
             }

@@ -45,10 +45,12 @@ impl Sweep {
             Evaluated::Refused { reason, .. } if self.is_reenacted(looking, step, &reason, progress).await => {}
             Evaluated::Refused { touched, reason } => {
                 let source = touched.records.first().cloned();
-                self.affected_by_unknown(transaction, step, source.as_ref(), &reason.to_string());
-                // Where only its own table differs, it can reach just what it reads there.
+                self.affected_by_unknown(transaction, step, &write.targets, source.as_ref(), &reason.to_string());
+                // Where only its own table differs, and it reads that once, it can reach just what it reads there.
                 let is_own = |record: &RecordName| matches!(write.tables.as_slice(), [only] if only.target == record.0);
-                let only_own = touched.records.iter().all(is_own);
+                let own = |table: &TableWrite| table.references().filter(|one| one.table == table.target).count();
+                let only_own =
+                    touched.records.iter().all(is_own) && write.tables.first().is_some_and(|table| own(table) <= 1);
                 let reached = only_own.then_some(touched.records.as_slice());
                 self.doubt_what_it_may_write(transaction, (step, statement), &write.targets, source, reached);
             }
@@ -159,7 +161,7 @@ impl Sweep {
             && !touched.unknown
             && let Some(recorded) = self.recorded_effects(&own, write)
         {
-            let sensitivity = self.sensitivity(write, execution, touched, &recorded).await;
+            let sensitivity = self.sensitivity(write, execution, touched, (&recorded, &recorded)).await;
             return Ok(Outcome { actual: recorded.clone(), right: recorded, sensitivity });
         }
         let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
@@ -174,7 +176,7 @@ impl Sweep {
         self.print_as_recorded(&own, &mut actual, write);
         self.print_as_recorded(&own, &mut right, write);
         self.agrees(&own, &actual, write)?;
-        let sensitivity = self.sensitivity(write, execution, touched, &right).await;
+        let sensitivity = self.sensitivity(write, execution, touched, (&actual, &right)).await;
         Ok(Outcome { actual, right, sensitivity })
     }
 
@@ -280,7 +282,8 @@ impl Sweep {
         let target = &write.target;
         let mut changes: BTreeMap<RecordKey, Change> = BTreeMap::new();
         let by_old_key: BTreeMap<RecordKey, &Write> = own.iter().map(|one| (self.old_record(one).1, *one)).collect();
-        let keys: BTreeSet<&RecordKey> = outcome.actual.keys().chain(outcome.right.keys()).collect();
+        let in_doubt = outcome.sensitivity.unknown.keys().chain(outcome.sensitivity.suspected.keys());
+        let keys: BTreeSet<&RecordKey> = outcome.actual.keys().chain(outcome.right.keys()).chain(in_doubt).collect();
         for key in keys {
             let record = (target.clone(), key.clone());
             let actual_before = self.worlds.row(World::Actual, &record).cloned();
@@ -301,6 +304,15 @@ impl Sweep {
             };
             columns.unknown.extend(outcome.sensitivity.unknown.get(key).into_iter().flatten().cloned());
             columns.suspected.extend(outcome.sensitivity.suspected.get(key).into_iter().flatten().cloned());
+            // Where nobody knows whether the record is there, it stands, with all that is not known of it.
+            let may_stand = right.is_none() && self.worlds.doubts_existence(&record, &columns.unknown);
+            let right = match may_stand {
+                true => right_before.or_else(|| {
+                    let row = outcome.sensitivity.rows.get(key)?;
+                    Some(Arc::new(self.worlds.tables.table(target)?.whole(None, row)))
+                }),
+                false => right,
+            };
             match outcome.right.get(key) {
                 Some(Effect::Update(updated)) => columns.assigned.extend(updated.columns().cloned()),
                 Some(Effect::Insert(_) | Effect::Delete) => {
@@ -378,20 +390,7 @@ impl Sweep {
         columns: &Columns,
         touched: &Touched,
     ) {
-        let exists =
-            self.worlds.row(World::Right, record).is_some() || self.worlds.row(World::Actual, record).is_some();
-        let kept = |known: &BTreeSet<ColumnName>| -> BTreeSet<ColumnName> {
-            if exists { known.difference(&columns.assigned).cloned().collect() } else { BTreeSet::new() }
-        };
-        let (mut unknown, mut suspected) = match self.worlds.difference(record) {
-            Some(difference) => (kept(&difference.unknown), kept(&difference.suspected)),
-            None => (BTreeSet::new(), BTreeSet::new()),
-        };
-        unknown.extend(columns.unknown.iter().cloned());
-        if statement.link.is_ambiguous() {
-            unknown.extend(self.worlds.differing_columns(record).unwrap_or_default());
-        }
-        suspected.extend(columns.suspected.difference(&unknown).cloned());
+        let (unknown, suspected) = self.doubts_after(record, statement, columns);
         let known_wrong = self.worlds.tables.table(&record.0).is_some_and(|table| table.differs(&record.1));
         if !known_wrong && unknown.is_empty() && suspected.is_empty() {
             if self.worlds.difference(record).is_some() {
@@ -406,11 +405,18 @@ impl Sweep {
             || unwritten_by(transaction),
             |one| WrittenBy { tx: transaction.id.clone(), ..written_by(one) },
         );
-        let role = if known_wrong { Role::Derived } else { Role::Possible };
+        let is_proved = known_wrong
+            && !self.worlds.doubts_existence(record, &unknown)
+            && !self.worlds.doubts_existence(record, &columns.suspected)
+            && self
+                .worlds
+                .differing_columns(record)
+                .is_none_or(|columns| columns.iter().any(|column| !unknown.contains(column)));
+        let role = if is_proved { Role::Derived } else { Role::Possible };
         let was_wrong = self.worlds.is_wrong(record);
         let fresh = Difference::new(role, hops, written, Some(cause));
         let difference = self.worlds.difference_or(record, || fresh.clone());
-        let upgraded = known_wrong && difference.role == Role::Possible && source != *record;
+        let upgraded = is_proved && difference.role == Role::Possible && source != *record;
         if upgraded {
             let kept = std::mem::take(&mut difference.last_wrong);
             *difference = Difference {
@@ -430,6 +436,42 @@ impl Sweep {
         self.worlds.set_unknown(record, unknown);
         self.worlds.set_suspected(record, suspected);
         self.worlds.note_wrong(record);
+    }
+
+    /// The columns of a record whose right value is not known after a statement was run again on it, and those suspected.
+    fn doubts_after(
+        &self,
+        record: &RecordName,
+        statement: &Statement,
+        columns: &Columns,
+    ) -> (BTreeSet<ColumnName>, BTreeSet<ColumnName>) {
+        let exists =
+            self.worlds.row(World::Right, record).is_some() || self.worlds.row(World::Actual, record).is_some();
+        let kept = |known: &BTreeSet<ColumnName>| -> BTreeSet<ColumnName> {
+            if exists { known.difference(&columns.assigned).cloned().collect() } else { BTreeSet::new() }
+        };
+        let (mut unknown, mut suspected) = match self.worlds.difference(record) {
+            Some(difference) => (kept(&difference.unknown), kept(&difference.suspected)),
+            None => (BTreeSet::new(), BTreeSet::new()),
+        };
+        // Of a record that is proved wrong, and that the statement may delete, no more is listed than that.
+        let is_proved = |differing: Vec<ColumnName>| differing.iter().any(|column| !unknown.contains(column));
+        let may_be_gone = columns.assigned.is_empty()
+            && self.worlds.doubts_existence(record, &columns.unknown)
+            && self.worlds.differing_columns(record).is_some_and(is_proved);
+        match may_be_gone {
+            true => unknown.extend(self.key_columns(&record.0)),
+            false => unknown.extend(columns.unknown.iter().cloned()),
+        }
+        if statement.link.is_ambiguous() {
+            unknown.extend(self.worlds.differing_columns(record).unwrap_or_default());
+        }
+        // What comes out otherwise, and is computed from a value that is only suspected, is not known.
+        let differing = self.worlds.differing_columns(record);
+        let wrong = differing.iter().flatten().filter(|column| columns.suspected.contains(*column));
+        unknown.extend(wrong.cloned());
+        suspected.extend(columns.suspected.difference(&unknown).cloned());
+        (unknown, suspected)
     }
 
     /// Of the affected records that the statement read: the record itself, else the one that shares most values with

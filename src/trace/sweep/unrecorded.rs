@@ -14,6 +14,9 @@ use crate::trace::error::TraceError;
 use crate::trace::reenact::constant_values;
 use crate::trace::worlds::{Difference, RecordName};
 
+/// Of a table with more rows than this, those on which the worlds agree are not suspected one by one.
+const MOST_SUSPECTED: usize = 1_000;
+
 /// A write of the right world that no recorded write answers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnrecordedWrite {
@@ -44,9 +47,9 @@ impl UnrecordedWrite {
 }
 
 impl Sweep {
-    /// A statement that cannot be run again may write, in the right world, affected records that it did not write in
-    /// the actual one: of those named, where they are known, else any. Records on which the worlds agree are left out:
-    /// they are written or not in both, unless by what the statement reads elsewhere; the statement is a limit already.
+    /// A statement that cannot be run again may write, in the right world, records that it did not write in the actual
+    /// one: of those named, where they are known, else any. Of records on which the worlds agree that is no more than
+    /// suspected; where there are very many of them, they are left out: the statement is a limit already.
     pub(super) fn doubt_what_it_may_write(
         &mut self,
         transaction: &Transaction,
@@ -58,36 +61,55 @@ impl Sweep {
         let Some(source) = source else { return };
         let origin = self.origin(&source, Some(statement.sql.clone()));
         let updates = |target: &&WriteTarget| target.operations.iter().any(|one| *one != Operation::Insert);
+        let written: BTreeSet<RecordName> = step.writes.iter().map(record_of).collect();
         for target in targets.iter().filter(updates) {
-            let sets_some = target.operations.as_slice() == [Operation::Update] && !target.assigned.is_empty();
-            for key in self.worlds.affected(&target.table) {
-                let record = (target.table.clone(), key);
+            // Where it deletes, or gives another key, whether the record is there is in doubt, too.
+            let columns: BTreeSet<ColumnName> = match target.operations.as_slice() {
+                [Operation::Update] if !target.assigned.is_empty() => target.assigned.iter().cloned().collect(),
+                operations if operations.contains(&Operation::Delete) => self.whole_row(&target.table),
+                _ => self.not_key(&target.table, self.whole_row(&target.table)),
+            };
+            let affected = self.worlds.affected(&target.table);
+            let all = self.worlds.tables.table(&target.table).map(|table| table.keys(World::Right)).unwrap_or_default();
+            let too_many = reached.is_some() || all.len() > MOST_SUSPECTED;
+            let others = all.into_iter().filter(|key| !too_many && !affected.contains(key)).collect::<Vec<_>>();
+            let is_affected = affected.iter().map(|key| (key, true)).chain(others.iter().map(|key| (key, false)));
+            for (key, is_affected) in is_affected {
+                let record = (target.table.clone(), key.clone());
                 let Some(right) = self.worlds.row(World::Right, &record).cloned() else { continue };
-                let is_written = step.writes.iter().any(|write| record_of(write) == record);
                 let is_reached = reached.is_none_or(|reached| reached.contains(&record));
-                if is_written || !is_reached || !self.meets(&right, target, &statement.parameters) {
+                if written.contains(&record)
+                    || !is_reached
+                    || !self.meets(&record, &right, target, &statement.parameters)
+                {
                     continue;
                 }
-                let columns: BTreeSet<ColumnName> = match sets_some {
-                    true => target.assigned.iter().cloned().collect(),
-                    false => right.iter().map(|(column, _)| column.clone()).collect(),
+                // Of what is proved wrong, no more is listed than what may have been written.
+                let is_proved = self.worlds.is_wrong(&record)
+                    && self.worlds.difference(&record).is_some_and(|known| known.role != Role::Possible);
+                let columns = match is_proved && self.worlds.doubts_existence(&record, &columns) {
+                    true => self.key_columns(&record.0),
+                    false => columns.clone(),
                 };
-                let columns = self.not_key(&target.table, columns);
                 let why = "a statement that could not be run again may have written it";
-                self.possible(&record, columns, &origin, unwritten_by(transaction), why);
+                match is_affected {
+                    true => self.possible(&record, columns, &origin, unwritten_by(transaction), why),
+                    false => self.suspected(&record, columns, &origin, unwritten_by(transaction), why),
+                }
             }
         }
     }
 
     /// Whether the row holds the constants that the statement demands of the rows it updates or deletes.
-    fn meets(&self, row: &Row, target: &WriteTarget, parameters: &[Value]) -> bool {
+    fn meets(&self, record: &RecordName, row: &Row, target: &WriteTarget, parameters: &[Value]) -> bool {
         let Some(schema) = self.worlds.schema(&target.table) else { return true };
+        let unknown = self.unknown_of(record);
         target.fixed_by(Operation::Update).all(|(column, operands)| {
             let bound = Bound { column: column.clone(), operands: operands.clone() };
             let values =
                 schema.column(column).and_then(|known| constant_values(&bound, &known.column_type, parameters));
             match (values, row.get(column)) {
-                (Some(values), Some(held)) => values.contains(held),
+                (Some(values), Some(held)) => values.contains(held) || unknown.contains(column),
                 _ => true,
             }
         })
