@@ -327,9 +327,11 @@ impl Joining<'_> {
         fitting.sort_by(|one, other| (one.0, &one.2, one.3).cmp(&(other.0, &other.2, other.3)));
         let mut fitting = fitting.into_iter();
         let (nearest, meant, session, place, assignment) = fitting.next()?;
-        let ambiguous = fitting.any(|(distance, transaction, _, _, _)| {
+        let ambiguous = fitting.any(|(distance, transaction, _, _, rival)| {
             let decided = nearest <= self.clocks.tolerance && distance > nearest + self.clocks.tolerance;
-            !decided && !same_statements(transaction, meant)
+            // That a call may have written anything is nothing against statements which tell that they wrote this.
+            let is_outdone = assignment.is_told && !rival.is_told;
+            !decided && !is_outdone && !same_statements(transaction, meant)
         });
         let link = if ambiguous { StatementLink::Ambiguous } else { StatementLink::SessionOrder };
         Some(self.take(&session, place, link, assignment))

@@ -17,6 +17,8 @@ pub struct Assignment {
     pub statement_of: Vec<Option<usize>>,
     /// Whether another distribution would fit as well.
     pub ambiguous: bool,
+    /// Whether a statement tells what was written; else one of them (a call, a block) may have written anything.
+    pub is_told: bool,
 }
 
 /// One write as the join sees it.
@@ -173,7 +175,8 @@ impl<'a> Assigning<'a> {
             }
         }
         let anything_goes = (0..count).any(|place| self.statements.is_opaque(place));
-        (self.fitted || anything_goes).then_some(Assignment { statement_of, ambiguous: self.ambiguous })
+        let Assigning { fitted: is_told, ambiguous, .. } = *self;
+        (is_told || anything_goes).then_some(Assignment { statement_of, ambiguous, is_told })
     }
 
     fn place_of(&mut self, write: &JoinedWrite<'_>) -> Option<usize> {
@@ -396,9 +399,9 @@ mod tests {
     fn an_update_that_found_no_row_does_not_take_the_next_ones_write() {
         let of_owner = "UPDATE accounts SET balance = $1 WHERE owner > $2";
         let statements = || vec![logged(of_owner, &["10", "8"]), logged("UPDATE accounts SET balance = 20", &[])];
-        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false, is_told: true };
         assert_eq!(assigned(statements(), "20"), Some(second));
-        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false, is_told: true };
         assert_eq!(assigned(statements(), "10"), Some(first));
         // A trigger put another value there: nothing tells them apart.
         let either = assigned(statements(), "30");
@@ -411,7 +414,7 @@ mod tests {
             logged("UPDATE accounts SET balance = balance + 1 WHERE owner > 8", &[]),
             logged("UPDATE accounts SET balance = 20", &[]),
         ];
-        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true };
+        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true, is_told: true };
         assert_eq!(assigned(statements, "20"), Some(doubtful));
     }
 
@@ -424,7 +427,7 @@ mod tests {
     #[test]
     fn an_upsert_by_the_keys_constraint_updates_the_row_of_that_key() {
         let of_other = || upsert("(3, 7, 20, 'a@x')", "ON CONSTRAINT accounts_pkey");
-        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false, is_told: true };
         let of_owner = logged("UPDATE accounts SET balance = balance + 15 WHERE owner = 7", &[]);
         assert_eq!(assigned(vec![of_other(), of_owner], "20"), Some(second));
         assert_eq!(assigned(vec![of_other()], "20"), None);
@@ -433,15 +436,15 @@ mod tests {
     #[test]
     fn an_upsert_by_another_constraint_may_update_any_row() {
         let of_any = |values: &str| upsert(values, "ON CONSTRAINT accounts_owner_key");
-        let sure = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        let sure = Assignment { statement_of: vec![Some(0)], ambiguous: false, is_told: true };
         assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')")], "20"), Some(sure));
-        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true };
+        let doubtful = Assignment { statement_of: vec![Some(0)], ambiguous: true, is_told: true };
         let of_key = logged("UPDATE accounts SET balance = 20 WHERE id = 1", &[]);
         assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_key.clone()], "20"), Some(doubtful.clone()));
         assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_any("(4, 7, 20, 'c@x')")], "20"), Some(doubtful));
         // A row that another statement alone can have written is not its.
         let of_another = logged("UPDATE accounts SET balance = 20 WHERE id = 2", &[]);
-        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false, is_told: true };
         assert_eq!(assigned(vec![of_any("(3, 7, 20, 'b@x')"), of_another], "20"), Some(first));
     }
 
@@ -449,9 +452,9 @@ mod tests {
     fn an_upsert_meets_a_row_by_what_became_of_the_values_it_sent() {
         // A trigger writes all addresses in small letters.
         let spelled = || upsert("(3, 8, 20, 'A@X')", "(email)");
-        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false };
+        let first = Assignment { statement_of: vec![Some(0)], ambiguous: false, is_told: true };
         assert_eq!(assigned(vec![spelled()], "20"), Some(first));
-        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false };
+        let second = Assignment { statement_of: vec![Some(1)], ambiguous: false, is_told: true };
         assert_eq!(
             assigned(vec![upsert("(3, 8, 20, 'b@x')", "(email)"), upsert("(4, 8, 20, 'a@x')", "(email)")], "20"),
             Some(second)
@@ -475,7 +478,7 @@ mod tests {
             upsert("(3, 8, 20, 'A@X')", "(email)"),
             logged("UPDATE accounts SET balance = balance + 1 WHERE id = 1", &[]),
         ];
-        let in_order = Assignment { statement_of: vec![Some(0), Some(1)], ambiguous: true };
+        let in_order = Assignment { statement_of: vec![Some(0), Some(1)], ambiguous: true, is_told: true };
         assert_eq!(assigned_all(statements, &[("1", "20"), ("1", "21")]), Some(in_order));
     }
 }
