@@ -173,3 +173,27 @@ async fn what_is_written_through_a_view_is_written_to_its_table() {
     assert_eq!(cell(order, "total"), exactly("20.00", "1.00"));
     assert_eq!((found.records.len(), found.limits.len()), (1, 0), "{found:#?}");
 }
+
+/// A trigger that writes to the very row that was written.
+const SUMMED: [&str; 2] = [
+    "CREATE FUNCTION public.summed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+     UPDATE daily SET total = (SELECT sum(total) FROM orders) WHERE day = NEW.day; RETURN NULL; END $$;",
+    "CREATE TRIGGER summed AFTER UPDATE OF orders ON public.daily FOR EACH ROW EXECUTE FUNCTION public.summed();",
+];
+
+#[tokio::test]
+async fn what_a_trigger_wrote_to_the_row_that_its_statement_wrote_may_be_wrong() {
+    let mut story = Story::new(shop());
+    story.declarations.definitions.extend(SUMMED.map(Into::into));
+    let [first, second, third] =
+        [["2026-03-02", "1", "5.00"], ["2026-03-02", "2", "5.00"], ["2026-03-02", "2", "10.00"]];
+    story.one("v41", "INSERT INTO daily VALUES ($1, $2, $3)", &first, &[("daily", &[], &first)]);
+    let order = ["1", "2026-03-02", "10.00", "open"];
+    story.one("v42", PLACE, &order, &[("orders", &[], &order)]);
+    let writes: [WrittenRow<'_>; 2] = [("daily", &first, &second), ("daily", &second, &third)];
+    story.one("v43", "UPDATE daily SET orders = 2 WHERE day = '2026-03-02'", &[], &writes);
+    let found = traced(story).await;
+    let daily = record(&found, "daily", "2026-03-02");
+    assert_eq!((daily.role, columns(daily)), (Role::Possible, vec!["total"]));
+    assert!(found.limits.iter().any(|limit| limit.contains("--reenact-on")), "{:?}", found.limits);
+}

@@ -35,6 +35,17 @@ pub enum Compiled {
     Nothing,
 }
 
+impl Compiled {
+    /// What it writes, as far as its text tells.
+    pub fn targets(&self) -> &[WriteTarget] {
+        match self {
+            Compiled::Write(write) => &write.targets,
+            Compiled::Refused { targets, .. } => targets,
+            Compiled::Read(_) | Compiled::Nothing => &[],
+        }
+    }
+}
+
 /// Every statement compiled so far.
 pub struct Statements {
     /// Where statements run …

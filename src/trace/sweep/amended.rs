@@ -151,12 +151,13 @@ impl Sweep {
 
     /// What the statement should have written instead, and what each root must hold whatever the database makes of it.
     fn amendments(
-        &self,
+        &mut self,
         looking: Looking<'_>,
         step: &Step,
         judged: &Judged<'_>,
     ) -> Result<(Vec<Amendment>, Fixed), Refusal> {
-        let targets = self.targets_of(&looking.statement.sql);
+        let compiled = self.statements.statement(&looking.statement.sql, &looking.statement.parameters);
+        let targets = compiled.targets();
         let mut amendments = Vec::new();
         let mut fixed = Fixed::new();
         for root in judged.roots {

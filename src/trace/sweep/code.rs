@@ -32,15 +32,22 @@ impl Sweep {
         let Some(statement) = &step.statement else { return };
         let read: Vec<TableName> = reached.read_by_code.iter().cloned().collect();
         let source = if read.is_empty() { None } else { self.any_affected_record(&read) };
-        if reached.calls_code && self.targets_of(&statement.sql).is_empty() {
+        let is_touched = |write: &Write| self.worlds.touches(&record_of(write), |_| true);
+        if source.is_none() && !reached.calls_code && !step.writes.iter().any(is_touched) {
+            return;
+        }
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        if reached.calls_code && compiled.targets().is_empty() {
             let reason = "calls a function of the database's own";
             self.diverge_by_unknown_read(statement, source.clone(), progress, reason);
         }
+        let mut written = BTreeSet::new();
         for write in step.writes.iter().filter(|write| write.operation != Operation::Delete) {
             let record = record_of(write);
+            let is_again = !written.insert(record.clone());
             let is_affected = self.worlds.touches(&record, |_| true);
             let Some(source) = source.clone().or_else(|| is_affected.then(|| record.clone())) else { continue };
-            let columns = self.written_by_code(write, step, reached);
+            let columns = self.written_by_code(write, is_again, &compiled, reached);
             if !columns.is_empty() {
                 let origin = self.origin(&source, Some(statement.sql.clone()));
                 self.doubt_written(transaction, write, &record, columns, &origin);
@@ -59,9 +66,12 @@ impl Sweep {
     ) {
         let (Some(statement), Some(root)) = (&step.statement, roots.first()) else { return };
         let origin = self.origin(root, Some(statement.sql.clone()));
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let mut written = BTreeSet::new();
         for write in step.writes.iter().filter(|write| write.operation != Operation::Delete) {
             let record = record_of(write);
-            let mut columns = self.written_by_code(write, step, reached);
+            let is_again = !written.insert(record.clone());
+            let mut columns = self.written_by_code(write, is_again, &compiled, reached);
             columns.retain(|column| !mended.contains(&(record.clone(), column.clone())));
             match roots.contains(&record) {
                 _ if columns.is_empty() => {}
@@ -91,21 +101,28 @@ impl Sweep {
         self.notes.code_not_run();
     }
 
-    /// The columns of a write that triggers and functions may have given their values.
-    fn written_by_code(&mut self, write: &Write, step: &Step, reached: &Reached) -> BTreeSet<ColumnName> {
+    /// The columns of a write that triggers and functions may have given their values. `is_again`: the statement wrote
+    /// the record before, so that this write is a trigger's.
+    fn written_by_code(
+        &self,
+        write: &Write,
+        is_again: bool,
+        compiled: &Compiled,
+        reached: &Reached,
+    ) -> BTreeSet<ColumnName> {
         let columns = self.not_key(&write.table, carry::changed_columns(write));
-        let Some(statement) = &step.statement else { return columns };
-        let is_target = self.targets_of(&statement.sql).iter().any(|target| target.table == write.table);
-        if reached.calls_code || !is_target {
+        let is_target = compiled.targets().iter().any(|target| target.table == write.table);
+        if reached.calls_code || is_again || !is_target {
             return columns;
         }
-        if !self.reach.is_changed_before(&write.table) {
+        // A trigger that runs after it writes once more; what the statement leaves out has its default.
+        if write.operation == Operation::Insert && !self.reach.is_changed_before(&write.table) {
             return BTreeSet::new();
         }
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
-        let Compiled::Write(form) = compiled.as_ref() else { return columns };
+        let Compiled::Write(form) = compiled else { return columns };
         let assigned = form.of_table(&write.table).into_iter().flat_map(|table| table.assigned_by(write.operation));
-        let assigned: BTreeSet<&ColumnName> = assigned.map(|assigned| &assigned.column).collect();
-        columns.into_iter().filter(|column| !assigned.contains(column)).collect()
+        let mut told: BTreeSet<&ColumnName> = assigned.map(|assigned| &assigned.column).collect();
+        told.extend(self.generated.of_table(&write.table));
+        columns.iter().filter(|column| !told.contains(column)).cloned().collect()
     }
 }

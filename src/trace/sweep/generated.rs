@@ -31,6 +31,13 @@ impl Generated {
     }
 }
 
+impl GeneratedColumns {
+    /// Those of a table.
+    pub fn of_table(&self, table: &TableName) -> impl Iterator<Item = &ColumnName> {
+        self.0.get(table).into_iter().flat_map(|all| all.iter()).map(|generated| &generated.column)
+    }
+}
+
 impl Sweep {
     /// Takes in what the database declares beside the shapes of its tables.
     pub async fn declare(&mut self, declarations: &Declarations) {

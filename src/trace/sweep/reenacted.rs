@@ -13,7 +13,7 @@ use super::unrecorded::UnrecordedWrite;
 use super::{Progress, Sweep};
 use crate::catalog::World;
 use crate::model::{ColumnName, Operation, Row, StatementLink, Step, TableName, Transaction, Write};
-use crate::sql::{self, ColumnsRead, TableReference, WriteTarget};
+use crate::sql::{ColumnsRead, TableReference};
 use crate::trace::reach::Reached;
 use crate::trace::reenact::Refusal;
 use crate::trace::scratch::{Amendment, InRightWorld, Recorded, Replay, Replayed, Scratch, recorded_of};
@@ -215,19 +215,14 @@ impl Sweep {
         let wrote = step.writes.iter().map(|write| write.table.clone());
         let tables: Vec<TableName> = tables.into_iter().chain(wrote).collect();
         let source = self.any_affected_record(&tables);
-        let targets = self.targets_of(&statement.sql);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let targets = compiled.targets();
         if step.writes.is_empty() && targets.is_empty() {
             self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());
         } else {
-            self.affected_by_unknown(transaction, step, &targets, source.as_ref(), &reason.to_string());
-            self.doubt_what_it_may_write(transaction, (step, statement), &targets, source, None);
+            self.affected_by_unknown(transaction, step, targets, source.as_ref(), &reason.to_string());
+            self.doubt_what_it_may_write(transaction, (step, statement), targets, source, None);
         }
-    }
-
-    /// The tables that its text says it writes.
-    pub(super) fn targets_of(&self, sql: &str) -> Vec<WriteTarget> {
-        let parsed = sql::parse(sql).unwrap_or_default();
-        parsed.iter().flat_map(|one| sql::write_targets(one, self.statements.schemas())).collect()
     }
 
     /// The affected records that can be reached, or that it wrote.
