@@ -38,7 +38,7 @@ mod starter;
 mod trend;
 
 pub use accepted::{Acceptance, Accepted};
-pub use checks::{DriftQuestion, TableQuestion, Violating};
+pub use checks::{DriftQuestion, Reference, TableQuestion, Violating};
 pub use document::{Content, Document, Node};
 pub use error::AuditError;
 pub use evaluation::run;
@@ -50,7 +50,7 @@ pub use outcome::{
     AuditOutcome, AuditVerdict, ReleaseOutcome, RuleOutcome, RuleStatus, UnlistedViolations, Violation, WrittenBy,
 };
 pub use releases::{compare_releases, suspect};
-pub use rule::{Reference, Rule, Severity, Tolerance, Tolerances, key_columns};
+pub use rule::{Rule, Severity, Tolerance, Tolerances, key_columns};
 pub use rule_reader::read_assignments;
 pub use rule_set::RuleSet;
 pub use since::{ChangedRecords, LastAudit, changed_records, fingerprint, is_about_one_row, keys_in_breach, run_since};

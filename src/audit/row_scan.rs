@@ -15,7 +15,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use super::beyond_rows::tally_of_rows;
-use super::checks::{AcrossRows, TableQuestion, Violating};
+use super::checks::{AcrossRows, Reference, TableQuestion, Violating};
 use super::evaluation::{AuditedTable, Tally, count};
 use super::found_keys::{FoundKeys, SortedKeys};
 use super::integer_set::IntegerSet;
@@ -114,7 +114,7 @@ impl RowScan {
                 let columns = columns.iter().map(|column| self.select(quoted_name(column))).collect();
                 Answer::Repeated(place_among(&mut self.repeated, Repeated { columns, filter }))
             }
-            Some(AcrossRows::Missing { columns, table, key }) => {
+            Some(AcrossRows::Missing(Reference { columns, table, key })) => {
                 let column = columns.first().map(|column| quoted_name(column)).unwrap_or_default();
                 let column = self.select(format!("CAST({column} AS BIGINT)"));
                 let key = key.first().cloned().unwrap_or_else(|| "".into());
@@ -237,13 +237,15 @@ fn is_told_by_scan(across: &AcrossRows, table: &TableSchema, catalog: &Catalog) 
         AcrossRows::Repeated { columns } => columns
             .iter()
             .all(|column| table.column(column).is_some_and(|column| is_comparable(&arrow_type(&column.column_type)))),
-        AcrossRows::Missing { columns, table: referenced, key } => match (columns.as_slice(), key.as_slice()) {
-            ([column], [key]) => {
-                is_integer(table, column)
-                    && catalog.schema(referenced).is_ok_and(|referenced| is_integer(referenced, key))
+        AcrossRows::Missing(Reference { columns, table: referenced, key }) => {
+            match (columns.as_slice(), key.as_slice()) {
+                ([column], [key]) => {
+                    is_integer(table, column)
+                        && catalog.schema(referenced).is_ok_and(|referenced| is_integer(referenced, key))
+                }
+                _ => false,
             }
-            _ => false,
-        },
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::checks::{AcrossRows, Check, GroupDemand, Target, Violating};
+use super::checks::{AcrossRows, Check, GroupDemand, Reference, Target, Violating};
 use super::mistake::Location;
 use super::sql_text::{SqlExpression, histories_read, tables_read};
 use crate::model::{ColumnName, TableName, TableSchema};
@@ -110,17 +110,6 @@ pub struct Rule {
     pub(super) check_location: Location,
 }
 
-/// Columns that refer to a row of another table; a row with a NULL among them refers to none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The columns that refer.
-    pub columns: Vec<ColumnName>,
-    /// The table referred to.
-    pub table: TableName,
-    /// Its columns, as many.
-    pub key: Vec<ColumnName>,
-}
-
 impl Rule {
     /// The rows in breach of its check, whether its `where` holds for them or not.
     pub(super) fn violating_of_check(&self, table: &TableSchema) -> Violating {
@@ -149,7 +138,7 @@ impl Rule {
     /// The rows of another table that its rows refer to, where that is what it demands; its `where` comes on top.
     pub fn reference(&self) -> Option<Reference> {
         match self.check.across_rows()? {
-            AcrossRows::Missing { columns, table, key } => Some(Reference { columns, table, key }),
+            AcrossRows::Missing(reference) => Some(reference),
             AcrossRows::Repeated { .. } => None,
         }
     }

@@ -9,7 +9,7 @@ use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 
 use super::beyond_rows::tally_of_rows;
-use super::checks::{AcrossRows, TableQuestion, Violating};
+use super::checks::{AcrossRows, Reference, TableQuestion, Violating};
 use super::evaluation::{AuditedTable, Tally};
 use super::found_keys::{FoundKeys, SortedKeys};
 use super::rule::Rule;
@@ -72,7 +72,7 @@ impl ServerScan {
                 let selection = repeated(&columns, table, filter.as_deref())?;
                 Answer::Selection(place_among(&mut self.selections, selection))
             }
-            Some(AcrossRows::Missing { columns, table: referenced, key }) => {
+            Some(AcrossRows::Missing(Reference { columns, table: referenced, key })) => {
                 let referenced = catalog.schema(&referenced).ok()?;
                 let selection = missing(&columns, table, &key, referenced, filter.as_deref())?;
                 Answer::Selection(place_among(&mut self.selections, selection))

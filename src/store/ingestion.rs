@@ -331,6 +331,9 @@ impl<'store> Ingestion<'store> {
     /// A store that cannot be written, or that somebody else wrote to: nothing is stored then.
     pub async fn finish(mut self, sources: &[Source]) -> Result<Appended, StoreError> {
         self.settle().await?;
+        if self.appended.total() == 0 && sources.is_empty() && !self.notes_slot {
+            return Ok(self.appended);
+        }
         let rows: Vec<(i64, &Source)> = sources.iter().map(|source| (self.next_position(), source)).collect();
         if !rows.is_empty() {
             let batch = sources_table::batch_of_sources(&rows)?;
@@ -340,9 +343,6 @@ impl<'store> Ingestion<'store> {
             table.writer.commit().await?;
             let table = compaction::compact(folder, table.writer.table().clone(), self.bounds.small_files).await?;
             self.contents.versions.insert(folder.clone(), version_of(folder, &table)?);
-        }
-        if self.appended.total() == 0 && sources.is_empty() && !self.notes_slot {
-            return Ok(self.appended);
         }
         let last = self.contents.commit;
         self.contents.commit += 1;

@@ -207,14 +207,18 @@ pub(super) enum AcrossRows {
         columns: Vec<ColumnName>,
     },
     /// In breach: a row whose values in these columns, none of them NULL, no row of `table` has in `key`.
-    Missing {
-        /// The columns that refer.
-        columns: Vec<ColumnName>,
-        /// The table referred to.
-        table: TableName,
-        /// Its columns, as many.
-        key: Vec<ColumnName>,
-    },
+    Missing(Reference),
+}
+
+/// Columns that refer to a row of another table; a row with a NULL among them refers to none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The columns that refer.
+    pub columns: Vec<ColumnName>,
+    /// The table referred to.
+    pub table: TableName,
+    /// Its columns, as many.
+    pub key: Vec<ColumnName>,
 }
 
 /// A demand on the group of rows that a row is in; the SQL of [`Check::violating`] means the same.

@@ -12,20 +12,13 @@
 
 use std::sync::Arc;
 
-use super::{AcrossRows, Check, CheckContext, CheckKind, Target, Violating, columns_of, is_not_null};
+use super::{AcrossRows, Check, CheckContext, CheckKind, Reference, Target, Violating, columns_of, is_not_null};
 use crate::audit::document::Node;
 use crate::audit::mistake::Mistakes;
 use crate::audit::sql_text::{quoted_name, quoted_table};
 use crate::model::{ColumnName, TableName};
 
 pub(super) const KIND: CheckKind = CheckKind { name: "references", read, judges_writes: false };
-
-#[derive(Debug)]
-struct References {
-    columns: Vec<ColumnName>,
-    table: TableName,
-    key: Vec<ColumnName>,
-}
 
 fn read(context: &CheckContext<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<Arc<dyn Check>> {
     let fields = context.fields(node, "references", &["columns", "table", "key"], mistakes)?;
@@ -47,10 +40,10 @@ fn read(context: &CheckContext<'_>, node: &Node, mistakes: &mut Mistakes) -> Opt
         context.note(node, message, Some(format!("the key is {}", key.join(", "))), mistakes);
         return None;
     }
-    Some(Arc::new(References { columns, table: table.name.clone(), key }))
+    Some(Arc::new(Reference { columns, table: table.name.clone(), key }))
 }
 
-impl Check for References {
+impl Check for Reference {
     fn violating(&self, target: &Target<'_>) -> Violating {
         let present: Vec<String> = self.columns.iter().map(|column| is_not_null(column)).collect();
         // Another name than the row's own, or a table that refers to itself would compare each row with itself.
@@ -70,8 +63,7 @@ impl Check for References {
     }
 
     fn across_rows(&self) -> Option<AcrossRows> {
-        let (columns, table, key) = (self.columns.clone(), self.table.clone(), self.key.clone());
-        Some(AcrossRows::Missing { columns, table, key })
+        Some(AcrossRows::Missing(self.clone()))
     }
 
     fn columns(&self) -> Vec<ColumnName> {
