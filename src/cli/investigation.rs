@@ -11,6 +11,7 @@ use crate::model::{DatabaseSource, History};
 use crate::project::Project;
 use crate::sql::{Schemas, views};
 use crate::store::Store;
+use crate::trace::fill_generated_columns;
 
 /// A project with its tables and its history.
 pub struct Investigation {
@@ -84,6 +85,7 @@ impl Investigation {
             deploys: &project.deploys,
             database: catalog.database_name(),
         });
+        fill_generated_columns(&mut history, &catalog).await?;
         history.limits.extend(store.gaps().iter().map(|gap| format!("not recorded: {}", gap.text)));
         Ok(Investigation { project, database, catalog, history, store, done_before })
     }

@@ -7,6 +7,7 @@ mod blast_radius;
 mod changes;
 mod error;
 pub mod faults;
+mod generated;
 mod onset;
 mod outcome;
 mod reach;
@@ -24,6 +25,7 @@ pub use blast_radius::{
     RepairAction, Role, WrittenBy,
 };
 pub use error::TraceError;
+pub use generated::fill_generated_columns;
 pub use onset::{Onsets, ViolationName, onsets};
 pub use reenact::{Evaluator, Refusal};
 pub use rules::suspecting_rules;

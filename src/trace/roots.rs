@@ -12,7 +12,7 @@ use sqlparser::ast::{
 };
 
 use super::error::TraceError;
-use super::reenact::{CompiledQuery, Execution, OverriddenRows, Refusal, Statements};
+use super::reenact::{CompiledQuery, Execution, Language, OverriddenRows, Refusal, Statements};
 use crate::catalog::{RollingTables, World, value_from_array};
 use crate::model::{
     Column, ColumnName, ColumnType, Operation, RecordKey, Row, TableName, TableSchema, Timestamp, Value,
@@ -250,10 +250,27 @@ pub async fn rows_meeting(
     predicates: &[&str],
     rows: &[Arc<Row>],
 ) -> Result<Vec<Vec<bool>>, Refusal> {
+    let expressions: Vec<(&str, &ColumnType)> = predicates.iter().map(|text| (*text, &ColumnType::Boolean)).collect();
+    let values = values_of_rows(statements, Language::Engine, table, &expressions, rows).await?;
+    let met = |values: &Vec<Value>| values.iter().map(|value| value.as_str() == Some("t")).collect();
+    Ok(values.iter().map(met).collect())
+}
+
+/// For each of many rows what some expressions give, each of the type beside it, that look at nothing but the row.
+///
+/// # Errors
+/// What the engine cannot run as PostgreSQL does.
+pub async fn values_of_rows(
+    statements: &mut Statements,
+    language: Language,
+    table: &TableSchema,
+    expressions: &[(&str, &ColumnType)],
+    rows: &[Arc<Row>],
+) -> Result<Vec<Vec<Value>>, Refusal> {
     const ORDINAL: &str = "at hand ordinal";
     let alias = quoted(&table.name.table);
     let items: Vec<String> =
-        predicates.iter().enumerate().map(|(place, text)| format!("({text}) AS \"value_{place}\"")).collect();
+        expressions.iter().enumerate().map(|(place, (text, _))| format!("({text}) AS \"value_{place}\"")).collect();
     let text = format!("SELECT {}, {} FROM {ROW_AT_HAND} AS {alias}", quoted(ORDINAL), items.join(", "));
     let mut shape = row_at_hand(table);
     shape.columns.push(Column {
@@ -262,7 +279,11 @@ pub async fn rows_meeting(
         not_null: true,
         generated: false,
     });
-    let query = statements.query(&parsed_query(&text)?, &[Arc::new(shape)]).await?;
+    let (query, shape) = (parsed_query(&text)?, [Arc::new(shape)]);
+    let query = match language {
+        Language::PostgreSql => statements.postgres_query(&query, &shape).await?,
+        Language::Engine => statements.query(&query, &shape).await?,
+    };
     let numbered = rows.iter().enumerate().map(|(ordinal, row)| {
         let mut row = row.as_ref().clone();
         row.push(ORDINAL.into(), Value::text(ordinal.to_string()));
@@ -271,7 +292,7 @@ pub async fn rows_meeting(
     let overridden = OverriddenRows::from([(0, numbered.collect())]);
     let execution = Execution { parameters: &[], time: Timestamp::from_micros(0), overridden: Some(&overridden) };
     let batches = query.run(&mut RollingTables::new(), World::Actual, execution).await?;
-    let mut met = vec![vec![false; predicates.len()]; rows.len()];
+    let mut values: Vec<Option<Vec<Value>>> = vec![None; rows.len()];
     for batch in &batches {
         for position in 0..batch.num_rows() {
             let cell = |place: usize, column_type: &ColumnType| {
@@ -280,13 +301,12 @@ pub async fn rows_meeting(
             };
             let ordinal = cell(0, &ColumnType::BigInt)?;
             let ordinal: Option<usize> = ordinal.as_str().and_then(|text| text.parse().ok());
-            let Some(row) = ordinal.and_then(|ordinal| met.get_mut(ordinal)) else { continue };
-            for (place, met) in row.iter_mut().enumerate() {
-                *met = cell(place + 1, &ColumnType::Boolean)?.as_str() == Some("t");
-            }
+            let Some(of_row) = ordinal.and_then(|ordinal| values.get_mut(ordinal)) else { continue };
+            let cells = expressions.iter().enumerate().map(|(place, (_, column_type))| cell(place + 1, column_type));
+            *of_row = Some(cells.collect::<Result<_, _>>()?);
         }
     }
-    Ok(met)
+    values.into_iter().map(|of_row| of_row.ok_or_else(|| Refusal("yields too few rows".to_owned()))).collect()
 }
 
 /// One fault of a faults file, planned.

@@ -74,7 +74,7 @@ impl Stage<'_> {
     /// # Panics
     /// Where the database refuses it.
     pub async fn execute(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> u64 {
-        if self.telling != Telling::Log {
+        if !self.telling.is_prepared() {
             let counts = self.simple(session, sql, parameters).await.into_iter().filter_map(|message| match message {
                 SimpleQueryMessage::CommandComplete(count) => Some(count),
                 _ => None,
@@ -92,7 +92,7 @@ impl Stage<'_> {
     /// # Panics
     /// Where the database refuses it.
     pub async fn query(&mut self, session: &str, sql: &str, parameters: &[Parameter]) -> Vec<Row> {
-        if self.telling != Telling::Log {
+        if !self.telling.is_prepared() {
             let rows = self.simple(session, sql, parameters).await.into_iter().filter_map(|message| match message {
                 SimpleQueryMessage::Row(row) => {
                     Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
@@ -228,6 +228,7 @@ pub async fn figures_of<S: Scenario>(scenario: &S, telling: Telling, seed: u64) 
     let mut figures = Vec::new();
     let told = |way: &str| match telling {
         Telling::Log => way.to_owned(),
+        Telling::Decoded => format!("{way}, decoded"),
         Telling::Literals => format!("{way}, literals"),
         Telling::Events => format!("{way}, no log"),
     };
@@ -241,8 +242,8 @@ pub async fn figures_of<S: Scenario>(scenario: &S, telling: Telling, seed: u64) 
     figures
 }
 
-/// Prints the scenario's figures for each of these ways of recording it, and holds them to the proof.
-pub async fn prove<S: Scenario>(scenario: &S, ways: &[Telling]) {
+/// Prints the scenario's figures for each of these ways of recording it, holds them to the proof, and hands them on.
+pub async fn prove<S: Scenario>(scenario: &S, ways: &[Telling]) -> Vec<Figures> {
     let mut all = Vec::new();
     for telling in ways {
         all.extend(figures_of(scenario, *telling, 42).await);
@@ -251,4 +252,5 @@ pub async fn prove<S: Scenario>(scenario: &S, ways: &[Telling]) {
     println!("{HEADING}");
     all.iter().for_each(|figures| println!("{figures}"));
     all.iter().for_each(Figures::assert_proof);
+    all
 }

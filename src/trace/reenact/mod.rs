@@ -17,6 +17,7 @@ pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
 pub use derived::DerivedQuery;
 pub use expression::Evaluator;
 pub use statement::{Compiled, Statements};
+pub use translate::Language;
 pub use write::{CompiledWrite, Effect, Effects, TableWrite, Updated};
 
 /// Why a statement cannot be run again: a fragment that fits "… because it …".

@@ -41,6 +41,8 @@ pub async fn begin(database: &Database<'_>) {
 pub enum Telling {
     /// In PostgreSQL's log, which tells what was read, too: prepared statements with parameters.
     Log,
+    /// The same; the events leave out what the database computes, as logical decoding does before PostgreSQL 18.
+    Decoded,
     /// In PostgreSQL's log, the values as literals in their text.
     Literals,
     /// In the events; there is no log.
@@ -49,18 +51,25 @@ pub enum Telling {
 
 /// The example takes the recording in and uses a part of it: this names the rest, so that nothing is unused.
 const _: () = {
-    let _ = (Telling::Events, Telling::Literals);
+    let _ = (Telling::Decoded, Telling::Events, Telling::Literals, Telling::is_prepared);
 };
+
+impl Telling {
+    /// Whether statements are prepared, and their values parameters.
+    pub fn is_prepared(self) -> bool {
+        matches!(self, Telling::Log | Telling::Decoded)
+    }
+}
 
 /// Ends the recording, once every session but ours has ended, and removes all that it needed from the database.
 pub async fn end(database: &Database<'_>, telling: Telling) -> Recording {
     database.settled().await;
     let client = database.client(RECORDER).await;
-    let events = outbox::drain(&client, telling == Telling::Events).await;
+    let events = outbox::drain(&client, telling).await;
     outbox::remove(&client).await;
     drop(client);
     let log = match telling {
-        Telling::Log | Telling::Literals => without_recorder(database.jsonlog().await),
+        Telling::Log | Telling::Decoded | Telling::Literals => without_recorder(database.jsonlog().await),
         Telling::Events => Vec::new(),
     };
     Recording { events, log }

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, Row};
 
+use super::Telling;
+
 /// What is committed, as it was: `track_commit_timestamp` says in which order.
 const COMMITTED_WRITES: &str = r#"
 SELECT to_char(pg_xact_commit_timestamp(tx) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS ts,
@@ -13,7 +15,8 @@ SELECT to_char(pg_xact_commit_timestamp(tx) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH
              FROM pg_index, unnest(indkey) WITH ORDINALITY AS place (attnum, position)
              JOIN pg_attribute USING (attnum)
              WHERE indisprimary AND indrelid = relation AND attrelid = relation
-             ORDER BY position) AS key
+             ORDER BY position) AS key,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = relation AND attgenerated <> '') AS generated
 FROM outbox.writes JOIN pg_class ON pg_class.oid = relation
 ORDER BY pg_xact_commit_timestamp(tx), id
 "#;
@@ -28,16 +31,19 @@ pub async fn remove(client: &Client) {
     client.batch_execute("DROP SCHEMA outbox CASCADE").await.expect("the outbox can be removed");
 }
 
-/// Every committed write as an event, a line each, numbered in commit order; with its statement where `statements`.
-pub async fn drain(client: &Client, statements: bool) -> Vec<String> {
+/// Every committed write as an event, a line each, numbered in commit order, as such a recording has it.
+pub async fn drain(client: &Client, telling: Telling) -> Vec<String> {
     let writes = client.query(COMMITTED_WRITES, &[]).await.expect("the outbox can be read");
-    writes.iter().zip(1_u64..).map(|(write, seq)| event(write, seq, statements)).collect()
+    writes.iter().zip(1_u64..).map(|(write, seq)| event(write, seq, telling)).collect()
 }
 
-fn event(write: &Row, seq: u64, statements: bool) -> String {
+fn event(write: &Row, seq: u64, telling: Telling) -> String {
     let image = |column: &str| -> Option<Value> {
         let text: Option<String> = write.get(column);
-        text.map(|text| serde_json::from_str(&text).expect("PostgreSQL writes JSON"))
+        let mut image: Map<String, Value> = serde_json::from_str(&text?).expect("PostgreSQL writes JSON");
+        let generated: Vec<String> = write.get("generated");
+        image.retain(|column, _| telling != Telling::Decoded || !generated.contains(column));
+        Some(Value::Object(image))
     };
     let (before, after) = (image("before"), image("after"));
     let row = after.as_ref().or(before.as_ref()).expect("a row write has an image");
@@ -61,7 +67,7 @@ fn event(write: &Row, seq: u64, statements: bool) -> String {
     event.extend(before.map(|image| ("before".to_owned(), image)));
     event.extend(after.map(|image| ("after".to_owned(), image)));
     event.insert("session".to_owned(), text("session"));
-    if statements {
+    if telling == Telling::Events {
         event.insert("statement".to_owned(), text("statement"));
     }
     Value::Object(event).to_string()
