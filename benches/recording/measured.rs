@@ -17,6 +17,14 @@ pub struct Run {
 /// # Panics
 /// Where it does not start, or fails: a figure of something that did not happen is none.
 pub fn run(command: &mut Command) -> Run {
+    run_to(command, 0)
+}
+
+/// As [`run`], of a program that is to end with this exit status.
+///
+/// # Panics
+/// Where it does not start, or ends otherwise.
+pub fn run_to(command: &mut Command, ended: i32) -> Run {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let began = Instant::now();
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
@@ -24,7 +32,7 @@ pub fn run(command: &mut Command) -> Run {
     loop {
         memory = memory.max(peak_memory(child.id()));
         if let Some(status) = child.try_wait().expect("the system tells how it ended") {
-            assert!(status.success(), "{command:?} ended with {status}");
+            assert_eq!(status.code(), Some(ended), "{command:?} ended with {status}");
             return Run { time: began.elapsed(), memory };
         }
         std::thread::sleep(Duration::from_millis(10));
