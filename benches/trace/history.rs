@@ -1,13 +1,11 @@
-//! Transfers between accounts: of some groups of accounts, one transfer of release v42 took a wrong amount, and whatever
-//! the accounts of that group came to since is wrong.
+//! Transfers between accounts: of some accounts, one transfer of release v42 took a wrong amount, and whatever these
+//! accounts came to since is wrong.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-/// So many accounts transfer among each other.
-const GROUP: u64 = 100;
 /// So many transfers there are to an account.
 const TRANSFERS: u64 = 10;
 /// What the release took, and what it should have taken, in cents.
@@ -71,12 +69,12 @@ fn money(cents: i64) -> String {
 }
 
 impl History {
-    /// Writes a history of that many transfers of which every `one_in`th group of accounts comes out wrong.
+    /// Writes a history of that many transfers of which every `one_in`th account comes out wrong.
     ///
     /// # Panics
     /// Where the folder cannot be written.
     pub fn write(folder: &Path, transactions: u64, one_in: u64) -> History {
-        let groups = (transactions / TRANSFERS / GROUP).max(1);
+        let accounts = (transactions / TRANSFERS).max(2);
         let data = folder.join("data");
         std::fs::create_dir(&data).expect("a folder");
         let create = |name: &str| BufWriter::new(File::create(folder.join(name)).expect("a file"));
@@ -90,13 +88,13 @@ impl History {
         writeln!(files.entries, "id,account,amount,balance").expect("written");
         writeln!(files.edges, "read,written").expect("written");
         writeln!(files.roots, "write").expect("written");
-        let accounts = usize::try_from(groups * GROUP).expect("as many as fit");
         writeln!(files.replay, "{}", replayed_schema(accounts)).expect("written");
+        let room = usize::try_from(accounts).expect("as many as fit");
         let mut progress = Progress {
             files,
-            balances: vec![1_000_000; accounts],
-            off: vec![0; accounts],
-            last: vec![None; accounts],
+            balances: vec![1_000_000; room],
+            off: vec![0; room],
+            last: vec![None; room],
             wrong_accounts: BTreeSet::new(),
             wrong_entries: 0,
             writes: 0,
@@ -107,12 +105,11 @@ impl History {
         let mut random = Random(0x2545_f491_4f6c_dd1d);
         let mut spoilt = BTreeSet::new();
         for transaction in 1..=transactions {
-            let group = random.below(groups);
-            let is_faulty = group.is_multiple_of(one_in) && transaction > transactions / 20 && spoilt.insert(group);
-            let from = group * GROUP + random.below(GROUP);
-            let to = group * GROUP + (from % GROUP + 1 + random.below(GROUP - 1)) % GROUP;
-            let cents = i64::try_from(1 + random.below(9_000)).expect("few");
             let is_deployed = transaction > transactions / 20;
+            let from = random.below(accounts);
+            let to = (from + 1 + random.below(accounts - 1)) % accounts;
+            let is_faulty = from.is_multiple_of(one_in) && is_deployed && spoilt.insert(from);
+            let cents = i64::try_from(1 + random.below(9_000)).expect("few");
             progress.transaction = transaction;
             progress.release = if is_deployed && (is_faulty || transaction.is_multiple_of(50)) { "v42" } else { "v41" };
             progress.transfer(from, to, cents, is_faulty);
@@ -121,7 +118,7 @@ impl History {
     }
 }
 
-fn replayed_schema(accounts: usize) -> String {
+fn replayed_schema(accounts: u64) -> String {
     format!(
         "CREATE TABLE accounts (id bigint PRIMARY KEY, balance numeric(14,2));
          CREATE TABLE entries (id bigint PRIMARY KEY, account bigint, amount numeric(14,2), balance numeric(14,2));

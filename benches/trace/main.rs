@@ -12,6 +12,7 @@ mod measured;
 #[path = "../../tests/postgres/mod.rs"]
 mod postgres;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -50,13 +51,13 @@ fn traced(history: &History, project: &Path, rounds: u64) -> Vec<Run> {
     run(&mut ingest);
     let runs = (0..rounds).map(|_| trace(project)).collect();
     let mut records = csv::Reader::from_path(project.join("records.csv")).expect("the records were written");
-    let mut found: Vec<(String, String)> = records
+    // What else the wrong transfers wrote may be wrong too, for all that anyone knows: it is possible, and traced as well.
+    let found: BTreeSet<(String, String)> = records
         .records()
         .map(|record| record.expect("a record"))
+        .filter(|record| &record[2] != "possible")
         .map(|record| (record[0].to_owned(), record[1].to_owned()))
         .collect();
-    found.sort();
-    found.dedup();
     assert_eq!(found.len(), history.wrong_records, "the records found are those that are wrong");
     runs
 }
