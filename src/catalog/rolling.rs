@@ -4,9 +4,10 @@
 //! it back. The right world is a sparse overlay: only records on which the worlds differ are in it. Rows are handed to
 //! the query engine as typed batches; the batches of a stretch of rows are kept until one of its rows changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ahash::HashMap;
 use arrow::record_batch::RecordBatch;
 
 use super::{CatalogError, batch_from_rows};
@@ -70,9 +71,9 @@ impl RollingTable {
             schema,
             plain_numerics,
             slots: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             overlay: BTreeSet::new(),
-            indexes: HashMap::new(),
+            indexes: HashMap::default(),
             cached: Vec::new(),
             followed: None,
         }
@@ -245,7 +246,7 @@ impl RollingTable {
             return keys.filter_map(|key| self.row(world, &key).cloned()).collect();
         }
         if !self.indexes.contains_key(column) {
-            let mut index: HashMap<Value, BTreeSet<usize>> = HashMap::new();
+            let mut index: HashMap<Value, BTreeSet<usize>> = HashMap::default();
             for (place, slot) in self.slots.iter().enumerate() {
                 for value in slot_values(slot, column) {
                     index.entry(value).or_default().insert(place);

@@ -1,8 +1,10 @@
 //! From recordings to a history in commit order.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use ahash::HashMap;
 
 use super::attribution::{Attributor, Said};
 use super::clocks::{ClockEvidence, Clocks};
@@ -214,7 +216,7 @@ impl Assembly<'_> {
 /// names the same transaction for a while only.
 pub(super) fn transactions_in_commit_order(writes: &[impl Borrow<RecordedWrite>]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut by_id: HashMap<(&TransactionId, Option<&SessionId>), usize> = HashMap::new();
+    let mut by_id: HashMap<(&TransactionId, Option<&SessionId>), usize> = HashMap::default();
     for (place, write) in writes.iter().map(Borrow::borrow).enumerate() {
         let known = write.transaction.as_ref().map(|id| (id, write.session.as_ref()));
         let goes_on = |group: &&mut Vec<usize>| {

@@ -1,6 +1,8 @@
 //! Recorded images made whole: canonical for their columns' types, and completed from the writes before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use ahash::HashMap;
 
 use crate::model::{ColumnName, Operation, RecordKey, RecordedWrite, Row, TableName, TableSchema, Value};
 use crate::sql::Schemas;
@@ -29,7 +31,7 @@ pub struct Completed {
 /// Completes the images of each write.
 pub fn complete(writes: &[&RecordedWrite], schemas: &Schemas) -> Completed {
     let partial = tables_with_partial_images(writes, schemas);
-    let mut latest: HashMap<(&TableName, RecordKey), Row> = HashMap::new();
+    let mut latest: HashMap<(&TableName, RecordKey), Row> = HashMap::default();
     let mut completed = Completed::default();
     for write in writes {
         let Some(schema) = schemas.get(&write.table) else {

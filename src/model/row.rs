@@ -1,6 +1,7 @@
 //! A row image, and the key of a record.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Value;
@@ -88,8 +89,15 @@ impl FromIterator<(ColumnName, Value)> for Row {
 }
 
 /// The key of a record: its key columns in the order the table declares them, with their values.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey(Vec<(ColumnName, Value)>);
+
+/// By the values alone: the keys of a table share their columns, and keys are looked up more often than anything.
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|(_, value)| value.hash(state));
+    }
+}
 
 impl RecordKey {
     /// A key of these columns; the caller gives them in the table's key order.

@@ -4,9 +4,9 @@
 //! Which columns an image has, and in what order, stands in `_before_columns`, `_after_columns` and `_key_columns`:
 //! what is not listed there is absent, which is not NULL.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use arrow::array::{RecordBatch, StringArray};
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ pub(super) fn batch_of_writes(folder: &str, rows: &[(i64, &RecordedWrite)]) -> R
 }
 
 fn add_images(batch: &mut BatchBuilder, kind: &str, images: &[Option<&Row>]) {
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut places: HashMap<&str, usize> = HashMap::default();
     let mut columns: Vec<&ColumnName> = Vec::new();
     let mut layouts: Vec<Option<Arc<str>>> = Vec::with_capacity(images.len());
     let mut last: Option<(&Row, Arc<str>)> = None;
@@ -192,8 +192,8 @@ pub(super) fn writes_of_batch(
 /// The images of one kind, row by row.
 fn images_of(read: &ReadBatch<'_>, kind: &str, texts: &mut Texts) -> Result<Vec<Option<Row>>, StoreError> {
     let layouts = read.text(&format!("_{kind}_columns"))?;
-    let mut cells: HashMap<ColumnName, StringArray> = HashMap::new();
-    let mut known: HashMap<&str, Vec<ColumnName>> = HashMap::new();
+    let mut cells: HashMap<ColumnName, StringArray> = HashMap::default();
+    let mut known: HashMap<&str, Vec<ColumnName>> = HashMap::default();
     let mut images = Vec::with_capacity(read.batch.num_rows());
     for row in 0..read.batch.num_rows() {
         let Some(layout) = text_at(&layouts, row) else {
@@ -224,7 +224,7 @@ fn images_of(read: &ReadBatch<'_>, kind: &str, texts: &mut Texts) -> Result<Vec<
 
 /// Texts that repeat from row to row, each held once.
 #[derive(Default)]
-pub(super) struct Texts(std::collections::HashSet<Arc<str>>);
+pub(super) struct Texts(ahash::HashSet<Arc<str>>);
 
 impl Texts {
     pub(super) fn shared(&mut self, text: &str) -> Arc<str> {

@@ -1,7 +1,9 @@
 //! What a stretch of the sweep changed: each record as it was before, in both worlds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use ahash::HashMap;
 
 use super::worlds::{Difference, RecordName, differs_in};
 use crate::model::{RecordKey, Row, TableName};

@@ -1,7 +1,9 @@
 //! Both worlds as of one commit, and what is known of every record on which they differ, or may.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use ahash::HashMap;
 
 use super::blast_radius::{Cause, Role, WrittenBy};
 use super::changes::{Changes, Earlier};

@@ -1,8 +1,8 @@
 //! Statements compiled once per text and parameter types.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast;
 
@@ -93,7 +93,7 @@ impl Statements {
             temporary: vec![Schemas::new()],
             temporary_at_hand: 0,
             views: Views::new(),
-            compiled: HashMap::new(),
+            compiled: HashMap::default(),
             next: 0,
         }
     }

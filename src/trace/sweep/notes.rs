@@ -1,7 +1,9 @@
 //! What the sweep notes on its way, for the report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use ahash::HashMap;
 
 use crate::sql;
 
