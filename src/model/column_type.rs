@@ -58,6 +58,9 @@ impl ColumnType {
     /// [`ModelError::Value`] where the text is no value of the type.
     pub fn canonical(&self, value: &Value) -> Result<Value, ModelError> {
         let Some(text) = value.as_str() else { return Ok(Value::NULL) };
+        if self.is_printed_number(text) {
+            return Ok(value.clone());
+        }
         let canonical = match self {
             ColumnType::Boolean => canonical_boolean(text).map(str::to_owned),
             ColumnType::SmallInt => text.trim().parse::<i16>().ok().map(|number| number.to_string()),
@@ -79,6 +82,20 @@ impl ColumnType {
             Some(canonical) if canonical == text => Ok(value.clone()),
             Some(canonical) => Ok(Value::text(canonical)),
             None => Err(ModelError::Value { text: text.to_owned(), column_type: self.to_string() }),
+        }
+    }
+
+    /// Whether it is a number of this type that stands as PostgreSQL prints it: most recorded numbers do. False says nothing.
+    fn is_printed_number(&self, text: &str) -> bool {
+        match self {
+            ColumnType::SmallInt => is_printed_decimal(text, Some(0)) && text.len() <= 4,
+            ColumnType::Integer => is_printed_decimal(text, Some(0)) && text.len() <= 9,
+            ColumnType::BigInt => is_printed_decimal(text, Some(0)) && text.len() <= 18,
+            ColumnType::Numeric(None) => is_printed_decimal(text, None),
+            ColumnType::Numeric(Some((_, scale))) => {
+                usize::try_from(*scale).is_ok_and(|scale| is_printed_decimal(text, Some(scale)))
+            }
+            _ => false,
         }
     }
 
@@ -152,6 +169,22 @@ fn canonical_boolean(text: &str) -> Option<&'static str> {
         "f" | "false" | "0" | "no" | "off" => Some("f"),
         _ => None,
     }
+}
+
+/// Whether a decimal number stands as PostgreSQL prints it, with so many digits after the point where they are given.
+fn is_printed_decimal(text: &str, scale: Option<usize>) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match unsigned.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (unsigned, None),
+    };
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = are_digits(whole) && (whole.len() == 1 || !whole.starts_with('0'));
+    let is_zero = || unsigned.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    is_whole
+        && fraction.is_none_or(are_digits)
+        && scale.is_none_or(|scale| fraction.map_or(0, str::len) == scale)
+        && (unsigned.len() == text.len() || !is_zero())
 }
 
 /// Rounds half away from zero to `scale` digits, as PostgreSQL does when it stores a `numeric(p,s)`.
@@ -281,6 +314,35 @@ mod tests {
     fn canonical(column_type: ColumnType, text: &str) -> Option<String> {
         let value = column_type.canonical(&Value::text(text)).ok()?;
         value.as_str().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_number_that_stands_as_it_is_printed_is_what_reading_it_gives() {
+        let types = [
+            ColumnType::SmallInt,
+            ColumnType::Integer,
+            ColumnType::BigInt,
+            ColumnType::Numeric(None),
+            ColumnType::Numeric(Some((12, 2))),
+            ColumnType::Numeric(Some((12, 0))),
+            ColumnType::Numeric(Some((12, -2))),
+        ];
+        let texts = "0 -0 7 -7 07 10 9999 99999 999999999 2147483648 -999999999999999999 9223372036854775808 +1 1. .5 0.5 -0.5 \
+                     -0.00 0.00 00.10 1.2 1.23 1.234 1e2 -1.00 12a 1.2.3 - . NaN 1.20";
+        let mut printed = 0;
+        for (column_type, text) in types.iter().flat_map(|one| texts.split(' ').map(move |text| (one, text))) {
+            if column_type.is_printed_number(text) {
+                printed += 1;
+                let read = match column_type {
+                    ColumnType::Numeric(size) => canonical_numeric(text, size.map(|(_, scale)| scale)),
+                    ColumnType::SmallInt => text.parse::<i16>().ok().map(|number| number.to_string()),
+                    ColumnType::Integer => text.parse::<i32>().ok().map(|number| number.to_string()),
+                    _ => text.parse::<i64>().ok().map(|number| number.to_string()),
+                };
+                assert_eq!(read.as_deref(), Some(text), "{column_type}");
+            }
+        }
+        assert_eq!(printed, 52);
     }
 
     #[test]
