@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod conversion;
+mod correlated_columns;
 mod error;
 mod intervals;
 mod letters;
@@ -65,6 +66,7 @@ fn session_context_of(partitions: usize, digits: Digits) -> SessionContext {
     if digits == Digits::Refused {
         rules.insert(0, Arc::new(literals::IntegerLiterals));
     }
+    rules.push(Arc::new(correlated_columns::CorrelatedColumns));
     rules.push(Arc::new(subqueries::PostgresSubqueries));
     rules.push(Arc::new(texts::PostgresCasts { digits }));
     let mut builder = SessionStateBuilder::new_with_default_features().with_config(config).with_analyzer_rules(rules);
