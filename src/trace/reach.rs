@@ -172,6 +172,8 @@ impl Reach {
         let is_code = matches!(object.kind.as_str(), "trigger" | "rule");
         if let (Some(table), true, Some(sql)) = (&of_table, object.kind == "trigger", &object.sql)
             && !sql.contains(" AFTER ")
+            // Only a row's own trigger can give it other values.
+            && sql.contains(" FOR EACH ROW")
         {
             self.before.insert(table.clone());
         }
@@ -335,8 +337,13 @@ mod tests {
         let declarations = Declarations { definitions, ..Declarations::default() };
         let table = |name: &str| {
             let name = TableName::new("public", name);
-            let schema =
-                crate::model::TableSchema { name: name.clone(), columns: vec![], key: vec![], foreign_keys: vec![] };
+            let schema = crate::model::TableSchema {
+                name: name.clone(),
+                columns: vec![],
+                key: vec![],
+                foreign_keys: vec![],
+                unique_keys: vec![],
+            };
             (name, std::sync::Arc::new(schema))
         };
         let schemas: Schemas = ["entries", "accounts", "rates", "audit"].map(table).into_iter().collect();

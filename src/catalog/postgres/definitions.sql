@@ -3,7 +3,7 @@
 -- part_of: the table that is not what it was without this. obstacle: why it cannot be made elsewhere as it is here.
 WITH own_schemas AS (
     SELECT oid, nspname FROM pg_namespace
-    WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'blast_radius')
+    WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'blast_radius', 'blast_radius_capture')
 ), extension_members AS (
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), relations AS (
@@ -131,7 +131,10 @@ WITH own_schemas AS (
     SELECT 13, 'trigger', r.nspname, r.relname, format('%I on %s', t.tgname, r.full_name), pg_get_triggerdef(t.oid), r.full_name,
            CASE WHEN t.tginitdeferred THEN 'it waits for the commit' END, t.oid
     FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid
+    JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace o ON o.oid = f.pronamespace
     WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled IN ('O', 'A')
+      -- What records writes changes none, and what is written there is not recorded.
+      AND o.nspname <> 'blast_radius_capture'
     UNION ALL
     SELECT 14, 'operator', n.nspname, o.oprname, o.oid::regoperator::text, NULL, NULL, 'it is an operator', o.oid
     FROM pg_operator o JOIN own_schemas n ON n.oid = o.oprnamespace

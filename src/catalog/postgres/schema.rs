@@ -181,7 +181,10 @@ async fn read_definitions(client: &Client, schemas: &[String]) -> Result<Vec<Arc
                UNION ALL
                SELECT pg_get_triggerdef(t.oid)
                FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND n.nspname = ANY($1)";
+               JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace o ON o.oid = f.pronamespace
+               WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND n.nspname = ANY($1)
+                 -- What records writes changes none.
+                 AND o.nspname <> 'blast_radius_capture'";
     let rows = client.query(sql, &[&schemas]).await?;
     rows.iter().map(|row| Ok(row.try_get::<_, String>(0)?.into())).collect()
 }
