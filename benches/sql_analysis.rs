@@ -139,6 +139,7 @@ fn oltp_schemas() -> Schemas {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).into()).collect(),
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         (schema.name.clone(), Arc::new(schema))
     };

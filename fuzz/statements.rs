@@ -95,7 +95,7 @@ fn tables() -> Schemas {
         let name = TableName::new("public", name);
         let columns: Vec<Column> = columns.iter().map(column).collect();
         let key = columns.iter().take(1).map(|column| column.name.clone()).collect();
-        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new() }))
+        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new(), unique_keys: Vec::new() }))
     };
     BTreeMap::from([
         table("s", &[("id", ColumnType::Integer), ("a", ColumnType::Integer), ("b", ColumnType::Text)]),

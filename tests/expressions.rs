@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use blast_radius::catalog::RollingTables;
-use blast_radius::model::{Column, ColumnType, Row, TableName, TableSchema, Timestamp, Value};
+use blast_radius::model::{Column, ColumnType, Row, TableName, TableSchema, TimeZone, Timestamp, Value};
 use blast_radius::trace::Evaluator;
 use postgres::Database;
 
@@ -94,6 +94,7 @@ async fn samples(client: &tokio_postgres::Client) -> (RollingTables, BTreeMap<Ta
         columns: COLUMNS.iter().map(column).collect(),
         key: vec!["id".into()],
         foreign_keys: vec![],
+        unique_keys: vec![],
     });
     let texts: Vec<String> = COLUMNS.iter().map(|(name, _)| format!("{name}::text")).collect();
     let rows = client.query(&format!("SELECT {} FROM samples ORDER BY id", texts.join(", ")), &[]).await;
@@ -124,7 +125,7 @@ struct Ours {
 
 impl Ours {
     async fn rows(&mut self, sql: &str, types: &[ColumnType]) -> Result<Vec<(i32, Vec<Value>)>, String> {
-        let time = Timestamp::from_micros(1_772_000_000_000_000);
+        let time: Timestamp = NOW.parse().expect("a time");
         let rows = self.evaluator.rows(&mut self.tables, sql, types, time).await.map_err(|error| error.to_string())?;
         let id_of = |row: &[Value]| row.first().and_then(Value::as_str).and_then(|id| id.parse::<i32>().ok());
         Ok(rows.into_iter().filter_map(|mut row| Some((id_of(&row)?, row.split_off(1)))).collect())
@@ -179,18 +180,36 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-#[tokio::test]
-async fn what_is_not_refused_is_what_postgres_computes() {
-    let database = Database::create("expressions").await;
+/// What `now()` is.
+const NOW: &str = "2026-02-25T06:13:20Z";
+
+fn at_our_time(query: &str) -> String {
+    let now = format!("timestamptz '{NOW}'");
+    let of_type = |name: &str| format!("({now})::{name}");
+    query
+        .replace("now()", &now)
+        .replace("current_date", &of_type("date"))
+        .replace("localtimestamp", &of_type("timestamp"))
+}
+
+/// What one zone's comparison came to.
+struct Compared {
+    same: usize,
+    different: Vec<String>,
+    refusals: BTreeMap<String, usize>,
+}
+
+/// Compares expressions in a session of this time zone.
+async fn compared(database: &Database<'_>, zone: &str, queries: &[String]) -> Compared {
     let client = database.client("expressions").await;
     client.batch_execute(SAMPLES).await.expect("the samples can be made");
-    let queries = grammar::expressions();
-    let answers = postgres_answers(&client, &queries).await;
     let (tables, schemas) = samples(&client).await;
-    let mut ours = Ours { evaluator: Evaluator::new(schemas), tables };
-    let mut same = 0_usize;
-    let mut different: Vec<String> = Vec::new();
-    let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
+    client.batch_execute(&format!("SET TIME ZONE '{zone}'")).await.expect("PostgreSQL knows the time zone");
+    // Its clock stands as ours does.
+    let asked: Vec<String> = queries.iter().map(|query| at_our_time(query)).collect();
+    let answers = postgres_answers(&client, &asked).await;
+    let mut ours = Ours { evaluator: Evaluator::new(schemas, &TimeZone::named(zone)), tables };
+    let mut compared = Compared { same: 0, different: Vec::new(), refusals: BTreeMap::new() };
     let answered: Vec<(&String, &Answer)> =
         queries.iter().zip(&answers).filter_map(|(query, answer)| Some((query, answer.as_ref()?))).collect();
     let fail = queries.len() - answered.len();
@@ -199,8 +218,24 @@ async fn what_is_not_refused_is_what_postgres_computes() {
         computed.extend(ours.answers(together).await);
     }
     for ((query, answer), ours) in answered.into_iter().zip(computed) {
+        compared.note(query, answer, &ours);
+    }
+    let refused: usize = compared.refusals.values().sum();
+    println!(
+        "{} expressions in {zone}: {} the same, {refused} refused, {fail} fail in PostgreSQL",
+        queries.len(),
+        compared.same
+    );
+    for (refusal, count) in &compared.refusals {
+        println!("refused {count} times: {refusal}");
+    }
+    compared
+}
+
+impl Compared {
+    fn note(&mut self, query: &str, answer: &Answer, ours: &OurAnswer) {
         let canonical = |value: &Value| answer.column_type.canonical(value).unwrap_or_else(|_| value.clone());
-        let before = different.len();
+        let before = self.different.len();
         for (id, expected) in &answer.rows {
             let found = ours.get(id).and_then(|found| found.as_ref().ok());
             let is_same =
@@ -212,22 +247,35 @@ async fn what_is_not_refused_is_what_postgres_computes() {
             };
             if !agrees {
                 let (expected, found) = (shown(expected.as_ref()), shown(found));
-                different.push(format!("{query} of row {id}: PostgreSQL {expected}, ours {found}"));
+                self.different.push(format!("{query} of row {id}: PostgreSQL {expected}, ours {found}"));
             }
         }
         let refused = answer.rows.iter().filter(|(_, expected)| expected.is_some());
         let mut refused = refused.filter_map(|(id, _)| ours.get(id).and_then(|found| found.as_ref().err()));
         match refused.next() {
-            Some(refusal) => *refusals.entry(refusal.chars().take(70).collect()).or_default() += 1,
-            None if different.len() == before => same += 1,
+            Some(refusal) => *self.refusals.entry(refusal.chars().take(70).collect()).or_default() += 1,
+            None if self.different.len() == before => self.same += 1,
             None => {}
         }
     }
-    let refused: usize = refusals.values().sum();
-    println!("{} expressions: {same} the same, {refused} refused, {fail} fail in PostgreSQL", queries.len());
-    for (refusal, count) in &refusals {
-        println!("refused {count} times: {refusal}");
+
+    fn assert(&self, least: usize) {
+        assert!(self.same > least, "too few are computed at all: {}", self.same);
+        let different = &self.different;
+        assert!(different.is_empty(), "{} values differ:\n{}", different.len(), different.join("\n"));
     }
-    assert!(same > 1_500, "too few are computed at all: {same}");
-    assert!(different.is_empty(), "{} values differ:\n{}", different.len(), different.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_not_refused_is_what_postgres_computes() {
+    let database = Database::create("expressions").await;
+    compared(&database, "UTC", &grammar::expressions()).await.assert(1_500);
+}
+
+#[tokio::test]
+async fn what_is_not_refused_is_what_postgres_computes_in_every_time_zone() {
+    for (place, zone) in ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"].into_iter().enumerate() {
+        let database = Database::create(&format!("zones_{place}")).await;
+        compared(&database, zone, &grammar::of_zones()).await.assert(300);
+    }
 }

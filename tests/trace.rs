@@ -34,6 +34,8 @@ mod several_writes;
 mod snapshots;
 #[path = "trace/temporary.rs"]
 mod temporary;
+#[path = "trace/time_zones.rs"]
+mod time_zones;
 #[path = "trace/upserts.rs"]
 mod upserts;
 
@@ -54,6 +56,7 @@ fn table(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> (TableName
         columns: columns.iter().map(column).collect(),
         key: key.iter().map(|column| (*column).into()).collect(),
         foreign_keys: vec![],
+        unique_keys: vec![],
     };
     (name, Arc::new(schema))
 }
@@ -149,6 +152,7 @@ impl Story {
             parameters: parameters.iter().map(|text| Value::text(*text)).collect(),
             started: self.now(),
             link: StatementLink::Event,
+            time_zone: None,
         });
         Step { statement, writes: written }
     }

@@ -86,6 +86,7 @@ mod tests {
             columns: vec![column],
             key: vec!["id".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         let key = |id: u64| RecordKey::new(vec![("id".into(), Value::text(id.to_string()))]);
         let holding = Holding { table: &table, most: 10 };

@@ -44,6 +44,7 @@ impl AuditedTable<'_> {
                 .collect(),
             key: Vec::new(),
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         if shape.columns.is_empty() {
             return None;

@@ -255,7 +255,13 @@ fn column(name: &str, column_type: ColumnType) -> Column {
 }
 
 fn empty(name: &TableName) -> TableSchema {
-    TableSchema { name: name.clone(), columns: Vec::new(), key: Vec::new(), foreign_keys: Vec::new() }
+    TableSchema {
+        name: name.clone(),
+        columns: Vec::new(),
+        key: Vec::new(),
+        foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
+    }
 }
 
 fn damaged(table: &AuditedTable<'_>, reason: &str) -> CatalogError {

@@ -293,6 +293,7 @@ mod tests {
             ],
             key: vec!["id".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(condition).expect(condition);
         server_condition(&parser.parse_expr().expect(condition), &table)

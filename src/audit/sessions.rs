@@ -31,9 +31,10 @@ pub(super) enum Stopped {
 impl Sessions {
     /// Sessions that know every table of the catalog.
     pub(super) fn open(catalog: &Catalog) -> Result<Sessions, AuditError> {
-        let unbounded = engine::session_context();
+        let zone = &catalog.declarations().time_zone;
+        let unbounded = engine::session_context_in(zone);
         catalog.register(&unbounded)?;
-        let parallel = engine::parallel_session_context();
+        let parallel = engine::parallel_session_context(zone);
         catalog.register(&parallel)?;
         let bounded = engine::in_memory_of(&unbounded, MEMORY).map_err(CatalogError::from)?;
         let on_disk = engine::joining_on_disk(&bounded);

@@ -149,6 +149,7 @@ async fn tables_with_children(catalog: &Catalog) -> Result<BTreeSet<TableName>, 
         columns: vec![column("schema"), column("table")],
         key: Vec::new(),
         foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
     };
     let mut tables = BTreeSet::new();
     for batch in catalog.select_on_server(sql, shape.clone()).await?.into_iter().flatten() {
@@ -231,7 +232,7 @@ async fn changed_rows(
     if !rules.iter().all(|rule| scan.take(rule, schema, catalog)) {
         return Ok(None);
     }
-    let session = engine::session_context();
+    let session = engine::session_context_in(&catalog.declarations().time_zone);
     let count = rows.iter().map(RecordBatch::num_rows).sum::<usize>();
     let picked = MemTable::try_new(arrow_schema(schema), vec![rows]).map_err(CatalogError::from)?;
     register_table(&session, table, Arc::new(picked))?;
@@ -282,6 +283,7 @@ mod tests {
             columns: vec![column("id", ColumnType::BigInt), column("at", ColumnType::TimestampTz)],
             key: vec!["id".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         }
     }
 

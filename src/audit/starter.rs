@@ -259,6 +259,7 @@ mod tests {
                 on_delete: ReferentialAction::Refuse,
                 on_update: ReferentialAction::Refuse,
             }],
+            unique_keys: vec![],
         }
     }
 

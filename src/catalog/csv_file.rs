@@ -52,7 +52,13 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
         not_null: false,
         generated: false,
     });
-    let schema = TableSchema { name, columns: columns.collect(), key: Vec::new(), foreign_keys: Vec::new() };
+    let schema = TableSchema {
+        name,
+        columns: columns.collect(),
+        key: Vec::new(),
+        foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
+    };
     let rows = CsvFile { path: path.to_owned(), schema: Arc::new(schema.clone()) };
     Ok(OpenedTable { schema, unique_key: Vec::new(), rows: Arc::new(rows) })
 }

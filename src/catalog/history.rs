@@ -231,6 +231,7 @@ mod tests {
             columns: vec![column("id", false), column("n", false), column("note", false), column("double", true)],
             key: vec!["id".into()],
             foreign_keys: vec![],
+            unique_keys: vec![],
         }
     }
 

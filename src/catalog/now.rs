@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 
 use super::lazy_table::{LazyTable, Part, RowSource, unwrap_engine_error};
 use super::{CatalogError, arrow_schema, folder, postgres};
-use crate::model::{ColumnName, DatabaseSource, Declarations, TableName, TableSchema, TableSettingsByName};
+use crate::model::{ColumnName, DatabaseSource, Declarations, TableName, TableSchema, TableSettingsByName, TimeZone};
 
 /// The tables of a database (live, or a folder of files) as they stand now.
 ///
@@ -86,6 +86,15 @@ impl Catalog {
     /// What the database declares beside the shapes of its tables; nothing, of a folder.
     pub fn declarations(&self) -> &Declarations {
         &self.declarations
+    }
+
+    /// The same tables in a database whose sessions have this time zone, whatever it says itself.
+    pub fn in_time_zone(mut self, zone: Option<&TimeZone>) -> Catalog {
+        if let Some(zone) = zone {
+            self.declarations.time_zone = zone.clone();
+            self.declarations.roles_elsewhere.clear();
+        }
+        self
     }
 
     /// The schema of one table.

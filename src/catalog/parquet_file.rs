@@ -45,7 +45,8 @@ pub(super) fn open(path: &Path, name: TableName) -> Result<OpenedTable, CatalogE
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let metadata = load(&file).map_err(|error| refuse(error.to_string()))?;
     let columns: Vec<Column> = metadata.schema().fields().iter().map(|field| column_of(field, &metadata)).collect();
-    let mut schema = TableSchema { name: name.clone(), columns, key: Vec::new(), foreign_keys: Vec::new() };
+    let mut schema =
+        TableSchema { name: name.clone(), columns, key: Vec::new(), foreign_keys: Vec::new(), unique_keys: Vec::new() };
     schema.key = declared_key(&metadata);
     if let Some(missing) = schema.key.iter().find(|column| schema.column(column).is_none()) {
         return Err(unknown_column(&schema, missing));

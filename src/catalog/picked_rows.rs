@@ -127,6 +127,7 @@ mod tests {
             columns: vec![column("id"), column("at")],
             key: vec!["id".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         let (one, other) = (key(&[("id", Some("1"))]), key(&[("id", Some("it's"))]));
         assert_eq!(

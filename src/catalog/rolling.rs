@@ -422,6 +422,7 @@ mod tests {
             columns: vec![column("id", ColumnType::Integer), column("a", ColumnType::Text)],
             key: vec!["id".into()],
             foreign_keys: vec![],
+            unique_keys: vec![],
         })
     }
 

@@ -225,6 +225,10 @@ pub fn value_from_array(array: &ArrayRef, position: usize, column_type: &ColumnT
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
             arrow::util::display::array_value_to_string(array, position).map_err(|_| beyond(column_type))?
         }
+        DataType::Time32(_) | DataType::Time64(_) => {
+            let text = arrow::util::display::array_value_to_string(array, position).map_err(|_| beyond(column_type))?;
+            without_trailing_zeros(&text).to_owned()
+        }
         // The engine writes spans of time otherwise than PostgreSQL.
         DataType::Duration(_) | DataType::Interval(_) => return Err(beyond(column_type)),
         _ => {
@@ -326,6 +330,7 @@ mod tests {
             columns: columns.collect(),
             key: vec![],
             foreign_keys: vec![],
+            unique_keys: vec![],
         }
     }
 

@@ -64,7 +64,8 @@ async fn follow(
         let Some(keys) = violating.get_mut(&rule.id) else { continue };
         keys.retain(|key| !untold.has(&rule.table, key));
     }
-    let found = onsets(&investigation.history, tables, schemas, &suspecting, &violating).await;
+    let zone = &catalog.declarations().time_zone;
+    let found = onsets(&investigation.history, tables, schemas, &suspecting, &violating, zone).await;
     for violation in outcome.violations.iter_mut().filter(|violation| is_open(violation)) {
         let since = found.since.get(&(Arc::clone(&violation.rule), violation.key.clone()));
         violation.release = since.and_then(|written| written.release.clone());

@@ -58,7 +58,7 @@ impl Opened {
         // The store first: what is in it before the tables are looked at was done by then.
         let mut store = Store::open(&project.store).await?;
         let done_before = store.next_position();
-        let catalog = Catalog::open(&database, &project.tables).await?;
+        let catalog = Catalog::open(&database, &project.tables).await?.in_time_zone(project.time_zone.as_ref());
         recorded::read_new(&project, &mut store).await?;
         Ok(Opened { project, database, catalog, store, done_before })
     }

@@ -126,8 +126,9 @@ mod tests {
             let sql = format!("SELECT {value} FROM trips ORDER BY trips.id");
             let batches = session.sql(&sql).await.expect(&sql).collect().await.expect(&sql);
             let text = |row: usize| {
-                let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
-                let (batch, row) = rows.skip(row).next().expect("three rows");
+                let mut rows =
+                    batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+                let (batch, row) = rows.nth(row).expect("three rows");
                 arrow::util::display::array_value_to_string(batch.column(0), row).expect("a value")
             };
             assert_eq!([text(0), text(1), text(2)], found, "{sql}");

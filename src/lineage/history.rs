@@ -248,6 +248,7 @@ fn logged_steps(logged: &LoggedTransaction, link: StatementLink) -> Vec<Step> {
             parameters: statement.parameters.iter().map_while(Clone::clone).collect(),
             started: statement.started,
             link,
+            time_zone: statement.time_zone.clone(),
         }),
         writes: Vec::new(),
     };
@@ -383,6 +384,7 @@ impl Building<'_> {
                         parameters: event.parameters.clone(),
                         started: event.ts,
                         link: StatementLink::Event,
+                        time_zone: None,
                     });
                     steps.push(Step { statement, writes: vec![write] });
                 }

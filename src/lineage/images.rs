@@ -218,7 +218,13 @@ mod tests {
             column("size", ColumnType::Integer),
             column("note", ColumnType::Text),
         ];
-        let schema = TableSchema { name: name.clone(), columns, key: vec!["id".into()], foreign_keys: Vec::new() };
+        let schema = TableSchema {
+            name: name.clone(),
+            columns,
+            key: vec!["id".into()],
+            foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
+        };
         [(name, schema.into())].into_iter().collect()
     }
 

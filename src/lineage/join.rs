@@ -411,6 +411,7 @@ mod tests {
             columns: vec![column("id"), column("a")],
             key: vec!["id".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         };
         Schemas::from([(name, Arc::new(schema))])
     }
@@ -453,6 +454,7 @@ mod tests {
             parameters: Vec::new(),
             started: Timestamp::from_micros(begun),
             role: Role::Write,
+            time_zone: None,
         };
         LoggedTransaction {
             begun: Timestamp::from_micros(begun),

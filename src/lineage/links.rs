@@ -70,7 +70,13 @@ mod tests {
             attribution: None,
         };
         let step = |link: &Option<StatementLink>| Step {
-            statement: link.map(|link| Statement { sql: "UPDATE".into(), parameters: vec![], started: time, link }),
+            statement: link.map(|link| Statement {
+                sql: "UPDATE".into(),
+                parameters: vec![],
+                started: time,
+                link,
+                time_zone: None,
+            }),
             writes: vec![write.clone()],
         };
         Transaction {

@@ -20,6 +20,7 @@ mod sessions;
 mod settled;
 mod stamps;
 mod steps;
+mod time_zones;
 mod unwritten;
 
 pub use coverage::{Coverage, TableCoverage};

@@ -10,6 +10,7 @@ use sqlparser::ast;
 
 use super::isolation::{self, Declared};
 use super::prepared::{Expansion, PreparedStatements, TwoPhase};
+use super::time_zones::{SessionZone, Zone, ZoneChange, may_set_zone, zone_change};
 use crate::model::{LogEvent, LogEventKind, SessionId, Snapshots, Timestamp, TransactionId, Value};
 use crate::sql::{self, Role, Views};
 
@@ -26,6 +27,8 @@ pub struct LoggedStatement {
     pub started: Timestamp,
     /// What it does; [`Role::Write`] where the parser does not know it.
     pub role: Role,
+    /// The time zone that its session has set, if any.
+    pub time_zone: Zone,
 }
 
 /// One committed transaction of the log.
@@ -65,8 +68,16 @@ impl LoggedTransaction {
     }
 }
 
-/// A statement's part in its session, and the statement where it is more than a query and the parser knows it.
-type ParsedStatement = (Role, Option<Arc<ast::Statement>>);
+/// A statement of a text.
+#[derive(Clone, Debug)]
+struct ParsedStatement {
+    /// Its part in its session.
+    role: Role,
+    /// The statement, where it is more than a query and the parser knows it.
+    parsed: Option<Arc<ast::Statement>>,
+    /// What it makes of its session's time zone.
+    zone: Option<ZoneChange>,
+}
 
 /// Statements by their text: the same text is parsed once.
 #[derive(Debug)]
@@ -79,18 +90,26 @@ impl ParsedTexts<'_> {
     fn of(&mut self, sql: &Arc<str>) -> &[ParsedStatement] {
         self.texts.entry(sql.clone()).or_insert_with(|| match sql::parse(sql) {
             Ok(statements) => {
+                let may_set = may_set_zone(sql) || role_by_first_word(sql) == Role::Other;
                 let parsed = |mut statement: ast::Statement| {
                     sql::expand_views(&mut statement, self.views);
                     let role = match sql::role_of(&statement) {
                         Role::Read if sql::may_write_by_call(&statement) => Role::Write,
                         role => role,
                     };
+                    let zone = may_set.then(|| zone_change(&statement)).flatten();
                     // Of a query nobody asks more, and a log of literals has many.
-                    (role.clone(), (role != Role::Read).then(|| Arc::new(statement)))
+                    let parsed = (role != Role::Read).then(|| Arc::new(statement));
+                    ParsedStatement { role, parsed, zone }
                 };
                 statements.into_iter().map(parsed).collect()
             }
-            Err(_) => vec![(role_by_first_word(sql), None)],
+            Err(_) => {
+                let zone = may_set_zone(sql).then(|| ZoneChange::OfSession(Some(sql.as_ref().into())));
+                let role = role_by_first_word(sql);
+                let zone = zone.filter(|_| role == Role::Other);
+                vec![ParsedStatement { role, parsed: None, zone }]
+            }
         })
     }
 }
@@ -121,8 +140,10 @@ struct Open {
     aborted: bool,
     /// Its virtual transaction, where the log says.
     within: Option<Arc<str>>,
-    /// Name and the number of statements before it.
-    savepoints: Vec<(String, usize)>,
+    /// Name, the number of statements before it, and the session's time zone then.
+    savepoints: Vec<(String, usize, SessionZone)>,
+    /// The session's time zone before it.
+    zone_before: SessionZone,
 }
 
 impl Open {
@@ -164,6 +185,7 @@ pub fn rebuilt(log: &[&LogEvent], is_virtual: bool, views: &Views) -> Sessions {
             committed: Vec::new(),
             has_ended: false,
             snapshots: Snapshots::default(),
+            zone: SessionZone::default(),
             statements: PreparedStatements::default(),
             two_phase: &mut two_phase,
         };
@@ -226,6 +248,8 @@ struct Rebuilding<'a> {
     has_ended: bool,
     /// Which snapshot the statements of its transactions see, where they say no other.
     snapshots: Snapshots,
+    /// Its time zone.
+    zone: SessionZone,
     /// What the session has prepared by SQL.
     statements: PreparedStatements,
     two_phase: &'a mut TwoPhaseCommits,
@@ -253,13 +277,13 @@ impl Rebuilding<'_> {
         }
         self.has_ended = event.kind == LogEventKind::Disconnection;
         match event.kind {
-            LogEventKind::Disconnection => self.open = None,
+            LogEventKind::Disconnection => self.take_back(),
             LogEventKind::Error => self.error(event, texts),
             LogEventKind::Statement => {
                 let Some(sql) = &event.sql else { return };
                 // Nothing but its end succeeds in an aborted transaction; pgaudit does not tell of its ROLLBACK.
                 if self.open.as_ref().is_some_and(|open| open.aborted && open.is_left_by(event)) {
-                    self.open = None;
+                    self.take_back();
                 }
                 if let Some(command) = TwoPhase::of(sql) {
                     return self.two_phase(event, command);
@@ -271,10 +295,10 @@ impl Rebuilding<'_> {
                 if implicit {
                     self.begin(event, self.snapshots);
                 }
-                for (role, parsed) in statements {
-                    match self.statements.expand(event, parsed.as_deref()) {
+                for statement in statements {
+                    match self.statements.expand(event, statement.parsed.as_deref()) {
                         Some(expansion) => self.expanded(event, &expansion, texts),
-                        None => self.statement(event, sql, role, parsed),
+                        None => self.statement(event, sql, statement),
                     }
                 }
                 if implicit && self.open.is_some() {
@@ -301,9 +325,9 @@ impl Rebuilding<'_> {
     /// An `EXECUTE` counts as the statement that it ran.
     fn expanded(&mut self, event: &LogEvent, expansion: &Expansion, texts: &mut ParsedTexts<'_>) {
         let event = LogEvent { parameters: expansion.parameters.clone(), ..event.clone() };
-        for (role, parsed) in texts.of(&expansion.sql).to_vec() {
-            if matches!(role, Role::Read | Role::Write) {
-                self.work(&event, &expansion.sql, role, parsed);
+        for statement in texts.of(&expansion.sql).to_vec() {
+            if matches!(statement.role, Role::Read | Role::Write) {
+                self.statement(&event, &expansion.sql, statement);
             }
         }
     }
@@ -314,14 +338,18 @@ impl Rebuilding<'_> {
         let at_commit = event
             .sql
             .as_ref()
-            .is_some_and(|sql| texts.of(sql).iter().any(|(role, _)| matches!(role, Role::Commit { .. })));
+            .is_some_and(|sql| texts.of(sql).iter().any(|one| matches!(one.role, Role::Commit { .. })));
         // A deferred constraint or a serialization failure: the COMMIT itself rolled back.
         if at_commit {
-            self.open = None;
+            self.take_back();
         }
     }
 
-    fn statement(&mut self, event: &LogEvent, sql: &Arc<str>, role: Role, parsed: Option<Arc<ast::Statement>>) {
+    fn statement(&mut self, event: &LogEvent, sql: &Arc<str>, statement: ParsedStatement) {
+        let ParsedStatement { role, parsed, zone } = statement;
+        if let Some(zone) = zone {
+            self.set_zone(zone.with(&event.parameters));
+        }
         match role {
             Role::Begin | Role::Other => {
                 if role == Role::Begin && self.open.as_ref().is_none_or(|open| open.aborted) {
@@ -331,7 +359,7 @@ impl Rebuilding<'_> {
             }
             Role::Commit { chain } => self.commit(event, chain),
             Role::Rollback { chain } => {
-                self.open = None;
+                self.take_back();
                 if chain {
                     self.begin(event, self.snapshots);
                 }
@@ -339,21 +367,22 @@ impl Rebuilding<'_> {
             Role::Savepoint(name) => {
                 if let Some(open) = &mut self.open {
                     let before = open.transaction.statements.len();
-                    open.savepoints.push((name, before));
+                    open.savepoints.push((name, before, self.zone.clone()));
                 }
             }
             Role::RollbackTo(name) => {
                 if let Some(open) = &mut self.open
-                    && let Some(place) = open.savepoints.iter().rposition(|(known, _)| *known == name)
+                    && let Some(place) = open.savepoints.iter().rposition(|(known, ..)| *known == name)
                 {
                     open.transaction.statements.truncate(open.savepoints[place].1);
+                    self.zone.clone_from(&open.savepoints[place].2);
                     open.savepoints.truncate(place + 1);
                     open.aborted = false;
                 }
             }
             Role::Release(name) => {
                 if let Some(open) = &mut self.open
-                    && let Some(place) = open.savepoints.iter().rposition(|(known, _)| *known == name)
+                    && let Some(place) = open.savepoints.iter().rposition(|(known, ..)| *known == name)
                 {
                     open.savepoints.truncate(place);
                 }
@@ -377,6 +406,7 @@ impl Rebuilding<'_> {
             parameters: event.parameters.clone(),
             started: event.started,
             role,
+            time_zone: self.zone.now().clone(),
         };
         if let Some(open) = &mut self.open {
             note(&mut open.transaction, event);
@@ -406,12 +436,35 @@ impl Rebuilding<'_> {
 
     fn begin(&mut self, event: &LogEvent, snapshots: Snapshots) {
         let within = event.virtual_transaction.clone();
-        self.open =
-            Some(Open { transaction: opened(event, snapshots), aborted: false, within, savepoints: Vec::new() });
+        self.open = Some(Open {
+            transaction: opened(event, snapshots),
+            aborted: false,
+            within,
+            savepoints: Vec::new(),
+            zone_before: self.zone.clone(),
+        });
+    }
+
+    /// Outside of a transaction, there is none to set it for.
+    fn set_zone(&mut self, change: ZoneChange) {
+        let is_open = self.open.as_ref().map(|open| !open.aborted);
+        if is_open.unwrap_or(matches!(change, ZoneChange::OfSession(_))) {
+            self.zone.change(change);
+        }
+    }
+
+    /// The open transaction never happened.
+    fn take_back(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.zone = open.zone_before;
+        }
     }
 
     fn commit(&mut self, event: &LogEvent, chain: bool) {
         let snapshots = self.open.as_ref().map_or(self.snapshots, |open| open.transaction.snapshots);
+        if self.open.as_ref().is_some_and(|open| open.aborted) {
+            self.take_back();
+        }
         if let Some(Open { mut transaction, aborted: false, .. }) = self.open.take()
             && !transaction.statements.is_empty()
         {
@@ -420,6 +473,7 @@ impl Rebuilding<'_> {
             self.committed.push(transaction);
             self.last_is_closed = true;
         }
+        self.zone.committed();
         if chain {
             // The next one is as the one before.
             self.begin(event, snapshots);
@@ -619,6 +673,45 @@ mod tests {
         assert_eq!(of("a"), [(20, "UPDATE t SET a = 1".to_owned())]);
         assert_eq!(of("b"), [(10, "UPDATE t SET a = 2".to_owned())]);
         assert_eq!(of("c"), []);
+    }
+
+    #[test]
+    fn a_statement_has_the_time_zone_that_its_session_had_then() {
+        let zones = |lines: &[(&str, &str)]| -> Vec<String> {
+            let sessions = rebuilt(&log(lines).iter().collect::<Vec<_>>(), false, &Views::new()).committed;
+            let statements = sessions.into_values().flatten().flat_map(|transaction| transaction.statements);
+            let writes = statements.filter(|statement| statement.role == Role::Write);
+            writes.map(|one| one.time_zone.as_deref().unwrap_or("its own").to_owned()).collect()
+        };
+        let write = ("ok", "UPDATE t SET a = 1");
+        let lines = [
+            write,
+            ("ok", "SET TIME ZONE 'Europe/Berlin'"),
+            write,
+            ("ok", "SET LOCAL TIME ZONE 'Asia/Tokyo'"),
+            write,
+            ("ok", "BEGIN"),
+            ("ok", "SET LOCAL TIME ZONE 'Asia/Tokyo'"),
+            write,
+            ("ok", "SAVEPOINT one"),
+            ("ok", "SET timezone = 'Asia/Kolkata'"),
+            ("ok", "ROLLBACK TO one"),
+            write,
+            ("ok", "COMMIT"),
+            write,
+            ("ok", "BEGIN"),
+            ("ok", "SET timezone = 'Asia/Kolkata'"),
+            ("error", "UPDATE t SET a = 'x'"),
+            ("ok", "COMMIT"),
+            write,
+            ("ok", "RESET timezone"),
+            write,
+            ("ok", "SELECT set_config('timezone', 'Asia/Tokyo', false)"),
+            write,
+        ];
+        let berlin = "Europe/Berlin";
+        let expected = ["its own", berlin, berlin, "Asia/Tokyo", "Asia/Tokyo", berlin, berlin, "its own", "Asia/Tokyo"];
+        assert_eq!(zones(&lines), expected);
     }
 
     #[test]

@@ -325,7 +325,13 @@ mod tests {
         let name = TableName::new("public", "accounts");
         let integers = ["id", "owner", "balance"].map(|name| column(name, ColumnType::Integer));
         let columns = integers.into_iter().chain([column("email", ColumnType::Text)]).collect();
-        let schema = TableSchema { name: name.clone(), columns, key: vec!["id".into()], foreign_keys: Vec::new() };
+        let schema = TableSchema {
+            name: name.clone(),
+            columns,
+            key: vec!["id".into()],
+            foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
+        };
         Schemas::from([(name, Arc::new(schema))])
     }
 
@@ -341,6 +347,7 @@ mod tests {
             parsed: Some(Arc::new(parsed)),
             parameters: parameters.iter().map(|text| Some(Value::text(*text))).collect(),
             started: Timestamp::from_micros(0),
+            time_zone: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod settings;
 mod stated_lineage;
 mod statement;
 mod table;
+mod time_zone;
 mod timestamp;
 mod value;
 mod write;
@@ -35,7 +36,10 @@ pub use row::{ColumnName, RecordKey, Row};
 pub use settings::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettings, TableSettingsByName};
 pub use stated_lineage::{FeedKind, StatedFeed, StatedLineage, TableColumn};
 pub use statement::{Statement, StatementLink};
-pub use table::{Column, Declarations, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema, View};
+pub use table::{
+    Column, Declarations, ForeignKey, GeneratedColumn, ReferentialAction, TableName, TableSchema, UniqueKey, View,
+};
+pub use time_zone::{TimeZone, has_offset, time_of_text, without_offset};
 pub use timestamp::Timestamp;
 pub use value::Value;
 pub use write::{CommitSeq, Operation, RecordRead, SessionId, TraceId, TransactionId, Write, WriteSeq};

@@ -37,4 +37,6 @@ pub struct Statement {
     pub started: Timestamp,
     /// How it was joined to its writes.
     pub link: StatementLink,
+    /// The time zone that its session had set; `None`: it had set none, and so has the database's.
+    pub time_zone: Option<Arc<str>>,
 }

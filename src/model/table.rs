@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{ColumnName, ColumnType, ModelError, Row};
+use super::{ColumnName, ColumnType, ModelError, Row, TimeZone};
 
 /// A table's full name. Prints as `schema.table`; a bare name is read as `public.<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +86,10 @@ pub struct Declarations {
     pub definitions: Vec<Arc<str>>,
     /// Of each partition the partitioned table that it is in the end a part of.
     pub partitions: BTreeMap<TableName, TableName>,
+    /// The time zone of a session that sets none.
+    pub time_zone: TimeZone,
+    /// Roles whose sessions begin with another time zone than that.
+    pub roles_elsewhere: Vec<Arc<str>>,
 }
 
 /// What the database does to the rows that refer to a row, when that is deleted or its key changes.
@@ -128,6 +132,18 @@ pub struct TableSchema {
     pub key: Vec<ColumnName>,
     /// Its foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
+    /// What must not repeat beside its key, where that is known.
+    pub unique_keys: Vec<UniqueKey>,
+}
+
+/// A unique index or constraint other than the primary key, or an exclusion constraint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueKey {
+    /// Its columns, as far as it is of columns.
+    pub columns: Vec<ColumnName>,
+    /// Whether two rows conflict exactly where these columns are equal and not NULL: it has no expression and no condition,
+    /// and excludes nothing else.
+    pub is_plain: bool,
 }
 
 impl TableSchema {

@@ -9,7 +9,7 @@ use super::settings::{AuditSettings, DatabaseSettings, FailOn, FilePattern, Proj
 use super::{ProjectError, SourceLocation};
 use crate::model::{
     ColumnName, Deploy, Derive, ReleaseName, ReleaseSettings, ServiceName, TableName, TableSettings,
-    TableSettingsByName, Timestamp,
+    TableSettingsByName, TimeZone, Timestamp,
 };
 
 const DEFAULT_STORE: &str = ".blast-radius";
@@ -42,10 +42,13 @@ impl Loader<'_> {
     fn project(&self, file: PathBuf) -> Result<Project, ProjectError> {
         let parsed = self.document.parse()?;
         let mut root = self.document.root(parsed.get_ref());
+        let database = root.section("database")?.map(|section| self.database(section)).transpose()?;
+        let (database, time_zone) = database.unwrap_or_default();
         let mut project = Project {
             file,
             folder: self.folder.clone(),
-            database: root.section("database")?.map(|section| self.database(section)).transpose()?.flatten(),
+            database,
+            time_zone,
             store: self.store(root.section("store")?)?,
             ingest: root.section("ingest")?.map(|section| self.ingest(section)).transpose()?.unwrap_or_default(),
             release: self.release(root.section("release")?)?,
@@ -72,16 +75,20 @@ impl Loader<'_> {
         Ok(project)
     }
 
-    fn database(&self, mut section: Section<'_, '_>) -> Result<Option<DatabaseSettings>, ProjectError> {
+    fn database(
+        &self,
+        mut section: Section<'_, '_>,
+    ) -> Result<(Option<DatabaseSettings>, Option<TimeZone>), ProjectError> {
         let url = section.text("url")?;
         let files = section.text("files")?;
         let schemas = match section.texts("schemas")? {
             Some(schemas) => schemas.into_iter().map(|schema| schema.value).collect(),
             None => vec!["public".to_owned()],
         };
+        let time_zone = section.text("timezone")?.map(|written| self.time_zone(&written)).transpose()?;
         let files_key = section.key_span("files");
         section.finish()?;
-        match (url, files) {
+        let settings = match (url, files) {
             (Some(_), Some(_)) => {
                 let reason =
                     "`files` beside `url`: the data is either in a database or in a folder; remove one of them";
@@ -93,6 +100,18 @@ impl Loader<'_> {
                 Ok(Some(DatabaseSettings::Folder(folder)))
             }
             (None, None) => Ok(None),
+        };
+        Ok((settings?, time_zone))
+    }
+
+    fn time_zone(&self, written: &Located<String>) -> Result<TimeZone, ProjectError> {
+        let zone = TimeZone::named(&written.value);
+        match zone.is_known() {
+            true => Ok(zone),
+            false => {
+                let reason = format!("'{}' is no time zone that is known here, such as \"Europe/Berlin\"", zone.name());
+                Err(self.document.mistake(written.span.clone(), reason))
+            }
         }
     }
 

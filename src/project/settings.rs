@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::ProjectError;
 use super::error::SourceLocation;
-use crate::model::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettingsByName};
+use crate::model::{DatabaseSource, Deploy, Derive, ReleaseSettings, TableSettingsByName, TimeZone};
 
 /// The name of the project file.
 const FILE_NAME: &str = "blast-radius.toml";
@@ -30,6 +30,8 @@ pub struct Project {
     pub tables: TableSettingsByName,
     /// Tables computed by something that logs no SQL.
     pub derives: Vec<Derive>,
+    /// The time zone of a session of the database that sets none, where the database does not say it.
+    pub time_zone: Option<TimeZone>,
     pub(super) database: Option<DatabaseSettings>,
 }
 

@@ -137,7 +137,16 @@ mod tests {
         let table = |name: &str| {
             let name = TableName::new("public", name);
             let columns = vec![column("id"), column("email"), column("user_id")];
-            (name.clone(), Arc::new(TableSchema { name, columns, key: Vec::new(), foreign_keys: Vec::new() }))
+            (
+                name.clone(),
+                Arc::new(TableSchema {
+                    name,
+                    columns,
+                    key: Vec::new(),
+                    foreign_keys: Vec::new(),
+                    unique_keys: Vec::new(),
+                }),
+            )
         };
         let tables = BTreeMap::from([table("users"), table("odd \"one\"\n")]);
         let keys = [(TableName::new("public", "users"), vec!["id".into()])];

@@ -49,7 +49,8 @@ mod tests {
                     on_update: ReferentialAction::Refuse,
                 })
                 .collect();
-            let schema = TableSchema { name: name(table), columns: vec![], key: vec![], foreign_keys };
+            let schema =
+                TableSchema { name: name(table), columns: vec![], key: vec![], foreign_keys, unique_keys: vec![] };
             (name(table), Arc::new(schema))
         };
         let schemas = BTreeMap::from([

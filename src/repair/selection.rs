@@ -223,6 +223,7 @@ mod tests {
             columns: vec![column("id", false), column("total", false), column("note", false), column("sum", true)],
             key: vec!["id".into()],
             foreign_keys: vec![],
+            unique_keys: vec![],
         }
     }
 

@@ -122,7 +122,7 @@ pub(super) fn schemas() -> BTreeMap<TableName, Arc<TableSchema>> {
     let money = ColumnType::Numeric(Some((12, 2)));
     let table = |name: TableName, columns: Vec<Column>| {
         let key = columns.iter().take(1).map(|column| column.name.clone()).collect();
-        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: vec![] }))
+        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: vec![], unique_keys: vec![] }))
     };
     BTreeMap::from([
         table(

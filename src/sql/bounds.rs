@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{ArrayElemTypeDef, BinaryOperator, DataType, Expr, Ident, UnaryOperator, Value as SqlValue};
 
-use crate::model::{ColumnName, ColumnType, Value};
+use crate::model::{ColumnName, ColumnType, Value, has_offset};
 
 /// A column's value must be one of the operands' (NULL never is).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +185,10 @@ fn literal(value: &SqlValue, column_type: &ColumnType) -> Option<Value> {
 
 /// A constant text as the column would print it, provided that this loses nothing: `1.005` is not `1.01`.
 pub fn canonical(text: &str, column_type: &ColumnType) -> Option<Value> {
+    // Whether its offset counts depends on what it is, and on the session's time zone.
+    if matches!(column_type, ColumnType::Date | ColumnType::Timestamp) && has_offset(text) {
+        return None;
+    }
     let value = column_type.canonical(&Value::text(text)).ok()?;
     let exact = match column_type {
         ColumnType::Numeric(Some(_)) => {

@@ -85,6 +85,17 @@ pub fn conflict_columns(conflict: Option<&ConflictTarget>, schema: &TableSchema)
     }
 }
 
+/// Whether the rows that it inserts are listed in its text, so that it inserts no others whatever it reads.
+pub fn lists_its_rows(statement: &Statement) -> bool {
+    match statement {
+        Statement::Insert(insert) => {
+            let body = insert.source.as_ref().map(|source| source.body.as_ref());
+            body.is_none_or(|body| matches!(body, SetExpr::Values(_)))
+        }
+        _ => false,
+    }
+}
+
 /// The tables that a statement writes itself (not those that triggers and cascades write), data-modifying common table
 /// expressions included.
 pub fn write_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {

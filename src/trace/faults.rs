@@ -169,7 +169,16 @@ mod tests {
         let table = |name: &str, columns: &[&str]| {
             let name = TableName::new("public", name);
             let columns = columns.iter().map(|name| column(name)).collect();
-            (name.clone(), Arc::new(TableSchema { name, columns, key: vec!["id".into()], foreign_keys: Vec::new() }))
+            (
+                name.clone(),
+                Arc::new(TableSchema {
+                    name,
+                    columns,
+                    key: vec!["id".into()],
+                    foreign_keys: Vec::new(),
+                    unique_keys: Vec::new(),
+                }),
+            )
         };
         BTreeMap::from([
             table("orders", &["id", "coupon", "subtotal", "discount", "total"]),

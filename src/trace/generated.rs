@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::reenact::{Language, Refusal, Statements};
+use super::reenact::{Language, Refusal, SessionZones, Statements};
 use super::roots::values_of_rows;
 use crate::catalog::{Catalog, CatalogError, rows_from_batch};
 use crate::model::{Column, GeneratedColumn, History, Row, TableName, TableSchema, Value};
@@ -18,7 +18,8 @@ const CHUNK: usize = 8_192;
 /// # Errors
 /// A table that cannot be read.
 pub async fn fill_generated_columns(history: &mut History, catalog: &Catalog) -> Result<(), CatalogError> {
-    let mut statements = Statements::new(catalog.schemas().clone());
+    // What is immutable is the same in every time zone.
+    let mut statements = Statements::new(catalog.schemas().clone(), SessionZones::default());
     for generated in &catalog.declarations().generated {
         let Some(schema) = catalog.schemas().get(&generated.table) else { continue };
         let Some(column) = schema.column(&generated.column) else { continue };

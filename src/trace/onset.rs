@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::blast_radius::WrittenBy;
-use super::reenact::{Refusal, Statements};
+use super::reenact::{Refusal, SessionZones, Statements};
 use super::sweep::{Candidates, Notes, PlannedRule, SuspectingRule, record_of, rows_of, written_by};
 use crate::catalog::{RollingTables, World};
-use crate::model::{History, RecordKey, Timestamp, Transaction};
+use crate::model::{History, RecordKey, TimeZone, Timestamp, Transaction};
 use crate::sql::Schemas;
 
 /// A violation by its rule and its record's key.
@@ -30,15 +30,17 @@ pub struct Onsets {
 /// A rule with its violations whose commit is still to be found.
 type Pending = (PlannedRule, BTreeSet<RecordKey>);
 
-/// Finds the commit that made each of these violations. `tables` are as they stand now.
+/// Finds the commit that made each of these violations. `tables` are as they stand now; `zone` is the database's.
 pub async fn onsets(
     history: &History,
     mut tables: RollingTables,
     schemas: &Schemas,
     rules: &[SuspectingRule],
     violations: &BTreeMap<Arc<str>, BTreeSet<RecordKey>>,
+    zone: &TimeZone,
 ) -> Onsets {
-    let mut statements = Statements::new(schemas.clone());
+    let zones = SessionZones { database: zone.clone(), session: zone.clone() };
+    let mut statements = Statements::new(schemas.clone(), zones);
     let mut notes = Notes::default();
     let mut pending: Vec<Pending> = Vec::new();
     for rule in rules {

@@ -47,8 +47,10 @@ impl RowProgram {
             .map(|(place, (text, _, _))| format!("({text}) AS \"value_{place}\""))
             .collect();
         let text = format!("SELECT {} FROM {ROW_AT_HAND} AS {}", items.join(", "), quoted(&table.name.table));
-        let query = statements.query(&parsed_query(&text)?, &[Arc::new(row_at_hand(table))]).await?;
-        let columns = expressions.iter().map(|(_, name, column_type)| (name.clone(), column_type.clone())).collect();
+        let columns: Vec<(ColumnName, ColumnType)> =
+            expressions.iter().map(|(_, name, column_type)| (name.clone(), column_type.clone())).collect();
+        let at_hand = [Arc::new(row_at_hand(table))];
+        let query = statements.assigning_query(&parsed_query(&text)?, &at_hand, &columns).await?;
         Ok(RowProgram { query, columns })
     }
 
@@ -468,6 +470,7 @@ fn key_at_hand(table: &TableSchema) -> TableSchema {
         columns: columns.map(|column| Column { name: key_name(&column.name), ..column.clone() }).collect(),
         key: table.key.iter().map(|column| key_name(column)).collect(),
         foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
     }
 }
 
@@ -478,6 +481,7 @@ fn row_at_hand(table: &TableSchema) -> TableSchema {
         columns: table.columns.iter().cloned().chain(before).collect(),
         key: table.key.clone(),
         foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
     }
 }
 

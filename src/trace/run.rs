@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::blast_radius::BlastRadius;
 use super::error::TraceError;
 use super::outcome;
+use super::reenact::SessionZones;
 use super::scratch::Scratch;
 use super::sweep::{SuspectingRule, Suspicion, Sweep, Target};
 use crate::catalog::RollingTables;
@@ -66,7 +67,9 @@ pub async fn trace_on(
         let writes: Vec<_> = transaction.writes().collect();
         writes.into_iter().rev().for_each(|write| tables.undo(write));
     }
-    let mut sweep = Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules).await?;
+    let zones = SessionZones::from(question.declarations);
+    let mut sweep =
+        Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules, zones).await?;
     sweep.declare(question.declarations).await;
     scratch.into_iter().for_each(|scratch| sweep.reenact_on(scratch));
     sweep.derive(question.derives, history).await?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::reenact::{Compiled, Statements, constant_values};
+use super::reenact::{Compiled, SessionZones, Statements, constant_values};
 use crate::model::{
     ColumnName, History, RecordKey, Release, Row, Statement, Step, TableName, Timestamp, Transaction, TransactionId,
     Value, Write,
@@ -81,7 +81,8 @@ pub struct Reader {
 /// Tells the story of one record. A record that no write of the history is about has no versions.
 pub fn story(history: &History, schemas: &Schemas, table: &TableName, key: &RecordKey) -> Story {
     let keys = keys_over_time(history, schemas, table, key);
-    let mut teller = Teller { statements: Statements::new(schemas.clone()), table, keys, row: None };
+    let mut teller =
+        Teller { statements: Statements::new(schemas.clone(), SessionZones::default()), table, keys, row: None };
     let mut story = Story { table: table.clone(), key: key.clone(), versions: Vec::new(), readers: Vec::new() };
     for transaction in &history.transactions {
         for step in &transaction.steps {
@@ -159,7 +160,7 @@ impl Teller<'_> {
             sources.insert(Source { table: read.table.clone(), rows });
         }
         let Some(statement) = statement else { return sources.into_iter().collect() };
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         for reference in references(&compiled) {
             let rows = self.source_rows(reference, &statement.parameters);
             let is_itself = reference.table == write.table
@@ -221,7 +222,7 @@ impl Teller<'_> {
 
     /// Whether the statement's text and parameters let the record, as it stands, through.
     fn reads_the_record(&mut self, statement: &Statement) -> bool {
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         if let Compiled::Refused { tables, .. } = compiled.as_ref() {
             return tables.contains(self.table);
         }

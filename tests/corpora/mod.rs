@@ -66,8 +66,13 @@ fn schema(value: &Value) -> Schema {
             not_null: false,
             generated: false,
         });
-        let table =
-            TableSchema { name: name.clone(), columns: columns.collect(), key: Vec::new(), foreign_keys: Vec::new() };
+        let table = TableSchema {
+            name: name.clone(),
+            columns: columns.collect(),
+            key: Vec::new(),
+            foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
+        };
         schemas.insert(name, table.into());
     }
     Schema::from(&schemas)

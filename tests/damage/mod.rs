@@ -107,7 +107,13 @@ impl Incident {
         let name: TableName = table.parse().expect("a table name");
         let columns = columns.iter().map(|(name, column_type)| column(name, other(column_type), false));
         let key = columns.clone().take(1).map(|column| column.name).collect();
-        let schema = TableSchema { name: name.clone(), columns: columns.collect(), key, foreign_keys: vec![] };
+        let schema = TableSchema {
+            name: name.clone(),
+            columns: columns.collect(),
+            key,
+            foreign_keys: vec![],
+            unique_keys: vec![],
+        };
         let mut incident = Incident::empty(1);
         incident.schemas.insert(name, Arc::new(schema));
         incident
@@ -227,7 +233,7 @@ impl Incident {
         if definition.contains("length_of_text") {
             columns.push(column("length_of_text", ColumnType::Integer, true));
         }
-        let schema = TableSchema { name: name.clone(), columns, key, foreign_keys };
+        let schema = TableSchema { name: name.clone(), columns, key, foreign_keys, unique_keys: vec![] };
         self.schemas.insert(name.clone(), Arc::new(schema));
         self.definitions.push((name.clone(), definition, shapes));
         self.right.insert(name.clone(), Rows::new());

@@ -359,6 +359,112 @@ fn over_rows(all: &mut Vec<String>) {
     }
 }
 
+/// What depends on the session's time zone.
+pub fn of_zones() -> Vec<String> {
+    let mut all = Vec::new();
+    moments(&mut all);
+    const LITERALS: [&str; 9] = [
+        "'2026-03-29 02:30:00'",
+        "'2026-10-25 02:30:00'",
+        "'2026-03-02'",
+        "'2026-03-02 10:15:30+00'",
+        "'2026-03-08 02:30:00-05'",
+        "date '2026-03-29'",
+        "timestamp '2026-03-29 02:30:00'",
+        "timestamptz '2026-10-25 02:30:00'",
+        "timestamptz '2026-10-25 00:30:00+00'",
+    ];
+    for comparison in COMPARISONS {
+        for (left, right) in pairs(&["tz", "ts", "d"], &["tz", "ts", "d"]).chain(pairs(&["tz", "ts"], &LITERALS)) {
+            all.push(format!("{left} {comparison} {right}"));
+        }
+    }
+    for (value, target) in
+        pairs(&["tz", "ts", "d"], &["timestamptz", "timestamp", "date", "text", "time", "varchar(12)"])
+    {
+        all.push(format!("{value}::{target}"));
+    }
+    for (literal, target) in pairs(&LITERALS, &["timestamptz", "timestamp", "date"]) {
+        all.push(format!("{literal}::{target}"));
+        all.push(format!("{literal}::{target}::text"));
+    }
+    for moment in LITERALS[5..].iter().chain(&["tz", "ts", "d"]) {
+        for span in ["'1 day'", "'1 month'", "'24 hours'", "'1 month 1 day 1 hour'", "'-1 day'", "'30 minutes'"] {
+            all.push(format!("{moment} + interval {span}"));
+            all.push(format!("({moment} - interval {span})::text"));
+            all.push(format!("interval {span} + {moment}"));
+        }
+        for zone in ["Europe/Berlin", "America/New_York", "UTC", "Asia/Kolkata", "EST", "CET"] {
+            all.push(format!("{moment} AT TIME ZONE '{zone}'"));
+            all.push(format!("({moment} AT TIME ZONE '{zone}')::date"));
+            all.push(format!("extract(hour from {moment} AT TIME ZONE '{zone}')"));
+            all.push(format!("date_trunc('day', {moment} AT TIME ZONE '{zone}')"));
+            all.push(format!("date_trunc('day', {moment} AT TIME ZONE '{zone}') AT TIME ZONE '{zone}'"));
+        }
+    }
+    for unit in ["hour", "minute", "day", "week", "month", "year"] {
+        for hour in 0..4 {
+            all.push(format!("date_trunc('{unit}', timestamptz '2026-10-25 0{hour}:30:00+00')"));
+            all.push(format!("date_trunc('{unit}', timestamptz '2026-03-29 0{hour}:30:00+00')"));
+            all.push(format!("date_trunc('{unit}', timestamptz '2026-11-01 0{}:30:00+00')", hour + 4));
+        }
+    }
+    for both in ["coalesce", "greatest", "least", "nullif"] {
+        for (left, right) in pairs(&["tz", "ts"], &["tz", "ts", "d", "'2026-03-29 02:30:00'"]) {
+            all.push(format!("{both}({left}, {right})"));
+            all.push(format!("{both}({left}, {right})::text"));
+        }
+    }
+    for expression in [
+        "'at ' || tz",
+        "concat(tz, ' ', ts, ' ', d)",
+        "tz BETWEEN '2026-03-02' AND '2026-03-30'",
+        "tz BETWEEN d AND ts",
+        "tz IN ('2026-03-02 11:15:30', '1999-12-31')",
+        "tz IN (SELECT x.ts FROM samples x)",
+        "ts IN (SELECT x.tz FROM samples x)",
+        "d IN (SELECT x.tz::date FROM samples x)",
+        "tz::date - d",
+        "tz - ts",
+        "tz - d",
+        "tz - tz",
+        "CASE WHEN o THEN tz ELSE ts END",
+        "CASE WHEN o THEN tz ELSE d END",
+        "CASE WHEN o THEN d ELSE tz END",
+        "(SELECT min(x.tz::date) FROM samples x)",
+        "(SELECT count(*) FROM samples x WHERE x.tz::date = samples.d)",
+        "(SELECT count(*) FROM samples x JOIN samples y ON x.tz = y.ts)",
+        "(SELECT count(*) FROM samples x JOIN samples y ON x.tz::date = y.d)",
+        "(SELECT max(z.n) FROM (SELECT x.tz::date, count(*) n FROM samples x GROUP BY x.tz::date) z)",
+        "(SELECT max(z.n) FROM (SELECT date_trunc('month', x.tz) AS m, count(*) n FROM samples x GROUP BY 1) z)",
+        "(SELECT max(z.m) FROM (SELECT date_trunc('day', x.tz) AS m FROM samples x GROUP BY date_trunc('day', x.tz)) z)",
+        "(SELECT min(z.m) FROM (SELECT x.tz AS m FROM samples x UNION SELECT y.ts FROM samples y) z)",
+        "(SELECT min(z.m)::text FROM (SELECT x.d AS m FROM samples x UNION ALL SELECT y.tz FROM samples y) z)",
+        "(SELECT rank FROM (SELECT x.id, rank() OVER (PARTITION BY x.tz::date ORDER BY x.tz) AS rank FROM samples x) z WHERE z.id = samples.id)",
+        "now()::date",
+        "current_date",
+        "localtimestamp",
+        "now()::text",
+        "current_date - d",
+        "tz > now()",
+        "tz < current_date",
+        "date_trunc('day', now())",
+        "now() - interval '1 month'",
+        "extract(dow from now())",
+        "date_part('hour', tz)",
+        "extract(hour from tz) >= 12",
+        "extract(epoch from tz)",
+        "extract(timezone from tz)",
+        "'infinity'::timestamptz",
+        "tz < 'infinity'",
+        "tz + s * interval '1 day'",
+        "(tz + interval '1 day')::date",
+    ] {
+        all.push(expression.to_owned());
+    }
+    all
+}
+
 /// All of them, in a fixed order.
 pub fn expressions() -> Vec<String> {
     let mut all = Vec::new();

@@ -45,6 +45,7 @@ impl Snapshot {
     /// Reads every table of the schema `public`.
     pub async fn take(database: &Database<'_>) -> Snapshot {
         let client = database.client("oracle").await;
+        client.batch_execute("SET TimeZone = 'UTC'").await.expect("PostgreSQL knows UTC");
         let shapes = client
             .query(
                 "SELECT relname::text, array_agg(attname::text ORDER BY attnum), \

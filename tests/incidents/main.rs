@@ -30,6 +30,7 @@ mod slow_burner;
 mod tatp;
 mod tenants;
 mod three_transactions;
+mod time_zones;
 mod tpc_b;
 mod tpc_c;
 mod upserts;

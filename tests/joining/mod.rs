@@ -77,7 +77,7 @@ fn schemas() -> BTreeMap<TableName, Arc<TableSchema>> {
         let name = TableName::new("public", table);
         let key = key.into_iter().map(Arc::from).collect();
         let columns = columns.into_iter().map(column).collect();
-        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new() }))
+        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new(), unique_keys: Vec::new() }))
     };
     tables.into_iter().map(schema).collect()
 }

@@ -288,7 +288,16 @@ fn schemas() -> Schemas {
         };
         let name = TableName::new("public", name);
         let columns = vec![column("id"), column("value")];
-        (name.clone(), Arc::new(TableSchema { name, columns, key: vec!["id".into()], foreign_keys: Vec::new() }))
+        (
+            name.clone(),
+            Arc::new(TableSchema {
+                name,
+                columns,
+                key: vec!["id".into()],
+                foreign_keys: Vec::new(),
+                unique_keys: Vec::new(),
+            }),
+        )
     };
     TABLES.into_iter().map(table).collect()
 }

@@ -429,7 +429,13 @@ pub(in crate::audit) mod tests {
             |name: &str, column_type| Column { name: name.into(), column_type, not_null: false, generated: false };
         let table = |name: &str, key: &str, columns: Vec<Column>| {
             let name = TableName::new("public", name);
-            let schema = TableSchema { name: name.clone(), columns, key: vec![key.into()], foreign_keys: Vec::new() };
+            let schema = TableSchema {
+                name: name.clone(),
+                columns,
+                key: vec![key.into()],
+                foreign_keys: Vec::new(),
+                unique_keys: Vec::new(),
+            };
             (name, Arc::new(schema))
         };
         BTreeMap::from([

@@ -137,6 +137,7 @@ mod tests {
             columns: types.into_iter().map(column).collect(),
             key: Vec::new(),
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 
 use crate::model::{
     Column, ColumnName, ColumnType, Declarations, ForeignKey, GeneratedColumn, ReferentialAction, TableName,
-    TableSchema, View,
+    TableSchema, TimeZone, UniqueKey, View,
 };
 
 /// Tables are ordinary, partitioned and foreign tables and materialised views; a partition is read with its parent.
@@ -40,13 +40,38 @@ pub(super) async fn read(client: &Client, schemas: &[String]) -> Result<Database
             table.foreign_keys.push(foreign_key);
         }
     }
+    for (name, unique_key) in read_unique_keys(client, schemas).await? {
+        if let Some(table) = tables.get_mut(&name) {
+            table.unique_keys.push(unique_key);
+        }
+    }
     let declarations = Declarations {
         generated: read_generated_columns(client, schemas).await?,
         views: read_views(client, schemas).await?,
         definitions: read_definitions(client, schemas).await?,
         partitions: read_partitions(client, schemas).await?,
+        ..read_time_zones(client).await?
     };
     Ok(DatabaseSchema { tables: tables.into_values().collect(), unique_keys, declarations })
+}
+
+/// The time zone of a session that sets none, and the roles whose sessions begin with another.
+async fn read_time_zones(client: &Client) -> Result<Declarations, Error> {
+    let sql = "SELECT coalesce(
+                   (SELECT split_part(setting, '=', 2) FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
+                    WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                      AND setting ILIKE 'timezone=%'
+                    ORDER BY s.setdatabase DESC LIMIT 1),
+                   (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'))";
+    let time_zone: String = client.query_one(sql, &[]).await?.try_get(0)?;
+    let sql = "SELECT DISTINCT r.rolname::text
+               FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS setting
+               WHERE r.rolcanlogin AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                 AND setting ILIKE 'timezone=%' AND lower(split_part(setting, '=', 2)) <> lower($1::text)
+               ORDER BY 1";
+    let roles = client.query(sql, &[&time_zone]).await?;
+    let roles = roles.iter().map(|row| row.try_get::<_, String>(0).map(Arc::from)).collect::<Result<_, _>>()?;
+    Ok(Declarations { time_zone: TimeZone::named(&time_zone), roles_elsewhere: roles, ..Declarations::default() })
 }
 
 /// The schemas among `wanted` that the database does not have.
@@ -91,6 +116,7 @@ async fn read_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<Ta
             columns: Vec::new(),
             key: Vec::new(),
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         });
         // A table without columns has one row here, of NULLs.
         let Some(column) = row.try_get::<_, Option<String>>(2)? else { continue };
@@ -107,6 +133,27 @@ async fn read_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<Ta
 }
 
 /// Keys of tables: the primary key, and unique keys over columns that are never NULL, the narrowest first.
+/// What must not repeat beside the primary key: what decides an `ON CONFLICT` of any constraint.
+async fn read_unique_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName, UniqueKey)>, Error> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text,
+                ARRAY(SELECT a.attname::text FROM pg_attribute a
+                      WHERE a.attrelid = c.oid AND a.attnum > 0
+                        AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) ORDER BY a.attnum),
+                NOT i.indisexclusion AND i.indpred IS NULL AND i.indexprs IS NULL
+                AND NOT coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false)
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE {TABLES} AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary AND i.indisvalid AND i.indimmediate
+         ORDER BY 1, 2, i.indexrelid"
+    );
+    let rows = client.query(&sql, &[&schemas]).await?;
+    let unique_key = |row: &tokio_postgres::Row| {
+        let name = TableName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?);
+        Ok((name, UniqueKey { columns: column_names(row.try_get(2)?), is_plain: row.try_get(3)? }))
+    };
+    rows.iter().map(unique_key).collect()
+}
+
 async fn read_keys(client: &Client, schemas: &[String]) -> Result<Vec<(TableName, bool, Vec<ColumnName>)>, Error> {
     let sql = format!(
         "SELECT n.nspname::text, c.relname::text, i.indisprimary, array_agg(a.attname::text ORDER BY k.position)

@@ -119,6 +119,7 @@ mod tests {
             columns: vec![column("order_id"), column("line_no")],
             key: vec!["order_id".into(), "line_no".into()],
             foreign_keys: Vec::new(),
+            unique_keys: Vec::new(),
         }
     }
 

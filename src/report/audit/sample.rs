@@ -21,7 +21,7 @@ pub(super) fn schemas() -> Schemas {
     let table = |name: &str, columns: Vec<Column>| {
         let name = TableName::new("public", name);
         let key = columns.iter().map(|column| Arc::clone(&column.name)).collect();
-        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new() }))
+        (name.clone(), Arc::new(TableSchema { name, columns, key, foreign_keys: Vec::new(), unique_keys: Vec::new() }))
     };
     BTreeMap::from([
         table("orders", vec![column("id", ColumnType::BigInt)]),

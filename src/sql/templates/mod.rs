@@ -152,7 +152,8 @@ mod tests {
         let table = |name: &str, columns, key: &[&str]| {
             let name = TableName::new("public", name);
             let key = key.iter().map(|name| (*name).into()).collect();
-            let schema = TableSchema { name: name.clone(), columns, key, foreign_keys: Vec::new() };
+            let schema =
+                TableSchema { name: name.clone(), columns, key, foreign_keys: Vec::new(), unique_keys: Vec::new() };
             (name, Arc::new(schema))
         };
         let one = table("t", vec![column("id", ColumnType::Integer), column("x", ColumnType::Integer)], &["id"]);

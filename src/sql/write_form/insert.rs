@@ -113,7 +113,8 @@ fn on_conflict(clause: &OnConflictClause, schema: &TableSchema, alias: &str) -> 
             ConflictAction::Update { assigned, query: Box::new(query) }
         }
     };
-    Ok(OnConflict { columns, action })
+    let others = if clause.conflict_target.is_none() { schema.unique_keys.clone() } else { Vec::new() };
+    Ok(OnConflict { columns, others, action })
 }
 
 /// `VALUES` as selects, so that every row is planned with its parameters' own types.

@@ -20,7 +20,7 @@ pub use given::literals;
 pub use queries::function_call;
 
 use super::{Schemas, SqlError};
-use crate::model::{ColumnName, TableName, TableSchema};
+use crate::model::{ColumnName, TableName, TableSchema, UniqueKey};
 
 /// One column that the write gives a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,8 @@ pub enum WriteKind {
 pub struct OnConflict {
     /// The columns whose equality is a conflict: the table's key where none are named.
     pub columns: Vec<ColumnName>,
+    /// What else is a conflict where none are named.
+    pub others: Vec<UniqueKey>,
     /// What happens then.
     pub action: ConflictAction,
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
@@ -20,8 +20,10 @@ use super::parameters::parameter_types;
 use super::row_subqueries::exist_rows;
 use super::translate::{Language, expand_arrays, name_apart, parameter_function, time_function, translate};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
-use crate::engine::{LiveTable, ValueCell};
-use crate::model::{ColumnName, ColumnType, Row, TableSchema, Timestamp, Value};
+use crate::engine::{LiveTable, ValueCell, assigned_in_zone};
+use crate::model::{
+    ColumnName, ColumnType, Row, TableSchema, TimeZone, Timestamp, Value, has_offset, time_of_text, without_offset,
+};
 use crate::sql::{Bound, ColumnsRead, Operand, Reads, Schemas, TableReference, reference_name};
 
 /// Rows that stand in for what a reference would fetch, by the reference's place.
@@ -38,6 +40,17 @@ pub struct Execution<'a> {
     pub overridden: Option<&'a OverriddenRows>,
 }
 
+/// In what a query means what it means: the engine's session, whose SQL it is, and the time zone of both.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The engine's session, in that zone.
+    pub context: &'a SessionContext,
+    /// Whose SQL it is.
+    pub language: Language,
+    /// The time zone.
+    pub zone: &'a TimeZone,
+}
+
 /// A planned query with its live tables and values.
 pub struct CompiledQuery {
     reads: Reads,
@@ -47,6 +60,9 @@ pub struct CompiledQuery {
     parameters: Vec<(usize, ColumnType, ValueCell)>,
     time: ValueCell,
     context: SessionContext,
+    zone: TimeZone,
+    /// What its last columns are assigned to.
+    assigned: Vec<ColumnType>,
     query: Query,
     prefix: String,
     /// Or why there is none: what was registered for it is there already.
@@ -70,10 +86,9 @@ impl CompiledQuery {
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
     pub fn compile(
-        context: &SessionContext,
+        setting: Setting<'_>,
         query: &Query,
         schemas: &Schemas,
-        language: Language,
         prefix: &str,
         assigned: &[(ColumnName, ColumnType)],
         parameters: &[Value],
@@ -87,7 +102,7 @@ impl CompiledQuery {
         let schema_of = |reference: &TableReference| schemas.get(&reference.table).map(AsRef::as_ref);
         let used: Vec<&TableSchema> = reads.references.iter().filter_map(schema_of).collect();
         let types = parameter_types(&query, &used, assigned, parameters);
-        let numbers = translate(&mut query, language, prefix)?;
+        let numbers = translate(&mut query, setting.language, prefix)?;
         let mut cells = Vec::with_capacity(numbers.len());
         for number in numbers {
             let column_type = types
@@ -111,7 +126,9 @@ impl CompiledQuery {
             tables,
             parameters: cells,
             time,
-            context: context.clone(),
+            context: setting.context.clone(),
+            zone: setting.zone.clone(),
+            assigned: assigned.iter().map(|(_, column_type)| column_type.clone()).collect(),
             query,
             prefix: prefix.to_owned(),
             plan: OnceCell::new(),
@@ -157,6 +174,8 @@ impl CompiledQuery {
         let state = self.context.state();
         let statement = EngineStatement::Statement(Box::new(Statement::Query(Box::new(self.query.clone()))));
         let logical = state.statement_to_plan(statement).await?;
+        let assigned: Vec<_> = self.assigned.iter().map(assigned_type).collect();
+        let logical = assigned_in_zone(logical, &self.zone, &assigned)?;
         Ok(Plan { root: state.create_physical_plan(&logical).await?, task: state.task_ctx() })
     }
 
@@ -181,6 +200,11 @@ impl CompiledQuery {
         Visit::visit(&self.query, &mut Finder(is_limited)).is_break()
     }
 
+    /// Whether it begins with common table expressions.
+    pub fn has_parts(&self) -> bool {
+        self.query.with.is_some()
+    }
+
     /// Whether it has a part WITH RECURSIVE.
     pub fn is_recursive(&self) -> bool {
         let is_recursive = |query: &Query| query.with.as_ref().is_some_and(|with| with.recursive);
@@ -203,7 +227,7 @@ impl CompiledQuery {
         }
         for (number, column_type, cell) in &self.parameters {
             let value = number.checked_sub(1).and_then(|place| execution.parameters.get(place));
-            cell.set(scalar(value.unwrap_or(&Value::NULL), column_type)?);
+            cell.set(scalar(value.unwrap_or(&Value::NULL), column_type, &self.zone)?);
         }
         let micros = execution.time.as_micros();
         self.time.set(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
@@ -385,8 +409,36 @@ pub fn constant_values(bound: &Bound, column_type: &ColumnType, parameters: &[Va
     bound_values(bound, &[], column_type, parameters)
 }
 
-fn scalar(value: &Value, column_type: &ColumnType) -> Result<ScalarValue, Refusal> {
+/// The type that the engine has for what a session's time zone gives a column.
+fn assigned_type(column_type: &ColumnType) -> Option<DataType> {
+    let depends = matches!(
+        column_type,
+        ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampTz | ColumnType::Text | ColumnType::Varchar(_)
+    );
+    depends.then(|| arrow_type(column_type))
+}
+
+fn scalar(value: &Value, column_type: &ColumnType, zone: &TimeZone) -> Result<ScalarValue, Refusal> {
     let refuse = |error: crate::model::ModelError| Refusal(format!("failed to {error}"));
+    let text = value.as_str().unwrap_or_default();
+    match column_type {
+        ColumnType::TimestampTz if !value.is_null() => {
+            let moment = zone.moment_of_text(text).ok_or_else(|| {
+                Refusal(format!("has the parameter '{text}', of which no moment is known in the time zone {zone}"))
+            })?;
+            return Ok(ScalarValue::TimestampMicrosecond(Some(moment), Some("UTC".into())));
+        }
+        // PostgreSQL takes it for a text, whose offset counts for nothing, or for a moment, which has a time by its zone.
+        ColumnType::Timestamp | ColumnType::Date if has_offset(text) => {
+            let time = zone.moment_of_text(text).and_then(|moment| zone.time_at(moment));
+            if time.is_none() || time != time_of_text(without_offset(text)) {
+                return Err(Refusal(format!(
+                    "has the parameter '{text}' where a time without a time zone stands: what it means depends on its type"
+                )));
+            }
+        }
+        _ => {}
+    }
     let canonical = column_type.canonical(value).map_err(refuse)?;
     let array = array_from_values(column_type, std::iter::once(canonical.as_str())).map_err(refuse)?;
     Ok(ScalarValue::try_from_array(&array, 0)?)

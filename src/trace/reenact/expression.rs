@@ -1,17 +1,17 @@
 //! What the built-in evaluator makes of a query of PostgreSQL's: the same path as a statement that is run again.
 
-use super::{Compiled, Execution, Refusal, Statements};
+use super::{Compiled, Execution, Refusal, SessionZones, Statements};
 use crate::catalog::{RollingTables, World, value_from_array};
-use crate::model::{ColumnType, Timestamp, Value};
+use crate::model::{ColumnType, TimeZone, Timestamp, Value};
 use crate::sql::Schemas;
 
 /// Evaluates queries as a trace does.
 pub struct Evaluator(Statements);
 
 impl Evaluator {
-    /// Over tables of these shapes.
-    pub fn new(schemas: Schemas) -> Self {
-        Evaluator(Statements::new(schemas))
+    /// Over tables of these shapes, in a time zone.
+    pub fn new(schemas: Schemas, zone: &TimeZone) -> Self {
+        Evaluator(Statements::new(schemas, SessionZones { database: zone.clone(), session: zone.clone() }))
     }
 
     /// The rows of a query over the tables as they stand, its columns read as these types; `time` is what `now()` gives.
@@ -25,7 +25,7 @@ impl Evaluator {
         types: &[ColumnType],
         time: Timestamp,
     ) -> Result<Vec<Vec<Value>>, Refusal> {
-        let compiled = self.0.statement(&sql.into(), &[]);
+        let compiled = self.0.statement(&sql.into(), &[], None);
         let query = match compiled.as_ref() {
             Compiled::Read(query) => query,
             Compiled::Refused { reason, .. } => return Err(reason.clone()),

@@ -16,7 +16,7 @@ mod write;
 pub use compiled::{CompiledQuery, Execution, OverriddenRows, constant_values};
 pub use derived::DerivedQuery;
 pub use expression::Evaluator;
-pub use statement::{Compiled, Statements};
+pub use statement::{Compiled, SessionZones, Statements};
 pub use translate::Language;
 pub use write::{CompiledWrite, Effect, Effects, TableWrite, Updated};
 

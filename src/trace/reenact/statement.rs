@@ -6,11 +6,14 @@ use ahash::HashMap;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast;
 
+use super::compiled::Setting;
 use super::display_scale::DisplayScales;
 use super::translate::Language;
 use super::write::{CompiledArm, CompiledWrite, TableWrite};
 use super::{CompiledQuery, Refusal};
-use crate::model::{ColumnName, ColumnType, RecordKey, TableName, TableSchema, Value, View};
+use crate::model::{
+    ColumnName, ColumnType, Declarations, RecordKey, TableName, TableSchema, TimeZone, UniqueKey, Value, View,
+};
 use crate::sql::{
     self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schema, Schemas, Templates, Views, WriteArm,
     WriteForms, WriteKind, WriteTarget,
@@ -48,10 +51,11 @@ impl Compiled {
 
 /// Every statement compiled so far.
 pub struct Statements {
-    /// Where statements run …
-    context: SessionContext,
-    /// … and rules.
+    /// Where statements run, by their time zone: `None` for that of a session that has set none …
+    contexts: HashMap<Option<Arc<str>>, (TimeZone, SessionContext)>,
+    /// … and rules, in the database's.
     own: SessionContext,
+    zones: SessionZones,
     /// The tables that are recorded …
     recorded: Schemas,
     /// … and the same with the temporary tables that stand before them.
@@ -69,9 +73,30 @@ pub struct Statements {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct StatementIdentity {
     sql: Arc<str>,
+    zone: Option<Arc<str>>,
     temporary: usize,
     parameters: Vec<ParameterShape>,
     values: Option<Vec<Value>>,
+}
+
+/// The time zones of a database's sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionZones {
+    /// The database's.
+    pub database: TimeZone,
+    /// That of a session that sets none: the same, where every role's sessions begin with it.
+    pub session: TimeZone,
+}
+
+impl From<&Declarations> for SessionZones {
+    fn from(declarations: &Declarations) -> Self {
+        let database = declarations.time_zone.clone();
+        let session = match declarations.roles_elsewhere.as_slice() {
+            [] => database.clone(),
+            roles => TimeZone::named(&format!("{database} or the one of {}", roles.join(", "))),
+        };
+        SessionZones { database, session }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,11 +107,12 @@ enum ParameterShape {
 }
 
 impl Statements {
-    /// Statements over tables of these shapes.
-    pub fn new(schemas: Schemas) -> Self {
+    /// Statements over tables of these shapes, in sessions with these time zones.
+    pub fn new(schemas: Schemas, zones: SessionZones) -> Self {
         Statements {
-            context: crate::engine::statement_context(),
-            own: crate::engine::session_context(),
+            contexts: HashMap::default(),
+            own: crate::engine::session_context_in(&zones.database),
+            zones,
             templates: Templates::new(Schema::from(&schemas), Arc::new(schemas.clone())),
             recorded: schemas.clone(),
             schemas,
@@ -138,11 +164,26 @@ impl Statements {
         self.schemas.extend(temporary.iter().map(|(name, schema)| (name.clone(), schema.clone())));
     }
 
-    /// The statement, compiled now or earlier.
-    pub fn statement(&mut self, sql: &Arc<str>, parameters: &[Value]) -> Arc<Compiled> {
+    /// The database's time zone.
+    pub fn database_zone(&self) -> &TimeZone {
+        &self.zones.database
+    }
+
+    /// The time zone that a session has which has set this one, or none.
+    pub fn zone(&self, set: Option<&Arc<str>>) -> TimeZone {
+        set.map_or_else(|| self.zones.session.clone(), |name| TimeZone::named(name))
+    }
+
+    /// The statement, compiled now or earlier; `zone` is the time zone that its session has set.
+    pub fn statement(&mut self, sql: &Arc<str>, parameters: &[Value], zone: Option<&Arc<str>>) -> Arc<Compiled> {
         let shapes = parameters.iter().map(shape).collect();
-        let mut identity =
-            StatementIdentity { sql: sql.clone(), temporary: self.temporary_at_hand, parameters: shapes, values: None };
+        let mut identity = StatementIdentity {
+            sql: sql.clone(),
+            zone: zone.cloned(),
+            temporary: self.temporary_at_hand,
+            parameters: shapes,
+            values: None,
+        };
         if let Some(compiled) = self.compiled.get(&identity) {
             return compiled.clone();
         }
@@ -150,7 +191,7 @@ impl Statements {
         if let Some(compiled) = self.compiled.get(&identity) {
             return compiled.clone();
         }
-        let compiled = Arc::new(self.compile(sql, parameters));
+        let compiled = Arc::new(self.compile(sql, parameters, zone));
         let inlined = match compiled.as_ref() {
             Compiled::Write(write) => write.is_inlined(),
             Compiled::Read(query) => query.is_inlined(),
@@ -174,7 +215,20 @@ impl Statements {
     /// # Errors
     /// What the engine cannot run as PostgreSQL does.
     pub async fn query(&mut self, query: &ast::Query, extra: &[Arc<TableSchema>]) -> Result<CompiledQuery, Refusal> {
-        self.query_in(Language::Engine, query, extra).await
+        self.query_in(Language::Engine, query, extra, &[]).await
+    }
+
+    /// As [`Statements::query`], its last columns being assigned to columns of these types.
+    ///
+    /// # Errors
+    /// What the engine cannot run as PostgreSQL does.
+    pub async fn assigning_query(
+        &mut self,
+        query: &ast::Query,
+        extra: &[Arc<TableSchema>],
+        assigned: &[(ColumnName, ColumnType)],
+    ) -> Result<CompiledQuery, Refusal> {
+        self.query_in(Language::Engine, query, extra, assigned).await
     }
 
     /// As [`Statements::query`], of a query that means what it means to PostgreSQL.
@@ -186,7 +240,7 @@ impl Statements {
         query: &ast::Query,
         extra: &[Arc<TableSchema>],
     ) -> Result<CompiledQuery, Refusal> {
-        self.query_in(Language::PostgreSql, query, extra).await
+        self.query_in(Language::PostgreSql, query, extra, &[]).await
     }
 
     async fn query_in(
@@ -194,20 +248,37 @@ impl Statements {
         language: Language,
         query: &ast::Query,
         extra: &[Arc<TableSchema>],
+        assigned: &[(ColumnName, ColumnType)],
     ) -> Result<CompiledQuery, Refusal> {
         let prefix = self.next_prefix();
         let mut schemas = self.schemas.clone();
         schemas.extend(extra.iter().map(|schema| (schema.name.clone(), schema.clone())));
-        let context = match language {
-            Language::PostgreSql => &self.context,
-            Language::Engine => &self.own,
+        let database = self.zones.database.clone();
+        let (zone, context) = match language {
+            Language::PostgreSql => {
+                let name = Arc::clone(database.name());
+                self.context(Some(&name))
+            }
+            Language::Engine => (database, self.own.clone()),
         };
-        let query = CompiledQuery::compile(context, query, &schemas, language, &prefix, &[], &[])?;
+        let setting = Setting { context: &context, language, zone: &zone };
+        let query = CompiledQuery::compile(setting, query, &schemas, &prefix, assigned, &[])?;
         query.prepare().await?;
         Ok(query)
     }
 
-    fn compile(&mut self, sql: &str, parameters: &[Value]) -> Compiled {
+    /// Where the statements run of sessions that have set this time zone, or none.
+    fn context(&mut self, set: Option<&Arc<str>>) -> (TimeZone, SessionContext) {
+        if let Some(known) = self.contexts.get(&set.cloned()) {
+            return known.clone();
+        }
+        let zone = self.zone(set);
+        let context = crate::engine::statement_context(&zone);
+        self.contexts.insert(set.cloned(), (zone.clone(), context.clone()));
+        (zone, context)
+    }
+
+    fn compile(&mut self, sql: &str, parameters: &[Value], zone: Option<&Arc<str>>) -> Compiled {
         let statements = match sql::parse(sql) {
             Ok(mut statements) => {
                 statements.iter_mut().for_each(|statement| sql::expand_views(statement, &self.views));
@@ -224,13 +295,13 @@ impl Statements {
         let tables = || sql::tables_named(statement).into_iter().collect();
         match sql::role_of(statement) {
             Role::Read => match statement {
-                ast::Statement::Query(query) => match self.compile_read(query, parameters) {
+                ast::Statement::Query(query) => match self.compile_read(query, parameters, zone) {
                     Ok(query) => Compiled::Read(Box::new(query)),
                     Err(reason) => Compiled::Refused { reason, tables: tables(), targets: Vec::new() },
                 },
                 _ => Compiled::Nothing,
             },
-            Role::Write => match self.compile_write(statement, parameters) {
+            Role::Write => match self.compile_write(statement, parameters, zone) {
                 Ok(write) => Compiled::Write(Box::new(write)),
                 Err(reason) => {
                     let targets = sql::write_targets(statement, &self.schemas);
@@ -241,12 +312,21 @@ impl Statements {
         }
     }
 
-    fn compile_read(&mut self, query: &ast::Query, parameters: &[Value]) -> Result<CompiledQuery, Refusal> {
-        let prefix = self.next_prefix();
-        CompiledQuery::compile(&self.context, query, &self.schemas, Language::PostgreSql, &prefix, &[], parameters)
+    fn compile_read(
+        &mut self,
+        query: &ast::Query,
+        parameters: &[Value],
+        zone: Option<&Arc<str>>,
+    ) -> Result<CompiledQuery, Refusal> {
+        self.compile_assigning(query, &self.schemas.clone(), &[], (parameters, zone))
     }
 
-    fn compile_write(&mut self, statement: &ast::Statement, parameters: &[Value]) -> Result<CompiledWrite, Refusal> {
+    fn compile_write(
+        &mut self,
+        statement: &ast::Statement,
+        parameters: &[Value],
+        zone: Option<&Arc<str>>,
+    ) -> Result<CompiledWrite, Refusal> {
         let WriteForms { forms, returning, read } = WriteForms::of(statement, &self.schemas)?;
         let targets = sql::write_targets(statement, &self.schemas);
         let mut tables = Vec::with_capacity(forms.len());
@@ -255,11 +335,11 @@ impl Statements {
                 self.schemas.get(&form.target).cloned().ok_or_else(|| Refusal(format!("writes {}", form.target)))?;
             let mut arms = Vec::with_capacity(form.arms.len());
             for arm in form.arms {
-                arms.push(self.compile_arm(arm, &schema, &targets, parameters)?);
+                arms.push(self.compile_arm(arm, &schema, &targets, (parameters, zone))?);
             }
             tables.push(TableWrite { target: form.target, schema, arms });
         }
-        let read = read.map(|query| self.compile_read(&query, parameters)).transpose()?.map(Box::new);
+        let read = read.map(|query| self.compile_read(&query, parameters, zone)).transpose()?.map(Box::new);
         Ok(CompiledWrite { tables, returning, read, targets })
     }
 
@@ -268,9 +348,10 @@ impl Statements {
         arm: WriteArm,
         schema: &Arc<TableSchema>,
         targets: &[WriteTarget],
-        parameters: &[Value],
+        given: (&[Value], Option<&Arc<str>>),
     ) -> Result<CompiledArm, Refusal> {
-        let query = self.compile_assigning(&arm.query, &self.schemas.clone(), &arm.assigned, schema, parameters)?;
+        let assigned = typed(&arm.assigned, schema);
+        let query = self.compile_assigning(&arm.query, &self.schemas.clone(), &assigned, given)?;
         let on_conflict = match &arm.kind {
             WriteKind::Insert {
                 on_conflict: Some(OnConflict { action: ConflictAction::Update { assigned, query }, .. }),
@@ -278,28 +359,29 @@ impl Statements {
                 let mut schemas = self.schemas.clone();
                 let excluded = TableSchema { name: TableName::new("public", "excluded"), ..schema.as_ref().clone() };
                 schemas.insert(excluded.name.clone(), Arc::new(excluded));
-                Some(self.compile_assigning(query, &schemas, assigned, schema, parameters)?)
+                Some(self.compile_assigning(query, &schemas, &typed(assigned, schema), given)?)
             }
             _ => None,
         };
         let met = met_rows(&arm, schema, on_conflict.as_ref(), targets);
+        let met: Vec<sql::TableReference> = met.into_iter().chain(met_otherwise(&arm, schema, targets)).collect();
         let scales = DisplayScales::of(&arm, schema, &self.schemas);
         Ok(CompiledArm { kind: arm.kind, assigned: arm.assigned, query, on_conflict, met, scales })
     }
 
-    /// A query whose last columns are assigned to columns of the table.
+    /// A query whose last columns are assigned to columns of a table; `given` are its parameters and the time zone that its
+    /// session has set.
     fn compile_assigning(
         &mut self,
         query: &ast::Query,
         schemas: &Schemas,
-        assigned: &[Assigned],
-        schema: &TableSchema,
-        parameters: &[Value],
+        assigned: &[(ColumnName, ColumnType)],
+        (parameters, zone): (&[Value], Option<&Arc<str>>),
     ) -> Result<CompiledQuery, Refusal> {
         let prefix = self.next_prefix();
-        let assigned = typed(assigned, schema);
-        let language = Language::PostgreSql;
-        CompiledQuery::compile(&self.context, query, schemas, language, &prefix, &assigned, parameters)
+        let (zone, context) = self.context(zone);
+        let setting = Setting { context: &context, language: Language::PostgreSql, zone: &zone };
+        CompiledQuery::compile(setting, query, schemas, &prefix, assigned, parameters)
     }
 }
 
@@ -326,6 +408,28 @@ fn met_rows(
     };
     let fixed = fixed.into_iter().flatten().filter(|(column, _)| conflicting.contains(column));
     Some(sql::TableReference { table: schema.name.clone(), columns, bounds: fixed.map(bound).collect() })
+}
+
+/// The rows that an insert may meet by another unique key than the table's.
+fn met_otherwise(arm: &WriteArm, schema: &TableSchema, targets: &[WriteTarget]) -> Vec<sql::TableReference> {
+    let WriteKind::Insert { on_conflict: Some(OnConflict { others, .. }) } = &arm.kind else { return Vec::new() };
+    let mut of_table = targets.iter().filter(|target| target.table == schema.name);
+    let fixed = of_table.next().filter(|_| of_table.next().is_none()).map(|target| target.fixed.as_slice());
+    let reference = |unique: &UniqueKey| {
+        // Any row may be one that is not like this one and yet in its way.
+        let fixed =
+            fixed.into_iter().flatten().filter(|(column, _)| unique.is_plain && unique.columns.contains(column));
+        let bound = |(column, operands): &(ColumnName, Vec<sql::Operand>)| sql::Bound {
+            column: column.clone(),
+            operands: operands.clone(),
+        };
+        let columns = match unique.is_plain {
+            true => ColumnsRead::Some(unique.columns.iter().cloned().collect()),
+            false => ColumnsRead::All,
+        };
+        sql::TableReference { table: schema.name.clone(), columns, bounds: fixed.map(bound).collect() }
+    };
+    others.iter().map(reference).collect()
 }
 
 fn typed(assigned: &[Assigned], schema: &TableSchema) -> Vec<(ColumnName, ColumnType)> {

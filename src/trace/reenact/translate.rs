@@ -10,6 +10,7 @@ use sqlparser::ast::{
 };
 
 use super::Refusal;
+use crate::engine::AT_TIME_ZONE;
 use crate::model::Value;
 use crate::sql::{array_elements, folded, function_call};
 
@@ -51,13 +52,21 @@ pub fn name_apart(query: &mut Query) {
     name_items_apart(&mut query.body);
 }
 
+fn without_casts(value: &Expr) -> &Expr {
+    match value {
+        Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => without_casts(inner),
+        value => value,
+    }
+}
+
 fn name_items_apart(body: &mut SetExpr) {
     match body {
         SetExpr::Select(select) => {
             let mut seen = BTreeSet::new();
             for (place, item) in select.projection.iter_mut().enumerate() {
                 let SelectItem::UnnamedExpr(value) = item else { continue };
-                if !seen.insert(value.to_string()) {
+                // A cast goes by the name of what it casts.
+                if !seen.insert(without_casts(value).to_string()) {
                     let alias = Ident::with_quote('"', format!("{value} again at {place}"));
                     *item = SelectItem::ExprWithAlias { expr: value.clone(), alias };
                 }
@@ -168,7 +177,7 @@ impl Translation<'_> {
     fn function(&mut self, function: &Function) -> Result<Option<Expr>, String> {
         let name = function.name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
         let own = name.starts_with(self.prefix)
-            || matches!(name.as_str(), "numeric_divide" | "to_numeric" | "to_whole" | "to_sum");
+            || matches!(name.as_str(), "numeric_divide" | "to_numeric" | "to_whole" | "to_sum" | AT_TIME_ZONE);
         if own {
             return Ok(None);
         }
@@ -258,6 +267,12 @@ impl VisitorMut for Translation<'_> {
             Expr::Cast { data_type: DataType::Char(_) | DataType::Character(_), .. } => {
                 return self.refuse("a text padded with blanks");
             }
+            Expr::AtTimeZone { timestamp, time_zone } => match time_zone.as_ref() {
+                Expr::Value(value) if matches!(value.value, SqlValue::SingleQuotedString(_)) => {
+                    function_call(AT_TIME_ZONE, vec![timestamp.as_ref().clone(), time_zone.as_ref().clone()])
+                }
+                _ => return self.refuse("a time zone that is no literal"),
+            },
             Expr::Extract { field, .. } if is_below_minutes(&field.to_string()) => {
                 return self.refuse(format!("the {field} of a moment"));
             }

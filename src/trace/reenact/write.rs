@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::display_scale::DisplayScales;
 use super::{CompiledQuery, Execution, Refusal};
-use crate::catalog::{RollingTables, World, value_from_array};
+use crate::catalog::{RollingTable, RollingTables, World, value_from_array};
 use crate::model::{ColumnName, Operation, RecordKey, Row, TableName, TableSchema, Value};
 use crate::sql::{self, Assigned, ConflictAction, OnConflict, WriteKind, WriteTarget};
 
@@ -59,6 +59,11 @@ impl CompiledWrite {
         self.tables.iter().flat_map(TableWrite::references)
     }
 
+    /// Every reference through which it reads more than the very rows that it updates or deletes.
+    pub fn references_of_others(&self) -> impl Iterator<Item = &sql::TableReference> {
+        self.tables.iter().flat_map(|write| write.arms.iter().flat_map(|arm| arm.references_of_others(&write.target)))
+    }
+
     /// What it does to this table.
     pub fn of_table(&self, table: &TableName) -> Option<&TableWrite> {
         self.tables.iter().find(|write| write.target == *table)
@@ -87,7 +92,7 @@ pub(super) struct CompiledArm {
     pub(super) query: CompiledQuery,
     pub(super) on_conflict: Option<CompiledQuery>,
     /// The rows that an insert may meet: those of the keys that it proposes, where they can be told.
-    pub(super) met: Option<sql::TableReference>,
+    pub(super) met: Vec<sql::TableReference>,
     pub(super) scales: DisplayScales,
 }
 
@@ -96,6 +101,13 @@ impl CompiledArm {
         // The first two of a conflict's are the row met, which stands in `met`, and the row proposed.
         let of_conflict = self.on_conflict.iter().flat_map(|query| query.references().iter().skip(2));
         self.query.references().iter().chain(&self.met).chain(of_conflict)
+    }
+
+    fn references_of_others(&self, target: &TableName) -> impl Iterator<Item = &sql::TableReference> {
+        let writes_what_it_finds =
+            matches!(self.kind, WriteKind::Update | WriteKind::Delete) && !self.query.has_parts();
+        let is_own = self.query.references().first().is_some_and(|first| first.table == *target);
+        self.references().skip(usize::from(writes_what_it_finds && is_own))
     }
 
     /// The columns that it gives values in a write of this kind.
@@ -261,21 +273,24 @@ impl TableWrite {
         proposed: &Row,
     ) -> Result<Option<Arc<Row>>, Refusal> {
         let Some(table) = tables.table_mut(&self.target) else { return Ok(None) };
-        if on_conflict.columns == self.schema.key {
-            return Ok(proposed.key(&self.schema.key).and_then(|key| table.row(world, &key).cloned()));
+        let met = match on_conflict.columns == self.schema.key {
+            true => proposed.key(&self.schema.key).and_then(|key| table.row(world, &key).cloned()),
+            false => row_equal_in(table, world, &on_conflict.columns, proposed)?,
+        };
+        if met.is_some() {
+            return Ok(met);
         }
-        let values: Option<Vec<(&ColumnName, &Value)>> =
-            on_conflict.columns.iter().map(|column| Some((column, proposed.get(column)?))).collect();
-        let Some(values) = values else {
-            return Err(Refusal("has an ON CONFLICT on columns that only the database could give".to_owned()));
-        };
-        // NULLs do not conflict.
-        let Some((first, value)) = values.first().filter(|_| values.iter().all(|(_, value)| !value.is_null())) else {
-            return Ok(None);
-        };
-        let rows = table.rows_where(world, first, &BTreeSet::from([(*value).clone()]));
-        let conflicts = |row: &Arc<Row>| values.iter().all(|(column, value)| row.get(column) == Some(value));
-        Ok(rows.into_iter().find(conflicts))
+        for unique in &on_conflict.others {
+            if !unique.is_plain {
+                return Err(Refusal(
+                    "has an ON CONFLICT of any constraint, of which one is no comparison of columns".to_owned(),
+                ));
+            }
+            if let Some(met) = row_equal_in(table, world, &unique.columns, proposed)? {
+                return Ok(Some(met));
+            }
+        }
+        Ok(None)
     }
 
     fn keyed_rows(&self, batches: &[RecordBatch], arm: &CompiledArm) -> Result<Vec<(RecordKey, Row)>, Refusal> {
@@ -315,6 +330,27 @@ impl TableWrite {
         let column = self.schema.column(column).ok_or_else(|| Refusal(format!("names the column {column}")))?;
         value_from_array(array, position, &column.column_type).map_err(|error| Refusal(format!("failed to {error}")))
     }
+}
+
+/// The row that has the same values in these columns.
+fn row_equal_in(
+    table: &mut RollingTable,
+    world: World,
+    columns: &[ColumnName],
+    proposed: &Row,
+) -> Result<Option<Arc<Row>>, Refusal> {
+    let values: Option<Vec<(&ColumnName, &Value)>> =
+        columns.iter().map(|column| Some((column, proposed.get(column)?))).collect();
+    let Some(values) = values else {
+        return Err(Refusal("has an ON CONFLICT on columns that only the database could give".to_owned()));
+    };
+    // NULLs do not conflict.
+    let Some((first, value)) = values.first().filter(|_| values.iter().all(|(_, value)| !value.is_null())) else {
+        return Ok(None);
+    };
+    let rows = table.rows_where(world, first, &BTreeSet::from([(*value).clone()]));
+    let conflicts = |row: &Arc<Row>| values.iter().all(|(column, value)| row.get(column) == Some(value));
+    Ok(rows.into_iter().find(conflicts))
 }
 
 fn given(assigned: &[Assigned]) -> BTreeSet<ColumnName> {

@@ -239,6 +239,7 @@ impl Scratch {
         Asked {
             sql: &replay.statement.sql,
             parameters: &replay.statement.parameters,
+            zone: replay.statement.time_zone.as_ref().unwrap_or_else(|| self.zone.name()).clone(),
             now: replay.transaction.started,
             statement: replay.statement.started,
             transaction: replay.transaction.id.as_ref().map(|id| id.0.as_ref()),

@@ -1,6 +1,7 @@
 //! One run of a statement over one world; taken back as soon as its outcome is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
 
@@ -25,6 +26,8 @@ pub(super) type Given = BTreeMap<(String, i32), String>;
 pub(super) struct Asked<'a> {
     pub(super) sql: &'a str,
     pub(super) parameters: &'a [Value],
+    /// Its session's time zone.
+    pub(super) zone: Arc<str>,
     /// What `now()` is …
     pub(super) now: Timestamp,
     /// … and when the statement began.
@@ -133,6 +136,7 @@ impl Scratch {
             text.push_str(&amendment::trigger(self, table, &amendments).unwrap_or_default());
         }
         text.push_str(&self.session_settings);
+        text.push_str(&format!("SET LOCAL TimeZone = {}", quoted_text(&asked.zone)));
         text
     }
 

@@ -7,7 +7,7 @@ use super::definitions::{self, Made};
 use super::journal;
 use crate::catalog::{CatalogError, DatabaseDefinitions, definitions_of, scratch_session, standing_definitions};
 use crate::engine::postgres::{Session, described, quoted_identifier, quoted_text};
-use crate::model::{CommitSeq, DatabaseSource, TableName, TableSchema, Timestamp, Transaction};
+use crate::model::{CommitSeq, DatabaseSource, TableName, TableSchema, TimeZone, Timestamp, Transaction};
 use crate::sql::Schemas;
 use crate::trace::error::TraceError;
 use crate::trace::reach::{Reach, Reached, is_partition};
@@ -35,6 +35,8 @@ pub struct Scratch {
     missing: BTreeMap<String, String>,
     /// What a session of the database has set.
     pub(super) session_settings: String,
+    /// The time zone of a session that sets none.
+    pub(super) zone: TimeZone,
     /// The largest value of each sequence, by its oid.
     pub(super) sequences: BTreeMap<String, i64>,
     /// The transaction whose time its own writes have told, and that time.
@@ -77,6 +79,11 @@ impl Scratch {
     /// As [`Scratch::open`].
     pub async fn reach(url: &str) -> Result<(), TraceError> {
         scratch_session(url).await.map(|_| ()).map_err(unreachable)
+    }
+
+    /// From now on, a session that sets no time zone has this one.
+    pub fn set_zone(&mut self, zone: &TimeZone) {
+        self.zone.clone_from(zone);
     }
 
     /// Connects, and makes there what the database holds: as it stands in the scratch database, where any of its tables
@@ -149,6 +156,7 @@ impl Scratch {
             unknown_rows: BTreeSet::new(),
             missing,
             session_settings: String::new(),
+            zone: TimeZone::utc(),
             sequences: BTreeMap::new(),
             time: None,
             checks: String::new(),

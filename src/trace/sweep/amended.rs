@@ -156,7 +156,11 @@ impl Sweep {
         step: &Step,
         judged: &Judged<'_>,
     ) -> Result<(Vec<Amendment>, Fixed), Refusal> {
-        let compiled = self.statements.statement(&looking.statement.sql, &looking.statement.parameters);
+        let compiled = self.statements.statement(
+            &looking.statement.sql,
+            &looking.statement.parameters,
+            looking.statement.time_zone.as_ref(),
+        );
         let targets = compiled.targets();
         let mut amendments = Vec::new();
         let mut fixed = Fixed::new();

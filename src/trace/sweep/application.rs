@@ -97,7 +97,9 @@ impl Sweep {
     /// an unknown statement every column that it changed.
     fn application_columns(&mut self, step: &Step, known_values: &HashSet<String>) -> Vec<FromApplication> {
         let compiled = match &step.statement {
-            Some(statement) => Some(self.statements.statement(&statement.sql, &statement.parameters)),
+            Some(statement) => {
+                Some(self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref()))
+            }
             None => None,
         };
         let of_write = |write: &Write| -> FromApplication {

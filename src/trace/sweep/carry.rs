@@ -8,6 +8,18 @@ use crate::catalog::World;
 use crate::model::{ColumnName, Operation, Row, Statement, Step, TableName, Transaction, Write};
 use crate::sql::WriteTarget;
 
+/// The columns that a statement sets to no constant in the row of a write, as far as its text tells.
+fn set_by(targets: &[WriteTarget], write: &Write) -> BTreeSet<ColumnName> {
+    let mut set = BTreeSet::new();
+    let of_table = targets.iter().filter(|target| target.table == write.table);
+    for target in of_table.filter(|_| write.operation == Operation::Update) {
+        let on_conflict = target.on_conflict.iter().flat_map(|conflict| &conflict.assigned);
+        let is_computed = |column: &&ColumnName| !target.set.iter().any(|(constant, _)| constant == *column);
+        set.extend(target.assigned.iter().filter(is_computed).chain(on_conflict).cloned());
+    }
+    set
+}
+
 /// The columns that a write is known to have changed; all of an insert's.
 pub fn changed_columns(write: &Write) -> BTreeSet<ColumnName> {
     match (&write.before, &write.after) {
@@ -145,6 +157,7 @@ impl Sweep {
     }
 
     fn truncate(&mut self, table: &TableName) {
+        self.unnamed.remove(table);
         let Some(rolling) = self.worlds.tables.table(table) else { return };
         let keys: BTreeSet<_> = rolling.keys(World::Actual).into_iter().chain(rolling.keys(World::Right)).collect();
         for key in keys {
@@ -190,7 +203,8 @@ impl Sweep {
                 Operation::Insert => self.is_surely_there(write, targets),
                 _ => old == record && write.operation == Operation::Update,
             };
-            let columns = changed_columns(write);
+            // It may have set a column to what stood there already.
+            let columns = changed_columns(write).union(&set_by(targets, write)).cloned().collect();
             let mut written = written_by(write);
             written.tx.clone_from(&transaction.id);
             let why = "the statement that wrote it could not be run again";

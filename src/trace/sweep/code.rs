@@ -36,7 +36,7 @@ impl Sweep {
         if source.is_none() && !reached.calls_code && !step.writes.iter().any(is_touched) {
             return;
         }
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         if reached.calls_code && compiled.targets().is_empty() {
             let reason = "calls a function of the database's own";
             self.diverge_by_unknown_read(statement, source.clone(), progress, reason);
@@ -66,7 +66,7 @@ impl Sweep {
     ) {
         let (Some(statement), Some(root)) = (&step.statement, roots.first()) else { return };
         let origin = self.origin(root, Some(statement.sql.clone()));
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         let mut written = BTreeSet::new();
         for write in step.writes.iter().filter(|write| write.operation != Operation::Delete) {
             let record = record_of(write);

@@ -200,7 +200,7 @@ impl Sweep {
 
     fn tables_read(&mut self, step: &Step) -> BTreeSet<TableName> {
         let Some(statement) = &step.statement else { return BTreeSet::new() };
-        match self.statements.statement(&statement.sql, &statement.parameters).as_ref() {
+        match self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref()).as_ref() {
             Compiled::Write(write) => write.references().map(|reference| reference.table.clone()).collect(),
             Compiled::Read(query) => query.references().iter().map(|reference| reference.table.clone()).collect(),
             Compiled::Refused { tables, .. } => tables.iter().cloned().collect(),
@@ -211,7 +211,7 @@ impl Sweep {
     /// Whether the step's own SQL computes what it writes from the sources.
     fn explains(&mut self, step: &Step, sources: &BTreeSet<TableName>) -> bool {
         let Some(statement) = &step.statement else { return false };
-        match self.statements.statement(&statement.sql, &statement.parameters).as_ref() {
+        match self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref()).as_ref() {
             Compiled::Write(write) => write.references().any(|reference| sources.contains(&reference.table)),
             _ => false,
         }
@@ -220,7 +220,8 @@ impl Sweep {
     fn note_written_sources(&mut self, step: &Step) {
         let mut written: BTreeSet<TableName> = step.writes.iter().map(|write| write.table.clone()).collect();
         if let Some(statement) = &step.statement
-            && let Compiled::Write(write) = self.statements.statement(&statement.sql, &statement.parameters).as_ref()
+            && let Compiled::Write(write) =
+                self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref()).as_ref()
         {
             written.extend(write.tables.iter().map(|table| table.target.clone()));
         }
@@ -563,6 +564,7 @@ impl Sweep {
             parameters: Vec::new(),
             started: computation.transaction.started,
             link: StatementLink::Event,
+            time_zone: None,
         };
         let own = computation.own.as_deref().unwrap_or_default();
         self.after_rerun(record, computation.transaction, &statement, own, columns, &evaluation.touched);

@@ -109,6 +109,9 @@ impl Sweep {
 
     /// Whether one of the rows that the references lead to from the row at hand has an unknown value that they read.
     pub(super) fn reads_unknown(&mut self, references: &[TableReference], row: &Row) -> bool {
+        if self.source_of_unnamed(references.iter()).is_some() {
+            return true;
+        }
         let mut in_doubt: BTreeMap<&crate::model::TableName, Vec<RecordName>> = BTreeMap::new();
         for reference in references {
             in_doubt.entry(&reference.table).or_insert_with(|| self.worlds.unknown_records(&reference.table).collect());

@@ -385,6 +385,13 @@ impl Sweep {
             self.mend(&elsewhere, verdict, rules, written, progress);
             return;
         }
+        let mut verdict = self.unless_it_collides(record, verdict);
+        if verdict.row.is_some() {
+            // Whether it would have been written at all is as little known as before.
+            let key = self.key_columns(&record.0);
+            let unknown = self.worlds.difference(record).map(|difference| &difference.unknown);
+            verdict.unknown.extend(unknown.into_iter().flatten().filter(|column| key.contains(*column)).cloned());
+        }
         let actual = self.worlds.row(World::Actual, record).cloned();
         let unknown_already = self.unknown_of(record);
         self.worlds.set(record, actual.clone(), verdict.row.clone());
@@ -407,6 +414,27 @@ impl Sweep {
         self.worlds.set_suspected(record, BTreeSet::new());
         self.worlds.note_wrong(record);
         progress.roots.push(record.clone());
+    }
+
+    /// The database would not have taken a row that repeats what must be unique, and nobody knows what had become of it.
+    fn unless_it_collides(&mut self, record: &RecordName, verdict: Verdict) -> Verdict {
+        let (Some(row), Some(schema)) = (&verdict.row, self.worlds.schema(&record.0)) else { return verdict };
+        for unique in schema.unique_keys.iter().filter(|unique| unique.is_plain) {
+            let values: Option<Vec<&Value>> = unique.columns.iter().map(|column| row.get(column)).collect();
+            let Some(values) = values.filter(|values| values.iter().all(|value| !value.is_null())) else { continue };
+            let (Some(first), Some(value)) = (unique.columns.first(), values.first()) else { continue };
+            let value = BTreeSet::from([(*value).clone()]);
+            let Some(table) = self.worlds.tables.table_mut(&record.0) else { continue };
+            let rivals = table.rows_where(World::Right, first, &value);
+            let is_rival = |rival: &Arc<Row>| {
+                rival.key(&schema.key).is_some_and(|key| key != record.1)
+                    && unique.columns.iter().zip(&values).all(|(column, value)| rival.get(column) == Some(*value))
+            };
+            if rivals.iter().any(is_rival) {
+                return Verdict { unknown: self.whole_row(&record.0), row: verdict.row };
+            }
+        }
+        verdict
     }
 
     /// The record that should have been written instead, where the release gave it a wrong key.

@@ -27,6 +27,7 @@ mod snapshot;
 mod suspicion;
 mod temporary;
 mod touch;
+mod unnamed;
 mod unrecorded;
 mod untold;
 mod value_flow;
@@ -43,7 +44,7 @@ pub use suspicion::{Foreseen, Judges, PlannedRule, SuspectingFault, SuspectingRu
 use super::blast_radius::{Cause, Role, WrittenBy};
 use super::error::TraceError;
 use super::reach::Reach;
-use super::reenact::{Compiled, Statements};
+use super::reenact::{Compiled, SessionZones, Statements};
 use super::scratch::Scratch;
 use super::worlds::{Difference, RecordName, Worlds};
 use crate::catalog::{RollingTables, World};
@@ -139,6 +140,7 @@ pub struct Sweep {
     /// Cells that no image tells.
     untold: untold::Untold,
     temporary: temporary::TemporaryTables,
+    unnamed: unnamed::UnnamedRows,
     /// What statements can come to by triggers and functions.
     reach: Reach,
     /// Whether the database has any.
@@ -160,8 +162,9 @@ impl Sweep {
         target: Target,
         suspicion: &Suspicion<'_>,
         rules: &[SuspectingRule],
+        zones: SessionZones,
     ) -> Result<Sweep, TraceError> {
-        let mut statements = Statements::new(schemas.clone());
+        let mut statements = Statements::new(schemas.clone(), zones);
         let mut notes = Notes::default();
         let judges = Judges::compile(suspicion, &mut statements, &mut notes).await?;
         let mut fillers = Vec::new();
@@ -195,6 +198,7 @@ impl Sweep {
             recent: VecDeque::new(),
             untold: untold::Untold::new(),
             temporary: temporary::TemporaryTables::default(),
+            unnamed: unnamed::UnnamedRows::new(),
             reach: Reach::default(),
             runs_code: false,
             scratch: None,
@@ -372,7 +376,7 @@ impl Sweep {
     }
 
     async fn step(&mut self, transaction: &Transaction, place: usize, step: &Step, progress: &mut Progress) {
-        let is_affected = self.worlds.any_affected() || self.is_temporary_affected();
+        let is_affected = self.worlds.any_affected() || self.is_temporary_affected() || !self.unnamed.is_empty();
         let temporary = match &step.statement {
             Some(statement) => self.temporary_write(&statement.sql),
             None => None,
@@ -402,7 +406,7 @@ impl Sweep {
             self.carry_all(&step.writes, None);
             return;
         }
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         match compiled.as_ref() {
             Compiled::Write(write) => {
                 if let Some(query) = &write.read {

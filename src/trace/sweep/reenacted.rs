@@ -37,6 +37,7 @@ impl Sweep {
     /// From now on, what the built-in evaluator cannot run faithfully runs there.
     pub fn reenact_on(&mut self, mut scratch: Scratch) {
         self.reach = scratch.take_reach();
+        scratch.set_zone(self.statements.database_zone());
         self.scratch = Some(scratch);
     }
 
@@ -215,7 +216,7 @@ impl Sweep {
         let wrote = step.writes.iter().map(|write| write.table.clone());
         let tables: Vec<TableName> = tables.into_iter().chain(wrote).collect();
         let source = self.any_affected_record(&tables);
-        let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
         let targets = compiled.targets();
         if step.writes.is_empty() && targets.is_empty() {
             self.diverge_by_unknown_read(statement, source, progress, &reason.to_string());

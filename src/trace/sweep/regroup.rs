@@ -32,7 +32,8 @@ impl Sweep {
 
     fn reads_affected(&mut self, transaction: &Transaction) -> bool {
         transaction.steps.iter().filter_map(|step| step.statement.as_ref()).any(|statement| {
-            let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+            let compiled =
+                self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
             match compiled.as_ref() {
                 Compiled::Write(write) => !self.touched(write.references(), &statement.parameters).records.is_empty(),
                 _ => false,
@@ -45,7 +46,8 @@ impl Sweep {
         let mut steps = Vec::with_capacity(transaction.steps.len());
         for step in &transaction.steps {
             let statement = step.statement.as_ref()?;
-            let compiled = self.statements.statement(&statement.sql, &statement.parameters);
+            let compiled =
+                self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
             let places = match compiled.as_ref() {
                 Compiled::Write(write) => self.places_of(transaction, statement, write, &open).await?,
                 Compiled::Read(_) | Compiled::Nothing => Vec::new(),

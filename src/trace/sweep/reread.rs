@@ -48,10 +48,13 @@ impl Sweep {
         flow: &mut ValueFlow,
     ) -> Option<RecordName> {
         let Looking { transaction, statement, .. } = looking;
-        let touched = self.touched(query.references().iter(), &statement.parameters);
+        let mut touched = self.touched(query.references().iter(), &statement.parameters);
+        let unnamed = self.source_of_unnamed(query.references().iter());
+        touched.records.extend(unnamed.iter().map(|(source, _)| source.clone()));
         let source = touched.records.first().cloned()?;
+        let unnamed = unnamed.map(|(_, reason)| reason);
         let execution = Execution { parameters: &statement.parameters, time: transaction.started, overridden: None };
-        let results = match self.unknown_temporary(query.references().iter()) {
+        let results = match self.unknown_temporary(query.references().iter()).or(unnamed) {
             Some(refusal) => Err(refusal),
             None => self.results(query, execution).await,
         };

@@ -73,11 +73,14 @@ impl Sweep {
 
     /// What comes of the statement, run over the state as it stands.
     async fn evaluated_now(&mut self, looking: Looking<'_>, write: &CompiledWrite) -> Evaluated {
-        let touched = self.touched(write.references(), &looking.statement.parameters);
+        let mut touched = self.touched(write.references(), &looking.statement.parameters);
+        let unnamed = self.source_of_unnamed(write.references_of_others());
+        touched.records.extend(unnamed.iter().map(|(source, _)| source.clone()));
         if touched.records.is_empty() {
             return Evaluated::Untouched;
         }
-        if let Some(reason) = self.unknown_temporary(write.references()) {
+        let unnamed = unnamed.map(|(_, reason)| reason);
+        if let Some(reason) = self.unknown_temporary(write.references()).or(unnamed) {
             return Evaluated::Refused { touched, reason };
         }
         match self.outcomes(looking, write, &touched, Check::WhereTouched).await {
@@ -94,8 +97,11 @@ impl Sweep {
         write: &CompiledWrite,
         hidden: &BTreeSet<RecordName>,
     ) -> Evaluated {
-        let touched = self.touched(write.references(), &looking.statement.parameters);
-        if let Some(reason) = self.unknown_temporary(write.references()) {
+        let mut touched = self.touched(write.references(), &looking.statement.parameters);
+        let unnamed = self.source_of_unnamed(write.references_of_others());
+        touched.records.extend(unnamed.iter().map(|(source, _)| source.clone()));
+        let unnamed = unnamed.map(|(_, reason)| reason);
+        if let Some(reason) = self.unknown_temporary(write.references()).or(unnamed) {
             return Evaluated::Refused { touched, reason };
         }
         let outcomes = match self.outcomes(looking, write, &touched, Check::Always).await {

@@ -195,7 +195,7 @@ impl Sweep {
             self.hide(*unseen, looking);
             let touched = self.touched(write.references(), &looking.statement.parameters);
             self.worlds.roll_back();
-            !touched.records.is_empty()
+            !touched.records.is_empty() || self.source_of_unnamed(write.references_of_others()).is_some()
         })
     }
 }

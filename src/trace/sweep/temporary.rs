@@ -14,7 +14,7 @@ use super::snapshot::Looking;
 use super::touch::Touched;
 use super::{Progress, Sweep};
 use crate::catalog::{TemporaryRows, World, column_type_of, value_from_array};
-use crate::model::{Column, ColumnName, ColumnType, Row, SessionId, TableName, TableSchema, Transaction};
+use crate::model::{Column, ColumnName, ColumnType, Row, SessionId, TableName, TableSchema, TimeZone, Transaction};
 use crate::sql::{self, AtCommit, Schemas, TableReference, TemporaryEffect, TemporaryTemplates, TemporaryWrite};
 use crate::trace::reenact::{Compiled, Execution, Refusal};
 use crate::trace::worlds::RecordName;
@@ -260,7 +260,7 @@ impl Sweep {
     /// A record that may make a view another than it should be, of which no log tells when it was refreshed.
     pub(super) fn source_of_untold_view(&mut self, table: &TableName) -> Option<RecordName> {
         let view = self.temporary.views.get(table).filter(|view| !view.is_told)?;
-        let compiled = self.statements.statement(&view.text.clone(), &[]);
+        let compiled = self.statements.statement(&view.text.clone(), &[], None);
         match compiled.as_ref() {
             Compiled::Read(query) => self.touched(query.references().iter(), &[]).records.first().cloned(),
             _ => {
@@ -365,7 +365,9 @@ impl Sweep {
     ) -> Contents {
         match (filled, schema) {
             (Err(contents), _) => contents,
-            (Ok(filling), Some(schema)) if let Ok(rows) = filling.rows_as(schema) => known(rows, filling.touched),
+            (Ok(filling), Some(schema)) if let Ok(rows) = filling.rows_as(schema, &self.zone_of(looking)) => {
+                known(rows, filling.touched)
+            }
             (Ok(_), _) => self.doubt(looking, progress).unwrap_or(Contents::Same),
         }
     }
@@ -385,7 +387,8 @@ impl Sweep {
             (_, Err(Contents::Doubtful { source })) => Contents::Doubtful { source },
             (Contents::Known { mut rows, differs, mut sources, is_suspected }, Ok(filling)) => {
                 let target = schema.as_ref().and_then(|schema| inserted(schema, columns));
-                match target.and_then(|target| filling.rows_as(&target).ok()) {
+                let zone = self.zone_of(looking);
+                match target.and_then(|target| filling.rows_as(&target, &zone).ok()) {
                     Some(added) => {
                         // Nothing else holds the rows then: they are not copied.
                         self.temporary.at_hand.remove(name);
@@ -429,7 +432,8 @@ impl Sweep {
         progress: &Progress,
     ) -> Result<Filling, Contents> {
         let text: Arc<str> = query.to_string().into();
-        let compiled = self.statements.statement(&text, &looking.statement.parameters);
+        let zone = looking.statement.time_zone.as_ref();
+        let compiled = self.statements.statement(&text, &looking.statement.parameters, zone);
         let Compiled::Read(query) = compiled.as_ref() else {
             return Err(self.doubt(looking, progress).unwrap_or(Contents::Same));
         };
@@ -437,8 +441,11 @@ impl Sweep {
         let seen = Looking { references: &references, ..looking };
         let unseen = self.states(seen).first().copied().unwrap_or(0);
         self.hide(unseen, seen);
-        let touched = self.touched(query.references().iter(), &looking.statement.parameters);
-        let ran = match self.unknown_temporary(query.references().iter()) {
+        let mut touched = self.touched(query.references().iter(), &looking.statement.parameters);
+        let unnamed = self.source_of_unnamed(query.references().iter());
+        touched.records.extend(unnamed.iter().map(|(source, _)| source.clone()));
+        let unnamed = unnamed.map(|(_, reason)| reason);
+        let ran = match self.unknown_temporary(query.references().iter()).or(unnamed) {
             Some(refusal) => Err(refusal),
             None => self.run_in_both(looking, query, &touched).await,
         };
@@ -487,6 +494,10 @@ impl Sweep {
         Ok((actual, right))
     }
 
+    fn zone_of(&self, looking: Looking<'_>) -> TimeZone {
+        self.statements.zone(looking.statement.time_zone.as_ref())
+    }
+
     /// What becomes of a table's rows by a statement that cannot be followed.
     fn in_doubt(&self, looking: Looking<'_>, contents: &Contents, progress: &Progress) -> Contents {
         let already = contents.source().map(|source| Contents::Doubtful { source });
@@ -506,10 +517,15 @@ impl Sweep {
 }
 
 impl Filling {
-    /// The same rows with their values, place by place, in the columns of another shape.
-    fn rows_as(&self, schema: &TableSchema) -> Result<TemporaryRows, Refusal> {
+    /// The same rows with their values, place by place, in the columns of another shape; the statement ran in this zone.
+    fn rows_as(&self, schema: &TableSchema, zone: &TimeZone) -> Result<TemporaryRows, Refusal> {
         if schema.columns.len() < self.schema.columns.len() {
             return Err(Refusal("gives more values than there are columns".to_owned()));
+        }
+        let is_moment = |column: &Column| column.column_type == ColumnType::TimestampTz;
+        let mut pairs = self.schema.columns.iter().zip(&schema.columns);
+        if !zone.is_utc() && pairs.any(|(given, taken)| is_moment(given) != is_moment(taken)) {
+            return Err(Refusal(format!("gives a column another type by the session's time zone, {zone}")));
         }
         let of_row = |row: &Arc<Row>| -> Result<Arc<Row>, Refusal> {
             let mut values = row.iter().map(|(_, value)| value.clone());
@@ -573,7 +589,7 @@ fn shape(
         return Err(Refusal("gives two columns of one name".to_owned()));
     }
     let name = TableName::new("public", "temporary");
-    Ok(TableSchema { name, columns, key: Vec::new(), foreign_keys: Vec::new() })
+    Ok(TableSchema { name, columns, key: Vec::new(), foreign_keys: Vec::new(), unique_keys: Vec::new() })
 }
 
 fn rows_of(schema: &TableSchema, batches: &[RecordBatch]) -> Result<Vec<Arc<Row>>, Refusal> {

@@ -33,7 +33,7 @@ impl Sweep {
         if step.writes.iter().any(wrote) {
             return true;
         }
-        let temporary = &self.temporary;
+        let (temporary, unnamed) = (&self.temporary, &self.unnamed);
         let counts = |table: &TableName, key: Option<&RecordKey>| {
             if temporary.is_at_hand(table) {
                 return true;
@@ -44,6 +44,9 @@ impl Sweep {
                 let unknown = worlds.difference(&record).map(|difference| &difference.unknown);
                 unknown.is_some_and(|unknown| schema.key.iter().any(|column| unknown.contains(column)))
             };
+            if key.is_none() && unnamed.contains_key(table) {
+                return true;
+            }
             worlds.is_affected(table)
                 && key.is_none_or(|key| {
                     is_affected(&(table.clone(), key.clone())) || worlds.unknown_records(table).any(is_doubtful)

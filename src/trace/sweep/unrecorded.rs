@@ -59,6 +59,7 @@ impl Sweep {
         reached: Option<&[RecordName]>,
     ) {
         let Some(source) = source else { return };
+        self.doubt_what_it_may_insert(transaction, (step, statement), targets, &source);
         let origin = self.origin(&source, Some(statement.sql.clone()));
         let updates = |target: &&WriteTarget| target.operations.iter().any(|one| *one != Operation::Insert);
         let written: BTreeSet<RecordName> = step.writes.iter().map(record_of).collect();
