@@ -32,6 +32,21 @@ async fn each_action_of_a_merge_is_done_to_its_own_rows() {
 }
 
 #[tokio::test]
+async fn what_a_merge_does_nothing_to_it_leaves_to_no_later_action() {
+    let (mut story, faults) = wrong_order();
+    let opened: [WrittenRow<'_>; 2] = [("accounts", &[], &["1", "1.00"]), ("accounts", &[], &["2", "2.00"])];
+    story.one("v41", "INSERT INTO accounts VALUES (1, 1.00), (2, 2.00)", &[], &opened);
+    let merge = "MERGE INTO accounts AS a USING orders AS o ON a.id = o.id \
+                 WHEN MATCHED AND o.total > 100 THEN DO NOTHING \
+                 WHEN MATCHED THEN UPDATE SET balance = a.balance + o.total \
+                 WHEN NOT MATCHED THEN DO NOTHING";
+    story.one("v43", merge, &[], &[("accounts", &["1", "1.00"], &["1", "11.00"])]);
+    let found = story.trace(Suspicion::Faults(&faults)).await;
+    assert_eq!(cell(record(&found, "accounts", "2"), "balance"), exactly("2.00", "52.00"));
+    assert_eq!((found.records.len(), found.limits.len()), (2, 0), "{found:#?}");
+}
+
+#[tokio::test]
 async fn what_one_part_returns_another_writes() {
     let (mut story, faults) = wrong_order();
     let book = "WITH paid AS (UPDATE orders SET status = 'paid', total = total * 2 WHERE total > $1 RETURNING id, total) \

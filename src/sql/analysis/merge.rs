@@ -104,7 +104,7 @@ impl Walk<'_> {
 }
 
 /// Whether an arm of a MERGE stands for DO NOTHING.
-fn does_nothing(action: &MergeAction) -> bool {
+pub fn does_nothing(action: &MergeAction) -> bool {
     let is_it = |name: &ObjectName| last_name(name).is_some_and(|name| *name == *DO_NOTHING);
     match action {
         MergeAction::Insert(insert) => insert.columns.iter().any(is_it),

@@ -34,6 +34,7 @@ mod writes;
 
 pub use dialect::Dialect;
 pub use known_functions::only_computes;
+pub use merge::does_nothing;
 pub use outcome::{
     ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
 };

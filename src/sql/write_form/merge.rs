@@ -11,6 +11,7 @@ use super::update::assignments;
 use super::{Assigned, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
 use crate::model::TableSchema;
 use crate::sql::Schemas;
+use crate::sql::analysis::does_nothing;
 use crate::sql::targets::inserted_columns;
 
 /// # Errors
@@ -20,7 +21,7 @@ pub(super) fn form(merge: &Merge, schemas: &Schemas) -> Result<WriteForm, SqlErr
     let schema = target_schema(table, &alias, schemas)?;
     let merging = Merging { merge, schema, alias: &alias };
     let mut arms = Vec::with_capacity(merge.clauses.len());
-    for (place, clause) in merge.clauses.iter().enumerate() {
+    for (place, clause) in merge.clauses.iter().enumerate().filter(|(_, clause)| !does_nothing(&clause.action)) {
         let earlier = merge.clauses[..place].iter().filter(|earlier| is_matched(earlier) == is_matched(clause));
         arms.push(merging.arm(clause, earlier)?);
     }

@@ -488,10 +488,16 @@ fn quoted(name: &str) -> Token {
 }
 
 /// What the parser would take for something else than it is, and no more: every `ONLY` before a table is taken out (it
-/// leaves out the table's children, of which nothing is known here, and would be the table's name), and the STDIN of a
-/// COPY is a file of this name (the statements that follow would be its data).
+/// leaves out the table's children, of which nothing is known here, and would be the table's name), the STDIN of a COPY
+/// is a file of this name (the statements that follow would be its data), and the DO NOTHING of a MERGE, which the parser
+/// does not know, sets a column that no table has.
 pub fn unmistaken(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let is_mistaken = |token: &TokenWithSpan| matches!(keyword(token), Some(Keyword::ONLY | Keyword::STDIN));
+    let merges = tokens.iter().any(|token| keyword(token) == Some(Keyword::MERGE));
+    let is_mistaken = |token: &TokenWithSpan| match keyword(token) {
+        Some(Keyword::ONLY | Keyword::STDIN) => true,
+        Some(Keyword::NOTHING) => merges,
+        _ => false,
+    };
     if !tokens.iter().any(is_mistaken) {
         return tokens;
     }
@@ -508,6 +514,7 @@ pub fn unmistaken(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let rewritten = match word {
             Some(Keyword::ONLY) => rewriting.only(place),
             Some(Keyword::STDIN) => rewriting.standard_input(place, token.span),
+            Some(Keyword::NOTHING) => rewriting.do_nothing(place, token.span),
             _ => None,
         };
         place = rewritten.unwrap_or_else(|| {
