@@ -7,7 +7,7 @@ use blast_radius::catalog::RollingTables;
 use blast_radius::model::{
     Attribution, Column, ColumnType, CommitSeq, Declarations, Derive, Evidence, History, Operation, Release,
     ReleaseName, Row, ServiceName, Snapshots, Statement, StatementLink, Step, TableName, TableSchema, Timestamp,
-    Transaction, Value, Write, WriteSeq,
+    Transaction, UniqueKey, Value, Write, WriteSeq,
 };
 use blast_radius::trace::{
     AffectedRecord, BlastRadius, Question, RecordState, RepairAction, Role, SuspectingFault, SuspectingRule, Suspicion,

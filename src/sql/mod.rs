@@ -32,7 +32,7 @@ pub use clock::with_given_time;
 pub use error::SqlError;
 pub use references::{ColumnsRead, Reads, TableReference, reference_name};
 pub use role::{Role, may_write_by_call, parse, role_of};
-pub use targets::{Conflict, WriteTarget, lists_its_rows, tables_named, write_targets};
+pub use targets::{Conflict, WriteTarget, lists_its_rows, scanned_targets, tables_named, write_targets};
 pub use template::template;
 pub use templates::{Execution, KeyColumn, KeysOfTable, Literal, Scanner, Template, Templates};
 pub use temporary::{

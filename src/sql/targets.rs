@@ -9,7 +9,10 @@ use sqlparser::ast::{
     OnInsert, Query, SetExpr, Statement, TableAliasColumnDef, TableFactor, TableObject, TableWithJoins,
     UpdateTableFromKind, Visit, Visitor,
 };
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::tokenizer::Tokenizer;
 
+use super::analysis::scanned_tables;
 use super::bounds::{self, Operand};
 use super::{Schemas, SqlError, folded, table_name};
 use crate::model::{ColumnName, ColumnType, Operation, TableName, TableSchema};
@@ -114,6 +117,23 @@ pub fn write_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarge
     let mut collect = Collect { schemas, targets: Vec::new() };
     let _ = statement.visit(&mut collect);
     collect.targets
+}
+
+/// What a text that does not parse may write, by where names of known tables stand in it.
+pub fn scanned_targets(sql: &str, schemas: &Schemas) -> Vec<WriteTarget> {
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return Vec::new() };
+    let written = scanned_tables(&tokens).into_iter().filter(|(_, is_written)| *is_written);
+    let tables: BTreeSet<TableName> = written.filter_map(|(name, _)| table_name(&name)).collect();
+    let known = tables.into_iter().filter(|table| schemas.contains_key(table));
+    let target = |table| WriteTarget {
+        table,
+        operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
+        assigned: Vec::new(),
+        set: Vec::new(),
+        fixed: Vec::new(),
+        on_conflict: None,
+    };
+    known.map(target).collect()
 }
 
 fn own_targets(statement: &Statement, schemas: &Schemas) -> Vec<WriteTarget> {

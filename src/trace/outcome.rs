@@ -109,12 +109,14 @@ fn affected(
         _ => difference,
     };
     let key: BTreeSet<&ColumnName> = name.1.iter().map(|(column, _)| column).collect();
-    // Nobody knows whether it should be there, and nothing that is known is wrong with it.
+    // Nobody knows whether it should be there. That the release itself got it wrong is known all the same.
     let is_known_wrong =
         differing.as_ref().is_some_and(|columns| columns.iter().any(|column| !difference.unknown.contains(column)));
     let is_doubtful = state != RecordState::Extra && worlds.doubts_existence(name, &difference.unknown);
-    let role = if is_doubtful && !is_known_wrong { Role::Possible } else { difference.role };
-    let columns = columns(state, (difference, role), &key, differing.as_deref().unwrap_or_default(), actual, right);
+    let is_root = difference.role == Role::Root && is_known_wrong;
+    let role = if is_doubtful && !is_root { Role::Possible } else { difference.role };
+    let known = (difference, role, is_doubtful);
+    let columns = columns(state, known, &key, differing.as_deref().unwrap_or_default(), actual, right);
     // Suspected once, and overwritten since: nothing was ever found against it.
     if columns.is_empty() && difference.role == Role::Possible {
         return None;
@@ -145,22 +147,26 @@ fn subject(settings: Option<&TableSettings>, row: Option<&Arc<Row>>) -> Option<V
 
 fn columns(
     state: RecordState,
-    (difference, role): (&Difference, Role),
+    (difference, role, is_doubtful): (&Difference, Role, bool),
     key: &BTreeSet<&ColumnName>,
     differing: &[ColumnName],
     actual: Option<&Arc<Row>>,
     right: Option<&Arc<Row>>,
 ) -> Vec<AffectedColumn> {
     let value = |row: Option<&Arc<Row>>, column: &ColumnName| row.and_then(|row| row.get(column).cloned());
+    // Of a record that may have to be gone, no value is sure.
     let cell = |column: &ColumnName, known: bool| AffectedColumn {
         name: column.clone(),
         current: value(actual, column).unwrap_or(Value::NULL),
-        expected: if known { value(right, column) } else { difference.likely.get(column).cloned() },
-        exact: known,
+        expected: if known && !is_doubtful { value(right, column) } else { difference.likely.get(column).cloned() },
+        exact: known && !is_doubtful,
     };
     match state {
+        // Where it has to be gone, so have all its values.
+        RecordState::Live if is_doubtful => {
+            actual.into_iter().flat_map(|row| row.iter()).map(|(column, _)| cell(column, false)).collect()
+        }
         RecordState::Live => {
-            // What is proved wrong exists.
             let is_possible = role == Role::Possible;
             let doubtful = difference.unknown.iter().chain(&difference.suspected);
             let doubtful = doubtful.filter(|column| is_possible || !key.contains(*column));

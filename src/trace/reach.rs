@@ -2,7 +2,9 @@
 //! functions included. By their words alone: too much rather than too little.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use regex::Regex;
 
 use crate::catalog::DatabaseObject;
 use crate::model::{Declarations, ReferentialAction, TableName};
@@ -17,6 +19,8 @@ pub struct Reached {
     pub read: BTreeSet<TableName>,
     /// Those of them that triggers and functions read.
     pub read_by_code: BTreeSet<TableName>,
+    /// Those of them that the bodies of triggers and functions name.
+    pub written_by_code: BTreeSet<TableName>,
     /// Whether triggers or functions of the database's own are among it.
     pub runs_code: bool,
     /// Whether the text itself calls such a function.
@@ -30,11 +34,13 @@ pub struct Reach {
     by_name: BTreeMap<String, Vec<usize>>,
     by_table: BTreeMap<TableName, usize>,
     tables: BTreeSet<TableName>,
-    /// Tables with triggers that may change what is written to them.
-    before: BTreeSet<TableName>,
+    /// Tables with triggers that may change what is written to them: in which columns; `None` for any.
+    before: BTreeMap<TableName, Option<BTreeSet<String>>>,
     /// What was reached from the texts asked for last.
     known: HashMap<Arc<str>, Arc<Reached>>,
 }
+
+type Lazy = LazyLock<Result<Regex, regex::Error>>;
 
 /// Of so many texts at most is remembered what they reach.
 const MOST_KNOWN: usize = 10_000;
@@ -68,6 +74,7 @@ impl Reach {
         }
         for object in objects {
             reach.connect(object);
+            reach.change_before(object, objects);
         }
         for schema in schemas.values() {
             let acts = |action: ReferentialAction| action != ReferentialAction::Refuse;
@@ -90,7 +97,12 @@ impl Reach {
 
     /// Whether a trigger may change what is written to the table.
     pub fn is_changed_before(&self, table: &TableName) -> bool {
-        self.before.contains(table)
+        self.before.contains_key(table)
+    }
+
+    /// The columns in which a trigger may change what is written to the table; `None` for any.
+    pub fn changed_before(&self, table: &TableName) -> Option<&BTreeSet<String>> {
+        self.before.get(table)?.as_ref()
     }
 
     /// Whether the database has any code of its own.
@@ -117,6 +129,7 @@ impl Reach {
         let mut reached = Reached { calls_code, ..Reached::default() };
         let mut seen = BTreeSet::new();
         let mut waiting: Vec<(Mention, bool)> = named.into_iter().map(|mention| (mention, false)).collect();
+        let mut in_bodies = BTreeSet::new();
         let mut is_open = false;
         while let Some((mention, by_code)) = waiting.pop() {
             let Some(node) = self.nodes.get(mention.place).filter(|_| seen.insert((mention, by_code))) else {
@@ -133,10 +146,16 @@ impl Reach {
             }
             reached.runs_code |= node.is_code;
             is_open |= node.is_open;
+            if node.is_function {
+                in_bodies.extend(node.leads_to.iter().map(|next| next.place));
+            }
             waiting.extend(node.leads_to.iter().map(|next| (*next, by_code || node.is_code)));
         }
+        let bodies = in_bodies.into_iter().filter_map(|place| self.nodes.get(place)?.table.clone());
+        reached.written_by_code.extend(bodies);
         if is_open {
-            for all in [&mut reached.tables, &mut reached.read, &mut reached.read_by_code] {
+            for all in [&mut reached.written_by_code, &mut reached.tables, &mut reached.read, &mut reached.read_by_code]
+            {
                 all.extend(self.tables.iter().cloned());
             }
         }
@@ -170,13 +189,6 @@ impl Reach {
             false => own.into_iter().collect(),
         };
         let is_code = matches!(object.kind.as_str(), "trigger" | "rule");
-        if let (Some(table), true, Some(sql)) = (&of_table, object.kind == "trigger", &object.sql)
-            && !sql.contains(" AFTER ")
-            // Only a row's own trigger can give it other values.
-            && sql.contains(" FOR EACH ROW")
-        {
-            self.before.insert(table.clone());
-        }
         for place in places {
             if let Some(node) = self.nodes.get_mut(place) {
                 node.is_code |= is_code;
@@ -190,6 +202,27 @@ impl Reach {
                 self.link(&parent, table);
             }
         }
+    }
+
+    /// Notes what a trigger that runs before a write may change of it, by the texts of its functions.
+    fn change_before(&mut self, object: &DatabaseObject, objects: &[DatabaseObject]) {
+        let (Some(relation), Some(sql)) = (&object.relation, &object.sql) else { return };
+        // Only a row's own trigger can give it other values.
+        if object.kind != "trigger" || sql.contains(" AFTER ") || !sql.contains(" FOR EACH ROW") {
+            return;
+        }
+        let called = called(sql);
+        let is_called = |one: &&DatabaseObject| one.kind == "function" && called.contains(&bare_name(one));
+        let functions: Vec<&DatabaseObject> = objects.iter().filter(is_called).collect();
+        let assigned = functions.iter().map(|function| columns_assigned(function.sql.as_deref()?));
+        let assigned: Option<Vec<BTreeSet<String>>> = assigned.collect();
+        let columns = assigned.filter(|all| !all.is_empty()).map(|all| all.into_iter().flatten().collect());
+        let known = self.before.entry(TableName::new(object.schema.as_str(), relation.as_str()));
+        let known = known.or_insert_with(|| Some(BTreeSet::new()));
+        *known = match (known.take(), columns) {
+            (Some(known), Some(columns)) => Some(&known | &columns),
+            _ => None,
+        };
     }
 
     fn link(&mut self, from: &TableName, to: &TableName) {
@@ -243,6 +276,31 @@ fn object(kind: &str, name: &TableName, sql: Option<&str>) -> DatabaseObject {
         part_of: None,
         obstacle: None,
     }
+}
+
+/// The columns of `NEW` to which a trigger's function, in PL/pgSQL, may assign; `None` where that is not told.
+fn columns_assigned(text: &str) -> Option<BTreeSet<String>> {
+    static PLPGSQL: Lazy = Lazy::new(|| Regex::new(r"(?i)\blanguage\s+plpgsql\b"));
+    static WHOLE: Lazy = Lazy::new(|| {
+        Regex::new(
+            r"(?i)\bnew\s*:?=|\binto\s+(strict\s+)?([\w.\x22]+\s*,\s*)*new\b|\bexecute\s+(format|'|\w+\s*(;|\|\|))",
+        )
+    });
+    static COLUMN: Lazy = Lazy::new(|| Regex::new(r#"(?i)\bnew\s*\.\s*(?:"([^"]+)"|(\w+))\s*:?="#));
+    static RETURNED: Lazy = Lazy::new(|| Regex::new(r"(?i)\breturn\s+(\w+)"));
+    let (plpgsql, whole) = (PLPGSQL.as_ref().ok()?, WHOLE.as_ref().ok()?);
+    let (column, returned) = (COLUMN.as_ref().ok()?, RETURNED.as_ref().ok()?);
+    let is_row_at_hand = |name: &str| ["new", "old"].iter().any(|row| name.eq_ignore_ascii_case(row));
+    let returns_another =
+        returned.captures_iter(text).any(|found| !found.get(1).is_some_and(|name| is_row_at_hand(name.as_str())));
+    if !plpgsql.is_match(text) || whole.is_match(text) || returns_another {
+        return None;
+    }
+    let name = |found: regex::Captures<'_>| match (found.get(1), found.get(2)) {
+        (Some(quoted), _) => Some(quoted.as_str().to_owned()),
+        (None, plain) => plain.map(|plain| plain.as_str().to_lowercase()),
+    };
+    Some(column.captures_iter(text).filter_map(name).collect())
 }
 
 /// A function, procedure or trigger, as PostgreSQL prints what makes it: every name with its schema.
@@ -301,6 +359,25 @@ mod tests {
         }
         objects.push(object("view", "totals", "CREATE VIEW public.totals AS SELECT sum(balance) FROM public.accounts"));
         Reach::new(&objects, &Schemas::new())
+    }
+
+    #[test]
+    fn what_a_trigger_changes_before_is_told_by_what_it_assigns() {
+        let plpgsql =
+            |body: &str| format!("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$");
+        for (body, expected) in [
+            ("NEW.a := 1; new . \"B c\" = 2; INSERT INTO log VALUES (NEW.d); RETURN NEW;", Some("B c a")),
+            ("RETURN NEW;", Some("")),
+            ("SELECT rate INTO NEW.rate FROM rates; RETURN NEW;", None),
+            ("NEW := changed(NEW); RETURN NEW;", None),
+            ("RETURN NULL;", None),
+            ("RETURN other;", None),
+        ] {
+            let assigned = columns_assigned(&plpgsql(body));
+            let shown = assigned.map(|columns| columns.into_iter().collect::<Vec<_>>().join(" "));
+            assert_eq!(shown.as_deref(), expected, "{body}");
+        }
+        assert_eq!(columns_assigned("CREATE FUNCTION f() LANGUAGE plpython3u AS $$ TD $$"), None);
     }
 
     #[test]

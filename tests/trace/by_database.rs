@@ -93,6 +93,55 @@ async fn a_key_that_changes_changes_what_refers_to_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_changes_in_the_right_world_alone_changes_what_refers_to_it() {
+    let mut story = opened();
+    let gone: [WrittenRow<'_>; 3] =
+        [("accounts", &["1", "x"], &[]), ("cards", &["1", "1"], &[]), ("loans", &["1", "1"], &["1", "NULL"])];
+    story.one("v42", "DELETE FROM accounts WHERE id = 1", &[], &gone);
+    story.one("v43", "UPDATE accounts SET id = id + 6 WHERE id < 2", &[], &[]);
+
+    let unwritten = [SuspectingFault {
+        operations: vec![Operation::Delete],
+        set: None,
+        ..fault("accounts", "true", "owner", "NULL")
+    }];
+    let found = story.trace(Suspicion::Faults(&unwritten)).await;
+    assert_eq!(record(&found, "accounts", "7").state, RecordState::Missing);
+    assert_eq!(cell(record(&found, "cards", "1"), "account"), exactly("NULL", "7"));
+    assert_eq!(cell(record(&found, "loans", "1"), "account"), exactly("NULL", "7"));
+    assert_eq!(found.limits.len(), 0, "{found:#?}");
+}
+
+/// What runs before an account is written, and changes its owner.
+fn trigger() -> Vec<Arc<str>> {
+    vec![
+        "CREATE OR REPLACE FUNCTION public.named() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF NEW.id > 100 THEN NEW.owner := 'big'; END IF; RETURN NEW; END $$"
+            .into(),
+        "CREATE TRIGGER named BEFORE UPDATE ON public.accounts FOR EACH ROW EXECUTE FUNCTION public.named()".into(),
+    ]
+}
+
+#[tokio::test]
+async fn what_a_trigger_changes_of_what_is_written_in_the_right_world_alone_is_not_known() {
+    let mut story = opened();
+    story.declarations.definitions = trigger();
+    let gone: [WrittenRow<'_>; 3] =
+        [("accounts", &["1", "x"], &[]), ("cards", &["1", "1"], &[]), ("loans", &["1", "1"], &["1", "NULL"])];
+    story.one("v42", "DELETE FROM accounts WHERE id = 1", &[], &gone);
+    story.one("v43", "UPDATE accounts SET id = id + 600 WHERE id < 2", &[], &[]);
+
+    let unwritten = [SuspectingFault {
+        operations: vec![Operation::Delete],
+        set: None,
+        ..fault("accounts", "true", "owner", "NULL")
+    }];
+    let found = story.trace(Suspicion::Faults(&unwritten)).await;
+    let account = record(&found, "accounts", "601");
+    assert_eq!((account.state, cell(account, "owner")), (RecordState::Missing, ("NULL".to_owned(), None, false)));
+}
+
+#[tokio::test]
 async fn a_column_that_the_database_computes_follows_its_row() {
     let schemas = Schemas::from([
         table(

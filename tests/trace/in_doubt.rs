@@ -63,6 +63,20 @@ async fn what_a_statement_inserted_that_cannot_be_run_again_may_not_have_to_be_t
     assert_eq!(columns(placed), ["id", "place"]);
 }
 
+#[tokio::test]
+async fn what_a_statement_may_write_that_does_not_parse_is_told_by_the_names_in_it() {
+    let mut story = story();
+    let account = ["2", "7.00"];
+    story.one("v41", "INSERT INTO accounts VALUES (2, 7)", &[], &[("accounts", &[], &account)]);
+    let update = "UPDATE accounts AS a SET balance = o.n FROM (SELECT id, sum(total) OVER (ORDER BY id ROWS BETWEEN 1 \
+                  PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW) AS n FROM orders) AS o WHERE a.id = o.id AND o.n < 5";
+    story.one("v43", update, &[], &[]);
+    let found = traced(story).await;
+    let account = record(&found, "accounts", "2");
+    assert_eq!((account.role, account.state), (Role::Possible, RecordState::Live));
+    assert!(found.limits.iter().any(|limit| limit.contains("failed to parse")), "{:?}", found.limits);
+}
+
 /// Order 1 with a status that nobody knows.
 fn of_unknown_status() -> Story {
     let mut story = story();
@@ -120,6 +134,36 @@ async fn a_column_that_is_computed_from_what_is_not_known_is_not_known() {
     let article = record(&found, "articles", "a");
     assert_eq!(cell(article, "net"), ("110.00".to_owned(), None, false));
     assert_eq!(cell(article, "gross"), ("130.90".to_owned(), None, false));
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_known_may_be_the_one_that_rows_are_grouped_or_joined_by() {
+    let mut story = story();
+    for (id, status) in [("3", "paid"), ("4", "sent")] {
+        let order = [id, "2026-03-02", "1.00", status];
+        story.one("v41", PLACE, &order, &[("orders", &[], &order)]);
+    }
+    let sent = ["1", "2026-03-02", "10.00", "sent"];
+    let update = "UPDATE orders SET status = our_status(total) WHERE id = 1";
+    story.one("v43", update, &[], &[("orders", &["1", "2026-03-02", "10.00", "open"], &sent)]);
+    let count =
+        "INSERT INTO ranking SELECT min(id) + 10, count(*) FROM orders WHERE id > 1 OR total > 0 GROUP BY status";
+    let counted: [WrittenRow<'_>; 3] =
+        [("ranking", &[], &["12", "1"]), ("ranking", &[], &["13", "1"]), ("ranking", &[], &["11", "2"])];
+    story.one("jobs", count, &[], &counted);
+    let found = traced(story).await;
+    // Order 1 may be paid: then it is counted there.
+    assert_eq!(record(&found, "ranking", "13").role, Role::Possible);
+}
+
+#[tokio::test]
+async fn what_is_proved_wrong_and_may_have_to_be_gone_has_no_exact_value() {
+    let mut story = story();
+    story.one("v43", "DELETE FROM orders WHERE our_rank(total) > 1", &[], &[]);
+    let found = traced(story).await;
+    let order = record(&found, "orders", "1");
+    assert_eq!((order.role, order.state, columns(order).len()), (Role::Root, RecordState::Live, 4));
+    assert!(order.columns.iter().all(|column| !column.exact), "{order:#?}");
 }
 
 #[tokio::test]

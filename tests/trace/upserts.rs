@@ -81,3 +81,25 @@ async fn a_row_that_is_met_in_the_right_world_alone_keeps_what_is_not_set() {
     assert_eq!(cell(record(&found, "daily", DAY), "orders"), exactly("7", "1"));
     assert_eq!(found.records.len(), 2, "{found:#?}");
 }
+
+#[tokio::test]
+async fn an_insert_that_names_no_key_meets_a_row_in_any() {
+    let columns = [("id", ColumnType::Integer), ("mail", ColumnType::Text), ("name", ColumnType::Text)];
+    let mut schemas = Schemas::from([table("customers", &columns, &["id"])]);
+    let unique = UniqueKey { columns: vec!["mail".into()], is_plain: true };
+    for schema in schemas.values_mut() {
+        Arc::get_mut(schema).expect("nobody else holds it").unique_keys.push(unique.clone());
+    }
+    let mut story = Story::new(schemas);
+    let insert = "INSERT INTO customers VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let wrong = ["1", "a@b.x", "Ada"];
+    story.one("v42", insert, &wrong, &[("customers", &[], &wrong)]);
+    // In the right world the first has this mail.
+    let second = ["2", "a@b.c", "Ben"];
+    story.one("v43", insert, &second, &[("customers", &[], &second)]);
+    let found = story.trace(Suspicion::Faults(&[fault("customers", "id = 1", "mail", "'a@b.c'")])).await;
+    assert_eq!(cell(record(&found, "customers", "1"), "mail"), exactly("a@b.x", "a@b.c"));
+    let other = record(&found, "customers", "2");
+    assert_eq!((other.role, other.state), (Role::Derived, RecordState::Extra));
+    assert_eq!((found.records.len(), found.limits.len()), (2, 0), "{found:#?}");
+}

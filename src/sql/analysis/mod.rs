@@ -39,5 +39,6 @@ pub use outcome::{
     ColumnLineage, ColumnOwner, Influence, InfluenceKind, QualifiedColumn, StatementAnalysis, StatementKind, Via,
 };
 pub use rewrite::unmistaken;
+pub use scan::scanned_tables;
 pub use schema::Schema;
 pub use statements::{Analyzer, analyze};

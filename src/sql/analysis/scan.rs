@@ -5,7 +5,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, Word};
 
 /// The tables named in the tokens, each with whether it is written. Common table expressions of the text are none.
-pub(super) fn scanned_tables(tokens: &[Token]) -> Vec<(ObjectName, bool)> {
+pub fn scanned_tables(tokens: &[Token]) -> Vec<(ObjectName, bool)> {
     let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     let uses_tables = matches!(
         tokens.first().and_then(|token| keyword(token)),

@@ -22,7 +22,8 @@ use super::translate::{Language, expand_arrays, name_apart, parameter_function, 
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell, assigned_in_zone};
 use crate::model::{
-    ColumnName, ColumnType, Row, TableSchema, TimeZone, Timestamp, Value, has_offset, time_of_text, without_offset,
+    ColumnName, ColumnType, Row, TableName, TableSchema, TimeZone, Timestamp, Value, has_offset, time_of_text,
+    without_offset,
 };
 use crate::sql::{Bound, ColumnsRead, Operand, Reads, Schemas, TableReference, reference_name};
 
@@ -187,6 +188,21 @@ impl CompiledQuery {
     /// The table references, with the rows that can matter.
     pub fn references(&self) -> &[TableReference] {
         &self.reads.references
+    }
+
+    /// The columns that conditions set equal to columns.
+    pub fn equated_columns(&self) -> BTreeSet<(TableName, ColumnName)> {
+        let mut equated = BTreeSet::new();
+        for reference in self.references() {
+            for Bound { column, operands } in &reference.bounds {
+                for operand in operands {
+                    let Operand::Column { reference: other, column: equal } = operand else { continue };
+                    equated.insert((reference.table.clone(), column.clone()));
+                    equated.extend(self.references().get(*other).map(|other| (other.table.clone(), equal.clone())));
+                }
+            }
+        }
+        equated
     }
 
     /// Whether the plan holds for its parameters' values alone.

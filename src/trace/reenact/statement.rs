@@ -1,5 +1,6 @@
 //! Statements compiled once per text and parameter types.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ahash::HashMap;
@@ -15,8 +16,8 @@ use crate::model::{
     ColumnName, ColumnType, Declarations, RecordKey, TableName, TableSchema, TimeZone, UniqueKey, Value, View,
 };
 use crate::sql::{
-    self, Assigned, ColumnsRead, ConflictAction, OnConflict, Role, Schema, Schemas, Templates, Views, WriteArm,
-    WriteForms, WriteKind, WriteTarget,
+    self, Assigned, ColumnOwner, ColumnsRead, ConflictAction, Influence, InfluenceKind, OnConflict, Role, Schema,
+    Schemas, Templates, Views, WriteArm, WriteForms, WriteKind, WriteTarget,
 };
 
 /// What became of a statement's text.
@@ -148,6 +149,19 @@ impl Statements {
         counts: impl Fn(&TableName, Option<&RecordKey>) -> bool,
     ) -> bool {
         self.templates.execution(sql).may_touch(parameters, counts)
+    }
+
+    /// The columns by whose values a text joins or groups rows, as far as it is understood.
+    pub fn joined_or_grouped(&mut self, sql: &str) -> BTreeSet<(TableName, ColumnName)> {
+        let template = self.templates.execution(sql).template;
+        let lineages = template.analyses.iter().flat_map(|analysis| &analysis.columns);
+        let influences = lineages.flat_map(|lineage| lineage.influences.iter());
+        let matches = |influence: &&Influence| matches!(influence.kind, InfluenceKind::Join | InfluenceKind::GroupBy);
+        let column = |influence: &Influence| match &influence.column.owner {
+            ColumnOwner::Table(table) => Some((table.clone(), influence.column.column.clone())),
+            ColumnOwner::Output | ColumnOwner::Unresolved => None,
+        };
+        influences.filter(matches).filter_map(column).collect()
     }
 
     /// From now on, these temporary tables stand before the recorded ones.
@@ -284,7 +298,10 @@ impl Statements {
                 statements.iter_mut().for_each(|statement| sql::expand_views(statement, &self.views));
                 statements
             }
-            Err(error) => return Compiled::Refused { reason: error.into(), tables: Vec::new(), targets: Vec::new() },
+            Err(error) => {
+                let targets = sql::scanned_targets(sql, &self.schemas);
+                return Compiled::Refused { reason: error.into(), tables: Vec::new(), targets };
+            }
         };
         let [statement] = statements.as_slice() else {
             let tables = statements.iter().flat_map(sql::tables_named).collect();

@@ -177,6 +177,12 @@ impl TableWrite {
         self.arms.iter().any(|arm| arm.query.is_recursive())
     }
 
+    /// The columns that conditions set equal to columns.
+    pub fn equated_columns(&self) -> BTreeSet<(TableName, ColumnName)> {
+        let queries = self.arms.iter().flat_map(|arm| arm.on_conflict.iter().chain([&arm.query]));
+        queries.flat_map(CompiledQuery::equated_columns).collect()
+    }
+
     /// The literals in its text.
     pub fn constants(&self) -> impl Iterator<Item = &Value> {
         let queries = self.arms.iter().flat_map(|arm| arm.on_conflict.iter().chain([&arm.query]));
@@ -217,7 +223,9 @@ impl TableWrite {
                     }
                 }
                 WriteKind::Insert { on_conflict } => {
-                    for mut row in self.value_rows(&batches, 0, &arm.assigned)? {
+                    let proposed = self.value_rows(&batches, 0, &arm.assigned)?;
+                    on_conflict.iter().try_for_each(|conflict| are_apart(conflict, &proposed))?;
+                    for mut row in proposed {
                         arm.scales.print(&mut row, execution.parameters, &[]);
                         self.insert(tables, world, execution, (arm, on_conflict.as_ref()), row, &mut done).await?;
                     }
@@ -351,6 +359,24 @@ fn row_equal_in(
     let rows = table.rows_where(world, first, &BTreeSet::from([(*value).clone()]));
     let conflicts = |row: &Arc<Row>| values.iter().all(|(column, value)| row.get(column) == Some(value));
     Ok(rows.into_iter().find(conflicts))
+}
+
+/// Of rows that conflict with each other in another key than the primary one, the first is inserted: chance.
+///
+/// # Errors
+/// Two such rows.
+fn are_apart(on_conflict: &OnConflict, proposed: &[Row]) -> Result<(), Refusal> {
+    for unique in on_conflict.others.iter().filter(|_| proposed.len() > 1) {
+        let mut seen = BTreeSet::new();
+        for row in proposed {
+            let values: Vec<Option<&Value>> = unique.columns.iter().map(|column| row.get(column)).collect();
+            let can_conflict = values.iter().all(|value| value.is_some_and(|value| !value.is_null()));
+            if can_conflict && !seen.insert(values) {
+                return Err(Refusal("proposes several rows of one key: which one it inserts is chance".to_owned()));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn given(assigned: &[Assigned]) -> BTreeSet<ColumnName> {

@@ -86,7 +86,7 @@ impl Sweep {
         for write in step.writes.iter().filter(|write| self.cascades.concern(&write.table)) {
             let old = self.old_record(write);
             let row = self.worlds.row(World::Right, &old).cloned();
-            before.entry(old.clone()).or_insert_with(|| Earlier { row, unknown: self.unknown_of(&old) });
+            before.entry(old.clone()).or_insert_with(|| Earlier { row, unknown: self.all_unknown_of(&old) });
         }
         before
     }
@@ -106,11 +106,14 @@ impl Sweep {
             return;
         }
         let mut following = Following::default();
-        let of_step = before.iter().map(|(record, earlier)| (record, earlier.row.clone()));
-        let of_right_alone = alone.iter().map(|one| (&one.record, one.before.row.clone()));
-        for (record, row) in of_step.chain(of_right_alone) {
+        let of_step = before.iter().map(|(record, earlier)| (record, earlier.row.clone(), record));
+        let of_right_alone = alone.iter().map(|one| (&one.old, one.before.row.clone(), &one.record));
+        for (record, row, renamed) in of_step.chain(of_right_alone) {
             let (true, Some(row)) = (self.cascades.0.contains_key(&record.0), row) else { continue };
-            let after = self.right_after(step, record, elsewhere);
+            let after = match renamed == record {
+                true => self.right_after(step, record, elsewhere),
+                false => self.worlds.row(World::Right, renamed).cloned(),
+            };
             following.waiting.push_back(Referred { record: record.clone(), before: row, after });
         }
         let mut seen: BTreeSet<RecordName> = BTreeSet::new();
@@ -248,7 +251,7 @@ impl Sweep {
             let mut right = row.as_ref().clone();
             // What was doubted of it, because the actual world's cascade wrote it, is past.
             let taken_back = following.set.get(&record).map(|settled| settled.unknown.clone());
-            let mut unknown = taken_back.unwrap_or_else(|| self.unknown_of(&record));
+            let mut unknown = taken_back.unwrap_or_else(|| self.all_unknown_of(&record));
             match (action, new_values.as_ref().and_then(Option::as_ref)) {
                 (ReferentialAction::Refuse, _) => continue,
                 (ReferentialAction::Cascade, Some(values)) => {

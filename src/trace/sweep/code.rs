@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Origin, Progress, Sweep, carry, record_of, written_by};
-use crate::model::{ColumnName, Operation, Step, TableName, Transaction, Write};
+use super::{Origin, Progress, Sweep, carry, record_of, unwritten_by, written_by};
+use crate::model::{ColumnName, Operation, Statement, Step, TableName, Transaction, Write};
+use crate::sql::WriteTarget;
 use crate::trace::blast_radius::WrittenBy;
 use crate::trace::reach::Reached;
 use crate::trace::reenact::Compiled;
@@ -32,6 +33,8 @@ impl Sweep {
         let Some(statement) = &step.statement else { return };
         let read: Vec<TableName> = reached.read_by_code.iter().cloned().collect();
         let source = if read.is_empty() { None } else { self.any_affected_record(&read) };
+        self.doubt_changed_before(transaction, step, progress);
+        self.doubt_code_of_right_alone(transaction, (step, statement), reached, progress);
         let is_touched = |write: &Write| self.worlds.touches(&record_of(write), |_| true);
         if source.is_none() && !reached.calls_code && !step.writes.iter().any(is_touched) {
             return;
@@ -52,6 +55,58 @@ impl Sweep {
                 let origin = self.origin(&source, Some(statement.sql.clone()));
                 self.doubt_written(transaction, write, &record, columns, &origin);
             }
+        }
+    }
+
+    /// Doubts what triggers may change before it is written, of rows that are others in the right world, or are written there
+    /// alone.
+    fn doubt_changed_before(&mut self, transaction: &Transaction, step: &Step, progress: &Progress) {
+        let recorded = step.writes.iter().filter(|write| write.operation != Operation::Delete);
+        let recorded =
+            recorded.map(|write| (record_of(write), WrittenBy { tx: transaction.id.clone(), ..written_by(write) }));
+        let alone = progress.unrecorded.iter().filter(|one| one.operation != Operation::Delete);
+        let alone = alone.map(|one| (one.record.clone(), unwritten_by(transaction)));
+        let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
+        for (record, written) in recorded.chain(alone) {
+            if !self.reach.is_changed_before(&record.0) || !self.worlds.touches(&record, |_| true) {
+                continue;
+            }
+            let mut columns = self.not_key(&record.0, self.whole_row(&record.0));
+            if let Some(changed) = self.reach.changed_before(&record.0) {
+                columns.retain(|column| changed.contains(column.as_ref()));
+            }
+            if !columns.is_empty() {
+                let origin = self.origin(&record, sql.clone());
+                self.possible(&record, columns, &origin, written, WHY);
+                self.notes.code_not_run();
+            }
+        }
+    }
+
+    /// Of what is written in the right world alone, triggers may write anything to the tables that they reach.
+    fn doubt_code_of_right_alone(
+        &mut self,
+        transaction: &Transaction,
+        (step, statement): (&Step, &Statement),
+        reached: &Reached,
+        progress: &Progress,
+    ) {
+        let Some(source) = progress.unrecorded.first().map(|one| one.record.clone()) else { return };
+        let compiled = self.statements.statement(&statement.sql, &statement.parameters, statement.time_zone.as_ref());
+        let own: BTreeSet<&TableName> = compiled.targets().iter().map(|target| &target.table).collect();
+        let target = |table: &TableName| WriteTarget {
+            table: table.clone(),
+            operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
+            assigned: Vec::new(),
+            set: Vec::new(),
+            fixed: Vec::new(),
+            on_conflict: None,
+        };
+        let written = reached.written_by_code.iter().filter(|table| !own.contains(table));
+        let targets: Vec<WriteTarget> = written.map(target).collect();
+        if !targets.is_empty() {
+            self.doubt_what_it_may_write(transaction, (step, statement), &targets, Some(source), None);
+            self.notes.code_not_run();
         }
     }
 
@@ -77,7 +132,7 @@ impl Sweep {
                 _ if columns.is_empty() => {}
                 // It is a root all the same.
                 true => {
-                    let unknown = self.unknown_of(&record).union(&columns).cloned().collect();
+                    let unknown = self.all_unknown_of(&record).union(&columns).cloned().collect();
                     self.worlds.set_unknown(&record, unknown);
                     self.worlds.note_wrong(&record);
                     self.doubtful.insert(record);

@@ -82,6 +82,7 @@ impl Sweep {
         execution: Execution<'_>,
         touched: &Touched,
         (actual, right): (&Effects, &Effects),
+        met: &BTreeSet<Value>,
     ) -> Sensitivity {
         let mut sensitivity = Sensitivity::default();
         let mut in_doubt: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
@@ -90,13 +91,13 @@ impl Sweep {
         }
         // A distorted value may lead a recursion round in a circle for ever.
         if write.is_recursive() {
-            let of = |is_touched: bool| if is_touched { in_doubt.clone() } else { BTreeMap::new() };
-            let (unknown, suspected) = (of(touched.unknown), of(touched.suspected));
-            return Sensitivity { unknown, suspected, ..sensitivity };
+            let suspected = if touched.suspected { in_doubt } else { BTreeMap::new() };
+            return Sensitivity { suspected, ..sensitivity };
         }
         if touched.unknown {
             let constants = write.constants().chain(execution.parameters).cloned();
-            let ways = Distortion::all(touched.records.len(), constants);
+            let mut ways = Distortion::all(touched.records.len(), constants);
+            ways.extend(met.iter().cloned().map(Distortion::Constant));
             (sensitivity.unknown, sensitivity.rows) =
                 self.depending(write, execution, touched, right, &ways, |known| &known.unknown).await;
             // The first few of rows, of which one is not known: any of them may be another.

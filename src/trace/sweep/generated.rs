@@ -76,7 +76,7 @@ impl Sweep {
             let Some(mut right) = self.worlds.row(World::Right, &record).map(|row| row.as_ref().clone()) else {
                 continue;
             };
-            let mut unknown = self.unknown_of(&record);
+            let mut unknown = self.all_unknown_of(&record);
             for generated in all.iter() {
                 let column = &generated.column;
                 unknown.remove(column);

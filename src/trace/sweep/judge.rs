@@ -243,6 +243,7 @@ impl Sweep {
         let faults = faults.clone();
         let record = record_of(write);
         let unknown = self.unknown_of(&record);
+        let unknown_before = self.not_key(&record.0, before.unknown.clone());
         let mut verdict: Option<Verdict> = None;
         for fault in
             faults.iter().filter(|fault| fault.table == write.table && fault.operations.contains(&write.operation))
@@ -253,7 +254,7 @@ impl Sweep {
                 _ => self.worlds.row(World::Right, &record).cloned(),
             };
             let Some(row) = written else { continue };
-            if self.is_undecided(fault.references(), &row, &unknown, &before.unknown) {
+            if self.is_undecided(fault.references(), &row, &unknown, &unknown_before) {
                 if self.matches_actual(transaction, write, fault).await? {
                     let over = verdict.take().unwrap_or(Verdict { row: Some(row), unknown: unknown.clone() });
                     verdict = Some(self.without_values(write, fault, over));
@@ -326,11 +327,12 @@ impl Sweep {
         let rules = rules.clone();
         let mut mended = row.as_ref().clone();
         let not_known = self.undetermined(&record);
+        let unknown_before = self.not_key(&record.0, before.unknown.clone());
         let mut unknown = self.unknown_of(&record);
         for place in broken {
             let rule = &rules[*place];
             match &rule.expected {
-                Some(program) if reads_unknown_of_row(program.references(), &not_known, &before.unknown) => {
+                Some(program) if reads_unknown_of_row(program.references(), &not_known, &unknown_before) => {
                     unknown.extend(program.columns().cloned());
                 }
                 Some(program) => {
@@ -386,14 +388,9 @@ impl Sweep {
             return;
         }
         let mut verdict = self.unless_it_collides(record, verdict);
-        if verdict.row.is_some() {
-            // Whether it would have been written at all is as little known as before.
-            let key = self.key_columns(&record.0);
-            let unknown = self.worlds.difference(record).map(|difference| &difference.unknown);
-            verdict.unknown.extend(unknown.into_iter().flatten().filter(|column| key.contains(*column)).cloned());
-        }
         let actual = self.worlds.row(World::Actual, record).cloned();
-        let unknown_already = self.unknown_of(record);
+        let unknown_already = self.all_unknown_of(record);
+        self.keep_doubt(record, &mut verdict);
         self.worlds.set(record, actual.clone(), verdict.row.clone());
         // Nothing wrong with it but what it was computed from.
         if verdict.row == actual && verdict.unknown.is_subset(&unknown_already) {
@@ -435,6 +432,14 @@ impl Sweep {
             }
         }
         verdict
+    }
+
+    /// What a record should hold says nothing of whether it should be there: a doubt of that stays.
+    pub(super) fn keep_doubt(&self, record: &RecordName, verdict: &mut Verdict) {
+        if verdict.row.is_some() {
+            let key = self.key_columns(&record.0);
+            verdict.unknown.extend(self.all_unknown_of(record).into_iter().filter(|column| key.contains(column)));
+        }
     }
 
     /// The record that should have been written instead, where the release gave it a wrong key.

@@ -17,6 +17,7 @@ mod effects;
 mod fill;
 mod generated;
 mod judge;
+mod matching;
 mod notes;
 mod reenacted;
 mod regroup;
@@ -359,14 +360,18 @@ impl Sweep {
     fn right_before(&self, write: &Write) -> (RecordName, judge::Before) {
         let old = self.old_record(write);
         let row = self.worlds.row(World::Right, &old).cloned();
-        let unknown = self.unknown_of(&old);
+        let unknown = self.all_unknown_of(&old);
         (record_of(write), judge::Before { row, unknown })
     }
 
     /// The columns of a record, but for its key, whose right value is not known.
     fn unknown_of(&self, record: &RecordName) -> BTreeSet<ColumnName> {
-        let unknown = self.worlds.difference(record).map(|difference| difference.unknown.clone()).unwrap_or_default();
-        self.not_key(&record.0, unknown)
+        self.not_key(&record.0, self.all_unknown_of(record))
+    }
+
+    /// The same with its key: where a column of that is not known, nobody knows whether it is there.
+    fn all_unknown_of(&self, record: &RecordName) -> BTreeSet<ColumnName> {
+        self.worlds.difference(record).map(|difference| difference.unknown.clone()).unwrap_or_default()
     }
 
     /// The record's name before the write: an update may change the key.

@@ -432,8 +432,9 @@ impl Sweep {
                 _ => Operation::Update,
             };
             let origin = self.origin(&self.likeliest_source(record, touched), Some(statement.sql.clone()));
-            let before = Before { row: right_before, unknown: self.unknown_of(record) };
-            progress.unrecorded.push(UnrecordedWrite { record: record.clone(), operation, before, origin });
+            let before = Before { row: right_before, unknown: self.all_unknown_of(record) };
+            let (record, old) = (record.clone(), record.clone());
+            progress.unrecorded.push(UnrecordedWrite { record, old, operation, before, origin });
         }
         let mut columns = Columns::default();
         if both.right.rows.contains_key(record) {

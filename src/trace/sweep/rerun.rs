@@ -161,13 +161,18 @@ impl Sweep {
     ) -> Result<Outcome, Refusal> {
         let execution = execution(looking);
         let own = writes_of(looking.writes(), write);
+        // Where it would lead from another value, no distortion tells: it may lead round in a circle for ever.
+        if touched.unknown && write.is_recursive() {
+            return Err(Refusal("is recursive over a value that is not known".to_owned()));
+        }
+        let met = self.values_met(&looking.statement.sql, write, touched)?;
         // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
         if check == Check::WhereTouched
             && !touched.differs
             && !touched.unknown
             && let Some(recorded) = self.recorded_effects(&own, write)
         {
-            let sensitivity = self.sensitivity(write, execution, touched, (&recorded, &recorded)).await;
+            let sensitivity = self.sensitivity(write, execution, touched, (&recorded, &recorded), &met).await;
             return Ok(Outcome { actual: recorded.clone(), right: recorded, sensitivity });
         }
         let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
@@ -182,7 +187,7 @@ impl Sweep {
         self.print_as_recorded(&own, &mut actual, write);
         self.print_as_recorded(&own, &mut right, write);
         self.agrees(&own, &actual, write)?;
-        let sensitivity = self.sensitivity(write, execution, touched, (&actual, &right)).await;
+        let sensitivity = self.sensitivity(write, execution, touched, (&actual, &right), &met).await;
         Ok(Outcome { actual, right, sensitivity })
     }
 
@@ -244,18 +249,19 @@ impl Sweep {
     ) -> bool {
         let own = writes_of(&step.writes, write);
         let changes = self.changes(&own, write, outcome);
-        let in_right_alone = self.in_right_alone(&own, &outcome.right);
+        let mut in_right_alone = self.in_right_alone(&own, write, &outcome.right);
         let mut differs = false;
         for (key, change) in changes {
             let record = (write.target.clone(), key);
             let was_wrong = self.worlds.is_wrong(&record);
-            if let Some(operation) = in_right_alone.get(&record.1) {
+            if let Some((operation, key)) = in_right_alone.remove(&record.1) {
                 let origin = self.origin(&self.likeliest_source(&record, touched), Some(statement.sql.clone()));
                 let row = self.worlds.row(World::Right, &record).cloned();
-                let before = Before { row, unknown: self.unknown_of(&record) };
+                let before = Before { row, unknown: self.all_unknown_of(&record) };
                 progress.unrecorded.push(UnrecordedWrite {
-                    record: record.clone(),
-                    operation: *operation,
+                    record: (record.0.clone(), key),
+                    old: record.clone(),
+                    operation,
                     before,
                     origin,
                 });
@@ -270,8 +276,13 @@ impl Sweep {
         differs
     }
 
-    /// What the statement does in the right world to records that no recorded write is about.
-    fn in_right_alone(&self, own: &[&Write], right: &Effects) -> BTreeMap<RecordKey, Operation> {
+    /// What the statement does in the right world to records that no recorded write is about, and the key of each after it.
+    fn in_right_alone(
+        &self,
+        own: &[&Write],
+        write: &TableWrite,
+        right: &Effects,
+    ) -> BTreeMap<RecordKey, (Operation, RecordKey)> {
         let recorded: BTreeSet<RecordKey> =
             own.iter().flat_map(|one| [self.old_record(one).1, one.key.clone()]).collect();
         let operation = |effect: &Effect| match effect {
@@ -279,8 +290,14 @@ impl Sweep {
             Effect::Update(_) => Operation::Update,
             Effect::Delete => Operation::Delete,
         };
+        let key_after = |key: &RecordKey, effect: &Effect| match effect {
+            Effect::Update(Updated { values, .. }) => {
+                key.to_row().overlaid(values).key(&write.schema().key).unwrap_or_else(|| key.clone())
+            }
+            Effect::Insert(_) | Effect::Delete => key.clone(),
+        };
         let alone = right.iter().filter(|(key, _)| !recorded.contains(*key));
-        alone.map(|(key, effect)| (key.clone(), operation(effect))).collect()
+        alone.map(|(key, effect)| (key.clone(), (operation(effect), key_after(key, effect)))).collect()
     }
 
     /// Each record's rows after the statement, in both worlds.

@@ -21,6 +21,8 @@ const MOST_SUSPECTED: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnrecordedWrite {
     pub(super) record: RecordName,
+    /// Its name before it: an update may change the key.
+    pub(super) old: RecordName,
     pub(super) operation: Operation,
     /// The record before it.
     pub(super) before: Before,
@@ -85,10 +87,11 @@ impl Sweep {
                 {
                     continue;
                 }
-                // Of what is proved wrong, no more is listed than what may have been written.
+                // Of what is proved wrong, and may have been deleted, no more is listed than that.
                 let is_proved = self.worlds.is_wrong(&record)
                     && self.worlds.difference(&record).is_some_and(|known| known.role != Role::Possible);
-                let columns = match is_proved && self.worlds.doubts_existence(&record, &columns) {
+                let only_deletes = !target.operations.contains(&Operation::Update);
+                let columns = match is_proved && only_deletes && self.worlds.doubts_existence(&record, &columns) {
                     true => self.key_columns(&record.0),
                     false => columns.clone(),
                 };
@@ -185,8 +188,9 @@ impl Sweep {
     }
 
     /// The right world as it should stand; the release did not write the record, so it is derived, never a root.
-    fn put_right(&mut self, transaction: &Transaction, unrecorded: &UnrecordedWrite, verdict: Verdict) {
+    fn put_right(&mut self, transaction: &Transaction, unrecorded: &UnrecordedWrite, mut verdict: Verdict) {
         let record = &unrecorded.record;
+        self.keep_doubt(record, &mut verdict);
         let actual = self.worlds.row(World::Actual, record).cloned();
         let agrees = verdict.row == actual && verdict.unknown.is_empty();
         self.worlds.set(record, actual, verdict.row);
