@@ -78,6 +78,10 @@ fn shop() -> Schemas {
     ])
 }
 
+fn value_of(text: &&str) -> Value {
+    if *text == "NULL" { Value::NULL } else { Value::text(*text) }
+}
+
 /// A history under construction; the tables follow it.
 struct Story {
     schemas: Schemas,
@@ -111,9 +115,8 @@ impl Story {
 
     fn row(&self, table: &str, cells: &[&str]) -> Row {
         let name: TableName = table.parse().expect("a table name");
-        let value = |cell: &&str| if *cell == "NULL" { Value::NULL } else { Value::text(*cell) };
         let columns = self.schemas[&name].columns.iter();
-        columns.zip(cells).map(|(column, cell)| (column.name.clone(), value(cell))).collect()
+        columns.zip(cells).map(|(column, cell)| (column.name.clone(), value_of(cell))).collect()
     }
 
     fn step(&mut self, release: &str, sql: Option<&str>, parameters: &[&str], writes: &[WrittenRow<'_>]) -> Step {
@@ -149,7 +152,7 @@ impl Story {
         }
         let statement = sql.map(|sql| Statement {
             sql: sql.into(),
-            parameters: parameters.iter().map(|text| Value::text(*text)).collect(),
+            parameters: parameters.iter().map(value_of).collect(),
             started: self.now(),
             link: StatementLink::Event,
             time_zone: None,

@@ -54,6 +54,33 @@ async fn a_copy_of_what_was_read_would_be_a_copy_of_what_is_right() {
 }
 
 #[tokio::test]
+async fn a_null_may_be_one_that_was_read() {
+    for (set, given) in [("NULL", &["2"][..]), ("$2", &["2", "NULL"])] {
+        let mut story = wrong_account();
+        let read = story.step("v41", Some("SELECT max(balance) FROM accounts WHERE balance = 100"), &[], &[]);
+        let set = format!("UPDATE accounts SET balance = {set} WHERE id = $1");
+        let moved = story.step("v41", Some(&set), given, &[("accounts", &["2", "200.00"], &["2", "NULL"])]);
+        story.commit(vec![read, moved]);
+        let found = found(story).await;
+        let moved = record(&found, "accounts", "2");
+        assert_eq!((moved.role, cell(moved, "balance")), (Role::Possible, ("NULL".to_owned(), None, false)));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_not_a_likely_value() {
+    let mut story = wrong_account();
+    let read = story.step("v41", Some("SELECT max(balance) FROM accounts WHERE balance > 900"), &[], &[]);
+    let insert = "INSERT INTO orders VALUES (7, $1, 5, $2)";
+    let order: WrittenRow<'_> = ("orders", &[], &["7", DAY, "5.00", "999.00"]);
+    let ordered = story.step("v41", Some(insert), &[DAY, "999.00"], &[order]);
+    story.commit(vec![read, ordered]);
+    let found = found(story).await;
+    let status = cell(record(&found, "orders", "7"), "status");
+    assert_eq!(status, ("999.00".to_owned(), None, false));
+}
+
+#[tokio::test]
 async fn what_stands_behind_writes_is_read_too() {
     let mut story = wrong_account();
     let read = "WITH noted AS (INSERT INTO ranking VALUES (7, 1)) SELECT balance FROM accounts WHERE id = 1";

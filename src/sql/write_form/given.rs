@@ -49,7 +49,7 @@ pub(super) fn is_given(value: &Expr) -> bool {
 pub fn literals(sql: &str) -> Vec<String> {
     let literal = |constant| match constant {
         Constant::Literal(text) => Some(text),
-        Constant::Parameter(_) => None,
+        Constant::Parameter(_) | Constant::Null => None,
     };
     parse(sql).map(|statements| constants(&statements).into_iter().filter_map(literal).collect()).unwrap_or_default()
 }
@@ -62,7 +62,7 @@ pub(super) fn constants<T: Visit>(node: &T) -> Vec<Constant> {
 
         fn pre_visit_value(&mut self, value: &sqlparser::ast::ValueWithSpan) -> ControlFlow<()> {
             let constant = match &value.value {
-                SqlValue::Null => return ControlFlow::Continue(()),
+                SqlValue::Null => Constant::Null,
                 SqlValue::Placeholder(name) => {
                     let number = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
                     number.map_or_else(|| Constant::Literal(name.clone()), Constant::Parameter)

@@ -43,6 +43,8 @@ pub enum Constant {
     Parameter(usize),
     /// A number or a text.
     Literal(String),
+    /// NULL, written out.
+    Null,
 }
 
 /// What kind of write.

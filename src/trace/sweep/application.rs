@@ -125,16 +125,16 @@ impl Sweep {
     }
 }
 
-/// Whether everything that the application gave for the column was there before.
+/// Whether everything that the application gave for the column was there before. Of a NULL, that says nothing.
 fn is_known(assigned: &Assigned, statement: &Statement, known_values: &HashSet<String>) -> bool {
-    let value = |constant: &Constant| match constant {
+    let is_known = |constant: &Constant| match constant {
         Constant::Parameter(number) => {
             let value = number.checked_sub(1).and_then(|place| statement.parameters.get(place));
-            value.map(|value| value.as_str().unwrap_or_default().to_owned())
+            value.and_then(Value::as_str).is_some_and(|value| known_values.contains(value))
         }
-        Constant::Literal(text) => Some(text.clone()),
+        Constant::Literal(text) => known_values.contains(text),
+        Constant::Null => false,
     };
-    let is_known = |constant: &Constant| value(constant).is_some_and(|value| known_values.contains(&value));
     assigned.counts || assigned.from_application.iter().all(is_known)
 }
 

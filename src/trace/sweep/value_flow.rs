@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::model::{Statement, Transaction, Value};
@@ -20,21 +20,24 @@ const MOST_CELLS: usize = 256;
 /// What a transaction's queries returned in the actual world where the right world would have returned something else.
 #[derive(Debug, Default)]
 pub(super) struct ValueFlow {
-    cells: Vec<(String, String)>,
+    cells: Vec<(Cell, Cell)>,
 }
+
+/// A cell of a query's result; `None` for NULL.
+type Cell = Option<String>;
 
 impl ValueFlow {
     /// The cells that differ, row by row: rows belong together by their first column, or where each world has just one.
     pub(super) fn note_read(&mut self, actual: &[RecordBatch], right: &[RecordBatch]) {
         let (actual, right) = (rows(actual), rows(right));
-        let pairs: Vec<(&Vec<String>, &Vec<String>)> = match (actual.as_slice(), right.as_slice()) {
+        let pairs: Vec<(&Vec<Cell>, &Vec<Cell>)> = match (actual.as_slice(), right.as_slice()) {
             ([one], [other]) => vec![(one, other)],
             _ => {
-                let mut by_first: BTreeMap<&String, Vec<&Vec<String>>> = BTreeMap::new();
+                let mut by_first: BTreeMap<&Cell, Vec<&Vec<Cell>>> = BTreeMap::new();
                 for row in &right {
                     by_first.entry(&row[0]).or_default().push(row);
                 }
-                let only = |row: &Vec<String>| match by_first.get(&row[0])?.as_slice() {
+                let only = |row: &Vec<Cell>| match by_first.get(&row[0])?.as_slice() {
                     [only] => Some(*only),
                     _ => None,
                 };
@@ -55,12 +58,13 @@ impl ValueFlow {
                 || number.is_some_and(|number| Decimal::parse(text).is_some_and(|other| other.equals(number)))
         };
         let mut answers: Vec<String> = Vec::new();
-        answers.extend(self.cells.iter().filter(|(actual, _)| is_written(actual)).map(|(_, right)| right.clone()));
+        let cells = || self.cells.iter().filter_map(|(actual, right)| Some((actual.as_ref()?, right.as_ref()?)));
+        answers.extend(cells().filter(|(actual, _)| is_written(actual)).map(|(_, right)| right.clone()));
         if answers.is_empty()
             && let Some(number) = number
         {
             for operand in operands(transaction, statement) {
-                for (actual, right) in &self.cells {
+                for (actual, right) in cells() {
                     let Some((actual, right)) = Decimal::parse(actual).zip(Decimal::parse(right)) else { continue };
                     let computed = [
                         (actual.plus(operand), right.plus(operand)),
@@ -95,15 +99,19 @@ fn operands(transaction: &Transaction, statement: &Statement) -> Vec<Decimal> {
     numbers.take(MOST_OPERANDS).collect()
 }
 
-fn rows(batches: &[RecordBatch]) -> Vec<Vec<String>> {
-    let options = FormatOptions::default().with_null("\u{0}");
+fn rows(batches: &[RecordBatch]) -> Vec<Vec<Cell>> {
+    let options = FormatOptions::default();
     let mut rows = Vec::new();
     for batch in batches.iter().filter(|batch| batch.num_columns() > 0) {
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok());
-        let Some(columns) = columns.collect::<Option<Vec<ArrayFormatter<'_>>>>() else { continue };
-        for position in 0..batch.num_rows() {
-            rows.push(columns.iter().map(|column| column.value(position).to_string()).collect());
-        }
+        let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok());
+        let Some(formatters) = formatters.collect::<Option<Vec<ArrayFormatter<'_>>>>() else { continue };
+        let cell = |position: usize| {
+            move |(column, formatter): (&ArrayRef, &ArrayFormatter<'_>)| {
+                column.is_valid(position).then(|| formatter.value(position).to_string())
+            }
+        };
+        let columns = || batch.columns().iter().zip(&formatters);
+        rows.extend((0..batch.num_rows()).map(|position| columns().map(cell(position)).collect()));
     }
     rows
 }
