@@ -173,9 +173,20 @@ fn the_cause_of_a_record_is_told_without_literals() {
     }
 }
 
-/// A release deletes an account; then an update finds no row, and so writes nothing that an event could tell.
+/// A release deletes an account; then an update finds no row, and so writes nothing that an event could tell. The log tells
+/// times cut to milliseconds or seconds, in which the account may have been deleted, too.
 #[test]
 fn a_statement_that_found_no_row_is_known_from_the_log() {
+    for (deleted, first, updated) in [
+        ("10:02:00", "10:01:00.000", "10:03:00.000"),
+        ("10:02:00.000141", "10:01:00.001", "10:02:00.000"),
+        ("10:02:00.7", "10:01:00.000", "10:02:00.000"),
+    ] {
+        found_no_row(deleted, first, updated);
+    }
+}
+
+fn found_no_row(deleted: &str, first_logged: &str, update_logged: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |name: &str, text: &str| write(&folder, name, text);
     write(
@@ -188,34 +199,34 @@ fn a_statement_that_found_no_row_is_known_from_the_log() {
         "faults.yaml",
         "release: v42\nfaults:\n  - { table: accounts, op: delete, where: \"true\", written: false }\n",
     );
-    let event = |minute: u8, release: &str, op: &str, id: u8, image: &str| {
+    let event = |seq: u8, time: &str, release: &str, op: &str, id: u8, image: &str| {
         format!(
-            "{{\"ts\":\"2026-03-02T10:0{minute}:00Z\",\"release\":\"{release}\",\"tx\":\"{minute}\",\"seq\":{minute},\
+            "{{\"ts\":\"2026-03-02T{time}Z\",\"release\":\"{release}\",\"tx\":\"{seq}\",\"seq\":{seq},\
              \"table\":\"accounts\",\"op\":\"{op}\",\"key\":{{\"id\":{id}}},{image},\"session\":\"{release}.1\"}}\n"
         )
     };
     write(
         "events.ndjson",
         &[
-            event(1, "v41", "insert", 1, r#""after":{"id":1,"balance":100}"#),
-            event(2, "v42", "delete", 1, r#""before":{"id":1,"balance":100}"#),
-            event(4, "v43", "insert", 9, r#""after":{"id":9,"balance":1}"#),
+            event(1, "10:01:00.001", "v41", "insert", 1, r#""after":{"id":1,"balance":100}"#),
+            event(2, deleted, "v42", "delete", 1, r#""before":{"id":1,"balance":100}"#),
+            event(4, "10:04:00", "v43", "insert", 9, r#""after":{"id":9,"balance":1}"#),
         ]
         .concat(),
     );
-    let logged = |minute: u8, release: &str, line: u8, sql: &str| {
+    let logged = |time: &str, release: &str, line: u8, sql: &str| {
         format!(
-            "{{\"timestamp\":\"2026-03-02 10:0{minute}:00.000 UTC\",\"pid\":1,\"session_id\":\"{release}.1\",\"line_num\":{line},\
+            "{{\"timestamp\":\"2026-03-02 {time} UTC\",\"pid\":1,\"session_id\":\"{release}.1\",\"line_num\":{line},\
              \"application_name\":\"shop@{release}\",\"error_severity\":\"LOG\",\"message\":\"duration: 0.1 ms  statement: {sql}\"}}\n"
         )
     };
     write(
         "log.json",
         &[
-            logged(1, "v41", 1, "INSERT INTO accounts VALUES (1, 100)"),
-            logged(2, "v42", 1, "DELETE FROM accounts WHERE id = 1"),
-            logged(3, "v43", 1, "UPDATE accounts SET balance = balance + 5 WHERE id = 1"),
-            logged(4, "v43", 2, "INSERT INTO accounts VALUES (9, 1)"),
+            logged(first_logged, "v41", 1, "INSERT INTO accounts VALUES (1, 100)"),
+            logged("10:02:00.000", "v42", 1, "DELETE FROM accounts WHERE id = 1"),
+            logged(update_logged, "v43", 1, "UPDATE accounts SET balance = balance + 5 WHERE id = 1"),
+            logged("10:04:00.000", "v43", 2, "INSERT INTO accounts VALUES (9, 1)"),
         ]
         .concat(),
     );

@@ -31,11 +31,15 @@ impl Clocks {
         !self.is_one || self.agree(logged, ts)
     }
 
+    /// How exact the log's times are, in microseconds: they are cut to that.
+    pub fn log_precision(&self) -> i64 {
+        if self.tolerance > 1_000 { 1_000_000 } else { 1_000 }
+    }
+
     /// Whether, by one clock, a transaction can have committed at this time. Times are cut to their precision.
     fn agree(&self, logged: &LoggedTransaction, ts: Timestamp) -> bool {
-        let of_log = if self.tolerance > 1_000 { 1_000_000 } else { 1_000 };
         let has_begun = ts.as_micros().saturating_add(self.precision) > logged.begun.as_micros();
-        let goes_on = |followed: Timestamp| ts.as_micros() > followed.as_micros().saturating_add(of_log);
+        let goes_on = |followed: Timestamp| ts.as_micros() > followed.as_micros().saturating_add(self.log_precision());
         has_begun && !logged.followed.is_some_and(goes_on)
     }
 }

@@ -165,7 +165,8 @@ impl Assembly<'_> {
         let Assembly { sources, recorded, joined, .. } = *self;
         let log = &self.sessions.committed;
         let mut building = Building { sources, log, next_seq: 0, unlinked: 0, ambiguous: 0, transactions: Vec::new() };
-        let (mut unwritten, mut others) = unwritten(recorded, joined, log, sources.schemas, self.is_joined_before);
+        let (mut unwritten, mut others) =
+            unwritten(recorded, joined, log, sources.schemas, &self.clocks, self.is_joined_before);
         unwritten.retain(|one| (part.logged)(one.session));
         others.retain(|(session, _)| (part.logged)(session));
         let others: Vec<&LoggedTransaction> = others.into_iter().map(|(_, logged)| logged).collect();
@@ -182,7 +183,7 @@ impl Assembly<'_> {
         unwritten.for_each(|one| building.add_unwritten(one));
         let mut limits = building.limits();
         limits.extend(self.limits());
-        History { transactions: building.transactions, readings, limits }
+        History { transactions: building.transactions, readings, limits, log_precision: self.clocks.log_precision() }
     }
 
     /// What could not be taken into the history.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::clocks::Clocks;
 use super::join::{Joined, Log, RecordedTransaction};
 use super::sessions::LoggedTransaction;
 use crate::model::{SessionId, TableName, Timestamp, TraceId};
@@ -29,6 +30,7 @@ pub fn unwritten<'a>(
     joined: &[Option<Joined>],
     log: &'a Log,
     schemas: &Schemas,
+    clocks: &Clocks,
     is_joined_before: bool,
 ) -> (Vec<Unwritten<'a>>, Vec<(&'a SessionId, &'a LoggedTransaction)>) {
     let links = joined.iter().enumerate().filter_map(|(place, joined)| Some((place, joined.as_ref()?)));
@@ -44,6 +46,8 @@ pub fn unwritten<'a>(
         return (Vec::new(), Vec::new());
     }
     let latest = latest_times(recorded);
+    let committed_before =
+        |logged: &LoggedTransaction| logged.committed.as_micros().saturating_add(clocks.log_precision());
     let (mut found, mut others) = (Vec::new(), Vec::new());
     for (session, transactions) in log {
         let links = of_session.remove(session).unwrap_or_default();
@@ -61,7 +65,8 @@ pub fn unwritten<'a>(
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
             let until = links.range(place..).next().map_or(recorded.len(), |(_, later)| *later);
-            let by_time = latest.partition_point(|time| *time <= logged.committed);
+            // The log's times are cut: of what committed meanwhile it is placed last, and may have seen less.
+            let by_time = latest.partition_point(|time| time.as_micros() < committed_before(logged));
             // A session's order holds where times disagree with it.
             let before = by_time.max(after).min(until.max(after));
             found.push(Unwritten { session, logged, before });

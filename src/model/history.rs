@@ -75,4 +75,6 @@ pub struct History {
     pub readings: Vec<Reading>,
     /// What the history cannot tell, one line each, for the report's `limits`.
     pub limits: Vec<String>,
+    /// How exact the times of its SQL log are, in microseconds: they are cut to that.
+    pub log_precision: i64,
 }

@@ -72,6 +72,7 @@ pub async fn trace_on(
         Sweep::new(tables, schemas, question.target.clone(), question.suspicion, question.rules, zones).await?;
     sweep.declare(question.declarations).await;
     scratch.into_iter().for_each(|scratch| sweep.reenact_on(scratch));
+    sweep.read_log_at(history.log_precision);
     sweep.derive(question.derives, history).await?;
     sweep.transactions(&history.transactions[first..]).await?;
     if let Some(last) = history.transactions.last() {

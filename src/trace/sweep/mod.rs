@@ -138,6 +138,8 @@ pub struct Sweep {
     cascades: cascade::Cascades,
     /// The latest commits, in order: as far back as a statement to come may have begun.
     recent: VecDeque<Recent>,
+    /// How exact the times of the SQL log are, in microseconds.
+    log_precision: i64,
     /// Cells that no image tells.
     untold: untold::Untold,
     temporary: temporary::TemporaryTables,
@@ -197,6 +199,7 @@ impl Sweep {
             generated: generated::GeneratedColumns::default(),
             cascades: cascade::Cascades::of(schemas),
             recent: VecDeque::new(),
+            log_precision: 1_000,
             untold: untold::Untold::new(),
             temporary: temporary::TemporaryTables::default(),
             unnamed: unnamed::UnnamedRows::new(),
@@ -213,6 +216,11 @@ impl Sweep {
             self.notes.tell_of_scratch_servers();
         }
         (self.worlds, self.notes)
+    }
+
+    /// From now on, the log's times are this exact, in microseconds.
+    pub fn read_log_at(&mut self, precision: i64) {
+        self.log_precision = precision;
     }
 
     /// The committed transactions from the release's first write on, in the order of their commits.

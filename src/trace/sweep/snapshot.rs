@@ -22,9 +22,9 @@ use crate::trace::worlds::RecordName;
 /// recorded before it is flushed …
 const NOT_YET_SEEN: i64 = 5_000;
 
-/// … and how long after it is logged to have begun a statement may still see another's commit: the log tells milliseconds,
-/// and the snapshot is taken once the statement is parsed.
-const STILL_SEEN: i64 = 2_000;
+/// … and how long after it began, which the log tells cut to milliseconds or seconds, a statement may still see another's
+/// commit: the snapshot is taken once the statement is parsed.
+const STILL_SEEN: i64 = 1_000;
 
 /// Which commits a statement saw is asked of what it wrote, among so many more answers at most.
 const MOST_STATES: usize = 16;
@@ -85,7 +85,8 @@ impl Sweep {
         let statement = looking.statement;
         // An event's own time is all that there is: no clock of a log beside it.
         let is_event = statement.link == StatementLink::Event;
-        let (not_yet_seen, still_seen) = if is_event { (0, 0) } else { (NOT_YET_SEEN, STILL_SEEN) };
+        let (not_yet_seen, still_seen) =
+            if is_event { (0, 0) } else { (NOT_YET_SEEN, STILL_SEEN + self.log_precision) };
         let looked = match looking.transaction.snapshots {
             Snapshots::OfStatements => statement.started,
             Snapshots::OfTransaction => first_statement(looking.transaction).unwrap_or(statement.started),
