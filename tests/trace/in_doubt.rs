@@ -64,6 +64,24 @@ async fn what_a_statement_inserted_that_cannot_be_run_again_may_not_have_to_be_t
 }
 
 #[tokio::test]
+async fn a_row_whose_key_is_computed_from_what_is_not_known_is_not_made_up() {
+    let mut story = story();
+    let moved: WrittenRow<'_> =
+        ("orders", &["1", "2026-03-02", "10.00", "open"], &["1", "2026-03-05", "10.00", "open"]);
+    story.one("v43", "UPDATE orders SET day = our_day(total) WHERE id = 1", &[], &[moved]);
+    let daily: [WrittenRow<'_>; 2] =
+        [("daily", &[], &["2026-03-02", "1", "5.00"]), ("daily", &[], &["2026-03-05", "1", "10.00"])];
+    story.one("jobs", "INSERT INTO daily SELECT day, count(*), sum(total) FROM orders GROUP BY day", &[], &daily);
+    let found = traced(story).await;
+    let days = found.records.iter().filter(|found| found.table == "daily".parse().expect("it is a name"));
+    let days: Vec<_> = days.map(|day| (day.key.clone(), day.role, day.state)).collect();
+    let day = |day: &str| (record(&found, "daily", day).key.clone(), Role::Possible, RecordState::Live);
+    assert_eq!(days, [day("2026-03-02"), day("2026-03-05")], "{:#?}", found.records);
+    let told = "public.daily may lack rows that nobody can name: their keys are not known";
+    assert!(found.limits.iter().any(|limit| limit == told), "{:?}", found.limits);
+}
+
+#[tokio::test]
 async fn what_a_statement_may_write_that_does_not_parse_is_told_by_the_names_in_it() {
     let mut story = story();
     let account = ["2", "7.00"];

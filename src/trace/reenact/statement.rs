@@ -16,8 +16,8 @@ use crate::model::{
     ColumnName, ColumnType, Declarations, RecordKey, TableName, TableSchema, TimeZone, UniqueKey, Value, View,
 };
 use crate::sql::{
-    self, Assigned, ColumnOwner, ColumnsRead, ConflictAction, Influence, InfluenceKind, OnConflict, Role, Schema,
-    Schemas, Templates, Views, WriteArm, WriteForms, WriteKind, WriteTarget,
+    self, Assigned, ColumnLineage, ColumnOwner, ColumnsRead, ConflictAction, Influence, InfluenceKind, OnConflict,
+    QualifiedColumn, Role, Schema, Schemas, Templates, Views, WriteArm, WriteForms, WriteKind, WriteTarget,
 };
 
 /// What became of a statement's text.
@@ -157,11 +157,18 @@ impl Statements {
         let lineages = template.analyses.iter().flat_map(|analysis| &analysis.columns);
         let influences = lineages.flat_map(|lineage| lineage.influences.iter());
         let matches = |influence: &&Influence| matches!(influence.kind, InfluenceKind::Join | InfluenceKind::GroupBy);
-        let column = |influence: &Influence| match &influence.column.owner {
-            ColumnOwner::Table(table) => Some((table.clone(), influence.column.column.clone())),
-            ColumnOwner::Output | ColumnOwner::Unresolved => None,
+        influences.filter(matches).filter_map(|influence| of_table(&influence.column)).collect()
+    }
+
+    /// The columns whose values become part of the keys of rows that a text writes to the table, as far as it is understood.
+    pub fn sources_of_key(&mut self, sql: &str, schema: &TableSchema) -> BTreeSet<(TableName, ColumnName)> {
+        let template = self.templates.execution(sql).template;
+        let is_of_key = |lineage: &&ColumnLineage| {
+            lineage.target.owner == ColumnOwner::Table(schema.name.clone())
+                && schema.key.contains(&lineage.target.column)
         };
-        influences.filter(matches).filter_map(column).collect()
+        let of_key = template.analyses.iter().flat_map(|analysis| &analysis.columns).filter(is_of_key);
+        of_key.flat_map(|lineage| &lineage.sources).filter_map(of_table).collect()
     }
 
     /// From now on, these temporary tables stand before the recorded ones.
@@ -463,5 +470,13 @@ fn shape(value: &Value) -> ParameterShape {
         ParameterShape::Digits { after_point: fraction.len() }
     } else {
         ParameterShape::Text
+    }
+}
+
+/// A column of a table that is known; `None` for any other.
+fn of_table(column: &QualifiedColumn) -> Option<(TableName, ColumnName)> {
+    match &column.owner {
+        ColumnOwner::Table(table) => Some((table.clone(), column.column.clone())),
+        ColumnOwner::Output | ColumnOwner::Unresolved => None,
     }
 }

@@ -167,6 +167,11 @@ impl TableWrite {
         self.schema.columns.iter().map(|column| column.name.clone()).collect()
     }
 
+    /// Whether it may insert rows.
+    pub fn inserts(&self) -> bool {
+        self.arms.iter().any(|arm| matches!(arm.kind, WriteKind::Insert { .. }))
+    }
+
     /// Whether it writes, or computes from, the first few of some rows alone.
     pub fn is_limited(&self) -> bool {
         self.arms.iter().any(|arm| arm.query.is_limited())

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Sweep;
+use super::matching::Matching;
 use super::touch::Touched;
 use crate::catalog::World;
 use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableSchema, Value};
@@ -64,6 +65,11 @@ pub(super) enum Distortion {
 }
 
 impl Distortion {
+    /// Whether it puts a value in place that may be the right one.
+    fn may_be_real(&self) -> bool {
+        matches!(self, Distortion::Null | Distortion::Constant(_) | Distortion::Absent)
+    }
+
     /// Those that tell what depends on the unknown cells of so many records, in a statement with these constants.
     pub(super) fn all(records: usize, constants: impl Iterator<Item = Value>) -> Vec<Distortion> {
         let mut all = vec![Distortion::Above, Distortion::Below, Distortion::Null];
@@ -82,7 +88,7 @@ impl Sweep {
         execution: Execution<'_>,
         touched: &Touched,
         (actual, right): (&Effects, &Effects),
-        met: &BTreeSet<Value>,
+        matching: &Matching,
     ) -> Sensitivity {
         let mut sensitivity = Sensitivity::default();
         let mut in_doubt: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
@@ -97,9 +103,13 @@ impl Sweep {
         if touched.unknown {
             let constants = write.constants().chain(execution.parameters).cloned();
             let mut ways = Distortion::all(touched.records.len(), constants);
-            ways.extend(met.iter().cloned().map(Distortion::Constant));
-            (sensitivity.unknown, sensitivity.rows) =
-                self.depending(write, execution, touched, right, &ways, |known| &known.unknown).await;
+            ways.extend(matching.values.iter().cloned().map(Distortion::Constant));
+            (sensitivity.unknown, sensitivity.rows) = self
+                .depending(write, execution, touched, right, (&ways, matching.makes_keys), |known| &known.unknown)
+                .await;
+            if let (true, Some(source)) = (matching.makes_keys, touched.records.first()) {
+                self.unnamed.entry(write.target.clone()).or_insert_with(|| source.clone());
+            }
             // The first few of rows, of which one is not known: any of them may be another.
             if write.is_limited() {
                 for (key, columns) in in_doubt {
@@ -111,7 +121,7 @@ impl Sweep {
             let ways = [Distortion::Above, Distortion::Below];
             // A row that only a suspicion makes is not looked for.
             (sensitivity.suspected, _) =
-                self.depending(write, execution, touched, right, &ways, |known| &known.suspected).await;
+                self.depending(write, execution, touched, right, (&ways, false), |known| &known.suspected).await;
         }
         sensitivity
     }
@@ -122,7 +132,7 @@ impl Sweep {
         execution: Execution<'_>,
         touched: &Touched,
         right: &Effects,
-        distortions: &[Distortion],
+        (distortions, makes_keys): (&[Distortion], bool),
         cells: impl Fn(&Difference) -> &BTreeSet<ColumnName>,
     ) -> (BTreeMap<RecordKey, BTreeSet<ColumnName>>, BTreeMap<RecordKey, Row>) {
         let records: BTreeSet<&RecordName> = touched.records.iter().collect();
@@ -140,7 +150,8 @@ impl Sweep {
             match run {
                 Ok((effects, _)) => {
                     let stands = self.still_there(write, right, &effects);
-                    depending.compare((right, &stands), (&effects, &stood));
+                    let names_rows = !makes_keys || distortion.may_be_real();
+                    depending.compare((right, &stands), (&effects, &stood), names_rows);
                 }
                 // It fails on the distorted value: everything may depend on it.
                 Err(_) => depending.all_of(right),
@@ -216,11 +227,13 @@ impl<'write> Depending<'write> {
         }
     }
 
-    /// What comes out otherwise: each with the records that stood before.
+    /// What comes out otherwise: each with the records that stood before. `names_rows`: a row that comes out under another
+    /// key may really have that.
     fn compare(
         &mut self,
         (right, stands): (&Effects, &BTreeSet<RecordKey>),
         (distorted, stood): (&Effects, &BTreeSet<RecordKey>),
+        names_rows: bool,
     ) {
         for key in right.keys().chain(distorted.keys()) {
             let (one, other) = (right.get(key), distorted.get(key));
@@ -232,6 +245,8 @@ impl<'write> Depending<'write> {
             let columns = match (is_there(one, stands), is_there(other, stood)) {
                 (false, false) => continue,
                 (true, true) => self.otherwise(one, other),
+                // A key is never NULL.
+                (false, true) if !names_rows || key.iter().any(|(_, value)| value.is_null()) => continue,
                 (is_there, _) => {
                     if let (false, Some(Effect::Insert(row))) = (is_there, other) {
                         self.rows.insert(key.clone(), row.clone());

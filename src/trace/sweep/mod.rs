@@ -212,6 +212,7 @@ impl Sweep {
 
     /// Both worlds as they stand, and what was noted on the way.
     pub fn finish(mut self) -> (Worlds, Notes) {
+        self.tell_unnamed();
         if self.scratch.is_none() {
             self.notes.tell_of_scratch_servers();
         }

@@ -165,14 +165,14 @@ impl Sweep {
         if touched.unknown && write.is_recursive() {
             return Err(Refusal("is recursive over a value that is not known".to_owned()));
         }
-        let met = self.values_met(&looking.statement.sql, write, touched)?;
+        let matching = self.matching(&looking.statement.sql, write, touched)?;
         // Where only suspicion touches it, the right world is the actual one, and what it wrote there is recorded.
         if check == Check::WhereTouched
             && !touched.differs
             && !touched.unknown
             && let Some(recorded) = self.recorded_effects(&own, write)
         {
-            let sensitivity = self.sensitivity(write, execution, touched, (&recorded, &recorded), &met).await;
+            let sensitivity = self.sensitivity(write, execution, touched, (&recorded, &recorded), &matching).await;
             return Ok(Outcome { actual: recorded.clone(), right: recorded, sensitivity });
         }
         let (mut actual, actual_rows) = write.run(&mut self.worlds.tables, World::Actual, execution).await?;
@@ -187,7 +187,7 @@ impl Sweep {
         self.print_as_recorded(&own, &mut actual, write);
         self.print_as_recorded(&own, &mut right, write);
         self.agrees(&own, &actual, write)?;
-        let sensitivity = self.sensitivity(write, execution, touched, (&actual, &right), &met).await;
+        let sensitivity = self.sensitivity(write, execution, touched, (&actual, &right), &matching).await;
         Ok(Outcome { actual, right, sensitivity })
     }
 

@@ -1,5 +1,5 @@
 //! Rows that the right world may have and nobody can name: a statement that cannot be run again may have inserted others,
-//! and those have keys that only the database, or the statement, could give.
+//! and those have keys that only the database, or the statement, could give; and keys computed from unknown values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,13 @@ use crate::trace::worlds::RecordName;
 pub(super) type UnnamedRows = BTreeMap<TableName, RecordName>;
 
 impl Sweep {
+    /// Says of each such table that not all that it lacks is listed.
+    pub(super) fn tell_unnamed(&mut self) {
+        for table in self.unnamed.keys() {
+            self.notes.limit(format!("{table} may lack rows that nobody can name: their keys are not known"));
+        }
+    }
+
     /// The statement may have inserted other rows: under keys that its text tells, or that nobody knows.
     pub(super) fn doubt_what_it_may_insert(
         &mut self,
