@@ -186,6 +186,57 @@ fn a_statement_that_found_no_row_is_known_from_the_log() {
     }
 }
 
+/// One service asks, and another writes within the millisecond to which the log's times are cut: it asked first.
+#[test]
+fn a_trace_asks_before_it_writes() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |name: &str, text: &str| write(&folder, name, text);
+    write(
+        "blast-radius.toml",
+        "[database]\nfiles = \"data\"\n[ingest]\nfiles = [\"events.ndjson\", \"log.json\"]\n\
+         [tables.\"public.prices\"]\nkey = [\"sku\"]\n[tables.\"public.fees\"]\nkey = [\"id\"]\n",
+    );
+    write("data/prices.csv", "sku,price\n1,999\n");
+    write("data/fees.csv", "id,fee\n7,99\n");
+    write("faults.yaml", "release: v42\nfaults:\n  - { table: prices, where: \"true\", set: { price: 100 } }\n");
+    let event = |seq: u8, time: &str, release: &str, table: &str, key: &str, image: &str| {
+        format!(
+            "{{\"ts\":\"2026-03-02T10:0{seq}:{time}Z\",\"release\":\"{release}\",\"tx\":\"{seq}\",\"seq\":{seq},\
+             \"table\":\"{table}\",\"op\":\"insert\",\"key\":{key},\"after\":{image},\"session\":\"{release}.1\"}}\n"
+        )
+    };
+    let price = event(1, "00.001", "v42", "prices", r#"{"sku":1}"#, r#"{"sku":1,"price":999}"#);
+    let fee = event(2, "00.000300", "billing", "fees", r#"{"id":7}"#, r#"{"id":7,"fee":99}"#);
+    write("events.ndjson", &[price, fee].concat());
+    let logged = |time: &str, session: &str, sql: &str| {
+        format!(
+            "{{\"timestamp\":\"2026-03-02 {time} UTC\",\"pid\":1,\"session_id\":\"{session}.1\",\"line_num\":1,\
+             \"application_name\":\"{session}\",\"error_severity\":\"LOG\",\"message\":\"duration: 0.1 ms  statement: {sql}\"}}\n"
+        )
+    };
+    let trace = format!("/*traceparent='00-{:032x}-00f067aa0ba902b7-01'*/", 5);
+    write(
+        "log.json",
+        &[
+            logged("10:01:00.001", "v42", "INSERT INTO prices VALUES (1, 999)"),
+            logged("10:02:00.000", "pricing", &format!("SELECT price FROM prices WHERE sku = 1 {trace}")),
+            logged("10:02:00.000", "billing", &format!("INSERT INTO fees VALUES (7, 99) {trace}")),
+        ]
+        .concat(),
+    );
+    let project = folder.path().display().to_string();
+    let (status, out, err) = run(&["-C", &project, "--release", "v42", "--faults", "faults.yaml", "--format", "json"]);
+    assert_eq!((status, err.as_str()), (Some(1), ""), "{out}");
+    let found: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    let records = found["records"].as_array().expect("there are records");
+    let roles: Vec<_> = records.iter().map(|record| (&record["table"], &record["role"])).collect();
+    assert_eq!(
+        roles,
+        [(&"public.prices".into(), &"root".into()), (&"public.fees".into(), &"possible".into())],
+        "{out}"
+    );
+}
+
 fn found_no_row(deleted: &str, first_logged: &str, update_logged: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |name: &str, text: &str| write(&folder, name, text);

@@ -45,9 +45,7 @@ pub fn unwritten<'a>(
     if of_session.is_empty() && !is_joined_before {
         return (Vec::new(), Vec::new());
     }
-    let latest = latest_times(recorded);
-    let committed_before =
-        |logged: &LoggedTransaction| logged.committed.as_micros().saturating_add(clocks.log_precision());
+    let times = Times { recorded, joined, log, latest: latest_times(recorded), log_precision: clocks.log_precision() };
     let (mut found, mut others) = (Vec::new(), Vec::new());
     for (session, transactions) in log {
         let links = of_session.remove(session).unwrap_or_default();
@@ -65,15 +63,50 @@ pub fn unwritten<'a>(
             }
             let after = links.range(..place).next_back().map_or(0, |(_, earlier)| earlier + 1);
             let until = links.range(place..).next().map_or(recorded.len(), |(_, later)| *later);
-            // The log's times are cut: of what committed meanwhile it is placed last, and may have seen less.
-            let by_time = latest.partition_point(|time| time.as_micros() < committed_before(logged));
             // A session's order holds where times disagree with it.
-            let before = by_time.max(after).min(until.max(after));
+            let before = times.place_of(logged).max(after).min(until.max(after));
             found.push(Unwritten { session, logged, before });
         }
     }
     found.sort_by_key(|one| (one.before, one.logged.committed));
     (found, others)
+}
+
+/// Where a logged transaction stands among the recorded ones by time alone.
+struct Times<'a> {
+    recorded: &'a [RecordedTransaction<'a>],
+    joined: &'a [Option<Joined>],
+    log: &'a Log,
+    /// The latest time up to each place.
+    latest: Vec<Timestamp>,
+    log_precision: i64,
+}
+
+impl Times<'_> {
+    /// The place that it stands before. The log's times are cut: of what committed meanwhile it stands behind all but what
+    /// its own trace wrote; what it had not seen of that, the sweep asks of what it wrote.
+    fn place_of(&self, logged: &LoggedTransaction) -> usize {
+        let end = logged.committed.as_micros().saturating_add(self.log_precision);
+        let last = self.latest.partition_point(|time| time.as_micros() < end);
+        let traces = traces_of(logged);
+        if traces.is_empty() {
+            return last;
+        }
+        let first = self.latest.partition_point(|time| *time <= logged.committed);
+        (first..last).find(|place| !traces.is_disjoint(&self.traces_at(*place))).unwrap_or(last)
+    }
+
+    fn traces_at(&self, place: usize) -> BTreeSet<TraceId> {
+        let recorded = self.recorded.get(place);
+        let written = recorded.into_iter().flat_map(|recorded| &recorded.writes);
+        let mut traces: BTreeSet<TraceId> = written.filter_map(|write| write.recorded.trace.clone()).collect();
+        let stamps = recorded.into_iter().flat_map(|recorded| &recorded.stamps);
+        traces.extend(stamps.filter_map(|stamp| TraceId::of_tags(&stamp.tags)));
+        let link = self.joined.get(place).and_then(Option::as_ref);
+        let logged = link.and_then(|link| self.log.get(&link.session)?.get(link.place));
+        traces.extend(logged.into_iter().flat_map(traces_of));
+        traces
+    }
 }
 
 /// The latest time up to each place: what is in commit order need not be in the order of its times.
@@ -87,8 +120,12 @@ fn latest_times(recorded: &[RecordedTransaction<'_>]) -> Vec<Timestamp> {
 
 /// What it read counts, too, where its trace says who goes on from there.
 fn matters(logged: &LoggedTransaction, schemas: &Schemas) -> bool {
-    let is_traced = || logged.statements.iter().any(|statement| TraceId::of_comment(&statement.sql).is_some());
-    may_write_known_table(logged, schemas) || is_traced()
+    may_write_known_table(logged, schemas) || !traces_of(logged).is_empty()
+}
+
+/// The traces that its statements belong to.
+fn traces_of(logged: &LoggedTransaction) -> BTreeSet<TraceId> {
+    logged.statements.iter().filter_map(|statement| TraceId::of_comment(&statement.sql)).collect()
 }
 
 /// Whether it refreshes a view, makes a temporary table or writes one of its session, of which these are known so far.
