@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::postgres::Database;
 
@@ -16,6 +16,8 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The positions of its key columns; empty where it has no primary key.
     pub key: Vec<usize>,
+    /// What its rows refer to: the positions of their columns, and the table whose primary key these hold.
+    pub references: Vec<(Vec<usize>, String)>,
     /// Its rows by key. Without a primary key a row is its own key, with a number to tell equal rows apart.
     pub rows: BTreeMap<Vec<Text>, Vec<Text>>,
 }
@@ -66,7 +68,8 @@ impl Snapshot {
             let select: Vec<String> = columns.iter().map(|column| format!("\"{column}\"")).collect();
             let sql = format!("SELECT {} FROM public.\"{name}\"", select.join(", "));
             let messages = client.simple_query(&sql).await.expect("the table can be read");
-            let mut table = Table { columns, key, rows: BTreeMap::new() };
+            let references = references(&client, &name).await;
+            let mut table = Table { columns, key, references, rows: BTreeMap::new() };
             for message in &messages {
                 if let SimpleQueryMessage::Row(row) = message {
                     table.add((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect());
@@ -75,6 +78,20 @@ impl Snapshot {
             tables.insert(format!("public.{name}"), table);
         }
         Snapshot(tables)
+    }
+
+    /// The records that the row of this cell refers to, each as one of its cells.
+    pub fn referred(&self, cell: &Cell) -> Vec<Cell> {
+        let Some((table, row)) = self.0.get(&cell.table).and_then(|table| Some((table, table.rows.get(&cell.key)?)))
+        else {
+            return Vec::new();
+        };
+        let referred = |(columns, name): &(Vec<usize>, String)| {
+            let key: Vec<Text> = columns.iter().map(|position| row[*position].clone()).collect();
+            let column = self.0.get(name)?.columns.first()?.clone();
+            key.iter().all(Option::is_some).then(|| Cell { table: name.clone(), key, column })
+        };
+        table.references.iter().filter_map(referred).collect()
     }
 
     /// Each table as CSV, NULL being an empty field without quotes.
@@ -116,6 +133,24 @@ impl Snapshot {
     }
 }
 
+/// The foreign keys of a table that refer to primary keys, in the order of these keys' columns.
+async fn references(client: &Client, table: &str) -> Vec<(Vec<usize>, String)> {
+    let rows = client
+        .query(
+            "SELECT (SELECT array_agg(held::int ORDER BY array_position(i.indkey::int2[], referred)) \
+                     FROM unnest(f.conkey, f.confkey) AS pair (held, referred)), \
+                    c.relname::text \
+             FROM pg_constraint f JOIN pg_class c ON c.oid = f.confrelid \
+                  JOIN pg_index i ON i.indexrelid = f.conindid AND i.indisprimary \
+             WHERE f.contype = 'f' AND f.conrelid = format('public.%I', $1::text)::regclass",
+            &[&table],
+        )
+        .await
+        .expect("the foreign keys can be read");
+    let positions = |held: Vec<i32>| held.iter().map(|number| *number as usize - 1).collect();
+    rows.iter().map(|row| (positions(row.get(0)), format!("public.{}", row.get::<_, String>(1)))).collect()
+}
+
 impl Table {
     fn add(&mut self, row: Vec<Text>) {
         let mut key: Vec<Text> = self.key.iter().map(|position| row[*position].clone()).collect();
@@ -134,7 +169,7 @@ mod tests {
 
     fn state(rows: &[[Text; 2]], key: &[usize]) -> Snapshot {
         let columns = vec!["id".to_owned(), "total".to_owned()];
-        let mut table = Table { columns, key: key.to_vec(), rows: BTreeMap::new() };
+        let mut table = Table { columns, key: key.to_vec(), references: Vec::new(), rows: BTreeMap::new() };
         rows.iter().for_each(|row| table.add(row.to_vec()));
         Snapshot(BTreeMap::from([("public.t".to_owned(), table)]))
     }

@@ -110,6 +110,7 @@ mod tests {
         let table = Table {
             columns: ["order_id", "line_no", "price"].map(str::to_owned).to_vec(),
             key: vec![0, 1],
+            references: Vec::new(),
             rows: BTreeMap::new(),
         };
         let shape = Snapshot(BTreeMap::from([("public.lines".to_owned(), table)]));

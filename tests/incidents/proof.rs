@@ -157,13 +157,18 @@ impl<'incident, I: Incident> Histories<'incident, I> {
             .collect();
         let left = still_wrong.iter().filter(|cell| {
             let known = predictions.cells.get(cell).map(|prediction| &prediction.expected);
-            let is_whole =
-                self.actual_state.get(cell).is_some() || !unknown.contains(&(cell.table.as_str(), cell.key.as_slice()));
             matches!(known, Some(Expected::Exact(_) | Expected::NoRecord))
-                && is_whole
+                && self.can_stand(cell, &unknown)
                 && !external.contains(&cell.table.as_str())
         });
         figures.left_though_exact = left.cloned().collect();
+    }
+
+    /// Whether the record is there, or can be put back: whole, and what it then refers to as well.
+    fn can_stand(&self, cell: &Cell, unknown: &BTreeSet<(&str, &[crate::cells::Text])>) -> bool {
+        let is_there = self.actual_state.get(cell).is_some();
+        let is_whole = is_there || !unknown.contains(&(cell.table.as_str(), cell.key.as_slice()));
+        is_whole && self.right_state.referred(cell).iter().all(|referred| self.can_stand(referred, unknown))
     }
 
     /// Keeps the incident as a project that needs no database, with the tables of the right world in `truth`.

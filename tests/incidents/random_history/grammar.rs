@@ -16,6 +16,8 @@ pub enum Type {
     Boolean,
     /// `date`.
     Date,
+    /// `timestamptz`.
+    Moment,
 }
 
 impl Type {
@@ -27,6 +29,7 @@ impl Type {
             Type::Text => "text",
             Type::Boolean => "boolean",
             Type::Date => "date",
+            Type::Moment => "timestamptz",
         }
     }
 }
@@ -47,12 +50,14 @@ pub struct Table {
     pub name: String,
     /// Every column but `id`, `grp` and `ref`.
     pub columns: Vec<Column>,
+    /// A column that the database computes.
+    pub computed: Option<Column>,
 }
 
 impl Table {
     /// Its columns of this type.
     pub fn of(&self, of: Type) -> Vec<&Column> {
-        self.columns.iter().filter(|column| column.of == of).collect()
+        self.columns.iter().chain(&self.computed).filter(|column| column.of == of).collect()
     }
 }
 
@@ -75,15 +80,22 @@ pub fn expression(random: &mut Random, of: Type, scope: &Scope<'_>, depth: usize
         return format!("coalesce({one}, {other})");
     }
     match of {
-        Type::Integer => match random.below(6) {
+        Type::Integer => match random.below(11) {
             0 => format!("(({}) % 97)", any(random, of)),
             1 => format!("(({}) / {})", any(random, of), 2 + random.below(3)),
             2 => format!("length({})", any(random, Type::Text)),
             3 => format!("({} - {})", any(random, of), any(random, of)),
             4 => format!("abs({})", any(random, of)),
+            5 => format!("strpos({}, 'a')", any(random, Type::Text)),
+            6 => format!("({} - {})", any(random, Type::Date), any(random, Type::Date)),
+            7 => {
+                let part = ["day", "hour", "dow"][random.below(3)];
+                format!("date_part('{part}', {})::int", any(random, Type::Moment))
+            }
+            8 => format!("nullif({}, {})", any(random, of), literal(random, of)),
             _ => format!("({} + {})", any(random, of), any(random, of)),
         },
-        Type::Money => match random.below(8) {
+        Type::Money => match random.below(9) {
             0 => format!("round({}, {})", any(random, of), random.below(3)),
             1 => format!("({} / {})", any(random, of), 2 + random.below(6)),
             2 => format!("({} * {})", any(random, of), ["2", "0.5", "1.19", "-1"][random.below(4)]),
@@ -91,17 +103,35 @@ pub fn expression(random: &mut Random, of: Type, scope: &Scope<'_>, depth: usize
             4 => format!("({} - {})", any(random, of), any(random, of)),
             5 => format!("({} + {})", any(random, of), any(random, Type::Integer)),
             6 => format!("abs({})", any(random, of)),
+            7 => format!("trunc({}, {})", any(random, of), random.below(3)),
             _ => format!("({} + {})", any(random, of), any(random, of)),
         },
-        Type::Text => match random.below(5) {
+        Type::Text => match random.below(11) {
             0 => format!("upper({})", any(random, of)),
             1 => format!("left({}, {})", any(random, of), 1 + random.below(5)),
             2 => format!("({} || {})", any(random, of), any(random, of)),
             3 => format!("replace({}, 'a', 'o')", any(random, of)),
+            4 => format!("lpad({}, {}, '*')", any(random, of), 2 + random.below(5)),
+            5 => format!("concat({}, '-', {})", any(random, of), any(random, Type::Integer)),
+            6 => format!("initcap(reverse({}))", any(random, of)),
+            7 => format!("split_part({}, 'a', {})", any(random, of), 1 + random.below(2)),
+            8 => {
+                let printed = *random.pick(&[Type::Integer, Type::Money, Type::Date]);
+                format!("({})::text", any(random, printed))
+            }
+            9 => format!("btrim({}, 'ab')", any(random, of)),
             _ => format!("substr({}, {})", any(random, of), 1 + random.below(3)),
         },
         Type::Boolean => format!("({})", predicate(random, scope, depth - 1)),
-        Type::Date => format!("({} + {})", any(random, of), random.below(9)),
+        Type::Date => match random.below(4) {
+            0 => format!("({})::date", any(random, Type::Moment)),
+            _ => format!("({} + {})", any(random, of), random.below(9)),
+        },
+        Type::Moment => match random.below(4) {
+            0 => format!("date_trunc('{}', {})", ["hour", "day", "month"][random.below(3)], any(random, of)),
+            1 => format!("({})::timestamptz", any(random, Type::Date)),
+            _ => format!("({} + interval '{} hours')", any(random, of), random.below(30)),
+        },
     }
 }
 
@@ -114,6 +144,7 @@ pub fn value(random: &mut Random, of: Type, scope: &Scope<'_>) -> String {
         Type::Text => format!("left({inner}, 12)"),
         Type::Boolean => inner,
         Type::Date => format!("least({inner}, '2030-01-01'::date)"),
+        Type::Moment => format!("least({inner}, '2030-01-01 00:00:00+00'::timestamptz)"),
     }
 }
 
@@ -136,6 +167,9 @@ pub fn literal(random: &mut Random, of: Type) -> String {
         Type::Text => format!("'{}'", ["alpha", "beta", "ba", "", "gamma"][random.below(5)]),
         Type::Boolean => ["true", "false"][random.below(2)].to_owned(),
         Type::Date => format!("'2026-03-{:02}'::date", 1 + random.below(28)),
+        Type::Moment => {
+            format!("'2026-03-{:02} {:02}:30:00+00'::timestamptz", 1 + random.below(28), random.below(24))
+        }
     }
 }
 
@@ -149,11 +183,13 @@ pub fn predicate(random: &mut Random, scope: &Scope<'_>, depth: usize) -> String
             _ => format!("NOT ({one})"),
         };
     }
-    let of = *random.pick(&[Type::Integer, Type::Integer, Type::Money, Type::Text, Type::Date]);
+    let of = *random.pick(&[Type::Integer, Type::Integer, Type::Money, Type::Text, Type::Date, Type::Moment]);
     let depth = depth.min(1);
     let one = expression(random, of, scope, depth);
-    match random.below(6) {
+    match random.below(8) {
         0 => format!("{one} IS {}NULL", ["", "NOT "][random.below(2)]),
+        6 => format!("{one} IS DISTINCT FROM {}", leaf(random, of, scope)),
+        7 => format!("({one} > {}) IS NOT TRUE", leaf(random, of, scope)),
         1 => format!("{one} BETWEEN {} AND {}", literal(random, of), literal(random, of)),
         2 => format!("{one} IN ({}, {}, {})", literal(random, of), literal(random, of), literal(random, of)),
         3 if of == Type::Text => format!("{one} LIKE '{}'", ["a%", "%a", "b_t%"][random.below(3)]),

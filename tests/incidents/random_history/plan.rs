@@ -1,12 +1,18 @@
-//! A random history, written down before it runs: the tables, the transactions, and what release v42 gets wrong in them.
+//! A random history, written down before it runs: the tables, the transactions, and what release v42 gets wrong in
+//! them.
 
-use super::grammar::{Column, Scope, Table, Type, expression, literal, predicate, value};
+use super::grammar::{Table, Type, value};
+use super::schema::{insert, schema, table};
+use crate::recording::Telling;
 use crate::shop::random::Random;
 
 /// Rows of each table before the history begins.
-const FIRST_ROWS: usize = 12;
-const GROUPS: usize = 4;
+pub const FIRST_ROWS: usize = 12;
+/// Values of `grp`, from 0.
+pub const GROUPS: usize = 4;
 const TRANSACTIONS: usize = 36;
+/// From this seed on, transactions overlap: what they saw of each other, the clocks of a log leave open.
+const FIRST_OVERLAPPING: u64 = 1_000;
 
 /// A statement: what it says when the release is wrong, and what it should say; `None` where it should not be.
 #[derive(Clone, Debug)]
@@ -26,8 +32,10 @@ pub struct Transaction {
     pub statements: Vec<Planned>,
     /// A query whose only value the application then writes down, by a statement with `$1`.
     pub read: Option<(String, String)>,
-    /// Whether it stands in `BEGIN … COMMIT`.
-    pub explicit: bool,
+    /// What begins it, where it stands in `BEGIN … COMMIT`.
+    pub begin: Option<&'static str>,
+    /// What it looks at before all else, and a transaction of another session that begins and ends then.
+    pub beside: Option<(String, Box<Transaction>)>,
     /// Whether it is rolled back in the end.
     pub rolled_back: bool,
 }
@@ -39,6 +47,10 @@ pub struct Plan {
     pub schema: String,
     /// The faults file.
     pub faults: String,
+    /// How its SQL is recorded.
+    pub telling: Telling,
+    /// Whether it has statements that cannot be run again.
+    pub goes_beyond: bool,
     /// In order of their commits.
     pub transactions: Vec<Transaction>,
 }
@@ -51,16 +63,38 @@ enum Mistake {
     Ghost,
     NeedlessUpdate,
     NeedlessDelete,
+    NeedlessDeleteOfParent,
+    WrongKey,
+    WrongGroup,
+    WrongUpsert,
+    WrongCopy,
 }
 
-const MISTAKES: [Mistake; 5] =
-    [Mistake::WrongInsert, Mistake::WrongUpdate, Mistake::Ghost, Mistake::NeedlessUpdate, Mistake::NeedlessDelete];
+const MISTAKES: [Mistake; 10] = [
+    Mistake::WrongInsert,
+    Mistake::WrongUpdate,
+    Mistake::Ghost,
+    Mistake::NeedlessUpdate,
+    Mistake::NeedlessDelete,
+    Mistake::NeedlessDeleteOfParent,
+    Mistake::WrongKey,
+    Mistake::WrongGroup,
+    Mistake::WrongUpsert,
+    Mistake::WrongCopy,
+];
 
-struct Planner {
-    random: Random,
-    tables: Vec<Table>,
-    next_id: usize,
-    next_offset: u32,
+/// What a history is made of, as far as it is planned.
+pub struct Planner {
+    /// The chance of its seed.
+    pub random: Random,
+    /// Its tables by chance.
+    pub tables: Vec<Table>,
+    /// Whether it has statements that cannot be run again.
+    pub goes_beyond: bool,
+    /// The key of the latest row.
+    pub next_id: usize,
+    /// How many statements have made rows out of others, each at an offset of its own.
+    pub next_offset: u32,
 }
 
 /// The history of this seed.
@@ -69,68 +103,22 @@ pub fn plan(seed: u64) -> Plan {
     let tables: Vec<Table> = (0..3).map(|number| table(&mut random, number)).collect();
     let schema = schema(&mut random, &tables);
     let mistakes = [*random.pick(&MISTAKES), *random.pick(&MISTAKES)];
-    let mut planner = Planner { random, tables, next_id: 100, next_offset: 0 };
-    let transactions = (0..TRANSACTIONS).map(|number| planner.transaction(number, &mistakes)).collect();
+    let goes_beyond = seed % 4 == 3;
+    let mut planner = Planner { random, tables, goes_beyond, next_id: 100, next_offset: 0 };
+    let overlaps = seed >= FIRST_OVERLAPPING;
+    let transactions = (0..TRANSACTIONS).map(|number| match overlaps && planner.random.chance(1, 12) {
+        true => planner.overlapping(number, &mistakes),
+        false => planner.transaction(number, &mistakes),
+    });
+    let transactions = transactions.collect();
     let mut faults = "release: v42\nfaults:\n".to_owned();
     for (place, mistake) in mistakes.iter().enumerate() {
         if !mistakes[..place].contains(mistake) {
             faults.push_str(fault(*mistake));
         }
     }
-    Plan { schema, faults, transactions }
-}
-
-fn table(random: &mut Random, number: usize) -> Table {
-    let types = [Type::Integer, Type::Money, Type::Text, Type::Boolean, Type::Date];
-    let mut columns = vec![
-        Column { name: "amount".to_owned(), of: Type::Money },
-        Column { name: "base".to_owned(), of: Type::Integer },
-        Column { name: "flag".to_owned(), of: Type::Text },
-    ];
-    for place in 0..2 + random.below(3) {
-        columns.push(Column { name: format!("c{place}"), of: *random.pick(&types) });
-    }
-    Table { name: format!("t{number}"), columns }
-}
-
-fn schema(random: &mut Random, tables: &[Table]) -> String {
-    let mut sql = "CREATE TABLE totals (grp int PRIMARY KEY, total numeric(20,4), n bigint, best text);\n\
-                   CREATE TABLE notes (id int PRIMARY KEY, noted text);\n"
-        .to_owned();
-    for table in tables {
-        let columns: Vec<String> =
-            table.columns.iter().map(|column| format!("{} {}", column.name, column.of.sql())).collect();
-        sql.push_str(&format!(
-            "CREATE TABLE {} (id int PRIMARY KEY, grp int, ref int, {});\n",
-            table.name,
-            columns.join(", ")
-        ));
-        for id in 1..=FIRST_ROWS {
-            sql.push_str(&format!("{};\n", insert(random, table, id, "'first'", None)));
-        }
-    }
-    sql
-}
-
-fn insert(random: &mut Random, table: &Table, id: usize, flag: &str, amount: Option<(&str, usize)>) -> String {
-    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
-    let mut values = Vec::new();
-    for column in &table.columns {
-        values.push(match (column.name.as_str(), amount) {
-            ("flag", _) => flag.to_owned(),
-            ("amount", Some((amount, _))) => amount.to_owned(),
-            ("base", Some((_, base))) => base.to_string(),
-            _ if random.chance(1, 9) => "NULL".to_owned(),
-            _ => literal(random, column.of),
-        });
-    }
-    let (group, reference) = (random.below(GROUPS), 1 + random.below(FIRST_ROWS + 2));
-    format!(
-        "INSERT INTO {} (id, grp, ref, {}) VALUES ({id}, {group}, {reference}, {})",
-        table.name,
-        names.join(", "),
-        values.join(", ")
-    )
+    let telling = if seed.is_multiple_of(3) { Telling::Literals } else { Telling::Log };
+    Plan { schema, faults, telling, goes_beyond, transactions }
 }
 
 fn fault(mistake: Mistake) -> &'static str {
@@ -146,6 +134,21 @@ fn fault(mistake: Mistake) -> &'static str {
             "  - { table: public.t0, op: update, where: \"flag = 'touched'\", written: false }\n"
         }
         Mistake::NeedlessDelete => "  - { table: public.t1, op: delete, where: \"true\", written: false }\n",
+        Mistake::NeedlessDeleteOfParent => "  - { table: public.t0, op: delete, where: \"true\", written: false }\n",
+        Mistake::WrongKey => {
+            "  - { table: public.t0, op: insert, where: \"flag = 'misplaced'\", set: { id: id + 50000000 } }\n"
+        }
+        Mistake::WrongGroup => {
+            "  - { table: public.t0, op: insert, where: \"flag = 'grouped'\", set: { grp: base % 4 } }\n"
+        }
+        Mistake::WrongUpsert => {
+            "  - { table: public.t0, where: \"flag = 'bumped'\", set: { amount: \"coalesce(before.amount, 0) + 7\" } \
+             }\n"
+        }
+        Mistake::WrongCopy => {
+            "  - { table: public.t0, op: insert, where: \"flag = 'copied'\", \
+             set: { amount: \"(SELECT u.base * 2 FROM public.t1 u WHERE u.id = t0.ref)\" } }\n"
+        }
     }
 }
 
@@ -162,20 +165,67 @@ impl Planner {
                 self.mistaken(mistake)
             });
             let statements: Vec<Planned> = statements.collect();
-            let explicit = statements.len() > 1;
-            return Transaction { application: "shop@v42", statements, read: None, explicit, rolled_back: false };
+            let begin = (statements.len() > 1).then(|| self.begin());
+            return Transaction {
+                application: "shop@v42",
+                statements,
+                read: None,
+                begin,
+                beside: None,
+                rolled_back: false,
+            };
         }
         let application = *self.random.pick(&["shop@v41", "shop@v43", "reports@7"]);
-        let statements: Vec<Planned> = (0..1 + self.random.below(3)).map(|_| same(self.statement())).collect();
+        let mut statements: Vec<Planned> = (0..1 + self.random.below(3)).map(|_| same(self.statement())).collect();
+        if self.random.chance(1, 10) {
+            self.add_savepoints(&mut statements);
+        }
         let read = self.random.chance(1, 10).then(|| {
             let table = self.any_table();
             self.next_id += 1;
             let query = format!("SELECT sum(amount) FROM {} WHERE grp = {}", table.name, self.random.below(GROUPS));
             (query, format!("INSERT INTO notes VALUES ({}, $1)", self.next_id))
         });
-        let explicit = statements.len() > 1 || read.is_some();
-        let rolled_back = explicit && self.random.chance(1, 12);
-        Transaction { application, statements, read, explicit, rolled_back }
+        let begin = (statements.len() > 1 || read.is_some()).then(|| self.begin());
+        let rolled_back = begin.is_some() && self.random.chance(1, 12);
+        Transaction { application, statements, read, begin, beside: None, rolled_back }
+    }
+
+    /// A transaction that stands open while another commits. Under REPEATABLE READ it touches no row that the other may
+    /// have written: PostgreSQL would refuse that.
+    fn overlapping(&mut self, number: usize, mistakes: &[Mistake]) -> Transaction {
+        let table = self.any_table();
+        let look = format!("SELECT count(*) FROM {}", table.name);
+        let beside = Box::new(self.transaction(number, mistakes));
+        let begin = self.begin();
+        let statements = match begin {
+            "BEGIN" => (0..1 + self.random.below(2)).map(|_| same(self.statement())).collect(),
+            _ => {
+                self.next_id += 1;
+                let sum = format!("SELECT {}, concat(count(*), '/', max(base)) FROM {}", self.next_id, table.name);
+                vec![same(format!("INSERT INTO notes {sum} WHERE grp = {}", self.random.below(GROUPS)))]
+            }
+        };
+        let (begin, beside) = (Some(begin), Some((look, beside)));
+        Transaction { application: "reports@7#open", statements, read: None, begin, beside, rolled_back: false }
+    }
+
+    fn begin(&mut self) -> &'static str {
+        if self.random.chance(1, 6) { "BEGIN ISOLATION LEVEL REPEATABLE READ" } else { "BEGIN" }
+    }
+
+    /// A part that is taken back, before, within or after another that stands.
+    fn add_savepoints(&mut self, statements: &mut Vec<Planned>) {
+        let place = self.random.below(statements.len() + 1);
+        let mut part = vec![same("SAVEPOINT before".to_owned()), same(self.statement())];
+        if self.random.chance(1, 2) {
+            part.push(same("SAVEPOINT within".to_owned()));
+            part.push(same(self.statement()));
+            part.push(same(["RELEASE within", "ROLLBACK TO within"][self.random.below(2)].to_owned()));
+        }
+        let is_released = self.random.chance(1, 3);
+        part.push(same(if is_released { "RELEASE before" } else { "ROLLBACK TO before" }.to_owned()));
+        statements.splice(place..place, part);
     }
 
     fn mistaken(&mut self, mistake: Mistake) -> Planned {
@@ -205,163 +255,44 @@ impl Planner {
                 Planned { faulty, right: None }
             }
             Mistake::NeedlessDelete => Planned { faulty: format!("DELETE FROM t1 WHERE {among}"), right: None },
-        }
-    }
-
-    fn any_table(&mut self) -> Table {
-        self.random.pick(&self.tables).clone()
-    }
-
-    fn statement(&mut self) -> String {
-        let (t, u) = (self.any_table(), self.any_table());
-        match self.random.below(14) {
-            0 | 1 => self.update_by_key(&t),
-            2 => self.update_set(&t),
-            3 => self.update_from(&t, &u),
-            4 => self.update_by_subquery(&t, &u),
-            5 => self.update_by_window(&t),
-            6 => self.update_by_existence(&t, &u),
-            7 => {
-                self.next_id += 1;
-                insert(&mut self.random, &t, self.next_id, "'later'", None)
+            Mistake::NeedlessDeleteOfParent => {
+                Planned { faulty: format!("DELETE FROM t0 WHERE id = {known}"), right: None }
             }
-            8 | 9 => self.insert_select(&t, &u),
-            10 => self.totals(&t),
-            11 => self.upsert(&t),
-            12 => self.delete(&t, &u),
-            _ => self.update_limited(&t),
+            Mistake::WrongKey => {
+                let faulty = insert(&mut self.random, &table, id, "'misplaced'", None);
+                let right = faulty.replacen(&format!("VALUES ({id},"), &format!("VALUES ({},", id + 50_000_000), 1);
+                Planned { faulty, right: Some(right) }
+            }
+            Mistake::WrongGroup => {
+                let base = 1 + self.random.below(40);
+                let right = insert(&mut self.random, &table, id, "'grouped'", Some(("10", base)));
+                let (start, rest) = right.split_once(&format!("VALUES ({id}, ")).expect("it is an insert");
+                let rest = rest.split_once(',').map_or("", |(_, rest)| rest);
+                let with = |group: usize| format!("{start}VALUES ({id}, {group},{rest}");
+                Planned { faulty: with((base + 1) % 4), right: Some(with(base % 4)) }
+            }
+            Mistake::WrongUpsert => {
+                let insert = insert(&mut self.random, &table, known, "'bumped'", Some(("AMOUNT", 3)));
+                let bump = |amount: &str| {
+                    format!(
+                        "{} ON CONFLICT (id) DO UPDATE SET amount = coalesce(t0.amount, 0) + excluded.amount, \
+                         flag = excluded.flag",
+                        insert.replace("AMOUNT", amount)
+                    )
+                };
+                Planned { faulty: bump("70"), right: Some(bump("7")) }
+            }
+            Mistake::WrongCopy => {
+                let offset = self.offset();
+                let copy = |factor: &str| {
+                    format!(
+                        "INSERT INTO t0 (id, grp, ref, amount, base, flag) SELECT u.id + {offset}, u.grp, u.id, \
+                         u.base * {factor}, u.base, 'copied' FROM t1 AS u WHERE u.id < 1000 AND u.{among} \
+                         ON CONFLICT DO NOTHING"
+                    )
+                };
+                Planned { faulty: copy("3"), right: Some(copy("2")) }
+            }
         }
     }
-
-    fn assignment(&mut self, table: &Table, scope: &Scope<'_>) -> String {
-        let column = self.random.pick(&table.columns).clone();
-        let value = value(&mut self.random, column.of, scope);
-        format!("{} = {value}", column.name)
-    }
-
-    fn update_by_key(&mut self, t: &Table) -> String {
-        let set = self.assignment(t, &[("t", t)]);
-        format!("UPDATE {} AS t SET {set} WHERE id = {}", t.name, 1 + self.random.below(FIRST_ROWS))
-    }
-
-    fn update_set(&mut self, t: &Table) -> String {
-        let set = self.assignment(t, &[("t", t)]);
-        format!("UPDATE {} AS t SET {set} WHERE {}", t.name, predicate(&mut self.random, &[("t", t)], 2))
-    }
-
-    fn update_from(&mut self, t: &Table, u: &Table) -> String {
-        let scope: [(&str, &Table); 2] = [("t", t), ("u", u)];
-        let set = self.assignment(t, &scope);
-        let condition = predicate(&mut self.random, &scope, 1);
-        format!("UPDATE {} AS t SET {set} FROM {} AS u WHERE u.id = t.ref AND {condition}", t.name, u.name)
-    }
-
-    fn update_by_subquery(&mut self, t: &Table, u: &Table) -> String {
-        let inner = expression(&mut self.random, Type::Money, &[("u", u)], 1);
-        let aggregate = ["sum", "max", "min", "avg", "count"][self.random.below(5)];
-        let link = ["u.ref = t.id", "u.grp = t.grp"][self.random.below(2)];
-        let condition = predicate(&mut self.random, &[("t", t)], 1);
-        format!(
-            "UPDATE {} AS t SET amount = coalesce((SELECT {aggregate}({inner}) FROM {} AS u WHERE {link}), 0) % 100000 \
-             WHERE {condition}",
-            t.name, u.name
-        )
-    }
-
-    fn update_by_window(&mut self, t: &Table) -> String {
-        let order = expression(&mut self.random, Type::Money, &[("w", t)], 1);
-        let direction = ["ASC", "DESC", "DESC NULLS LAST"][self.random.below(3)];
-        let function = ["row_number()", "sum(w.base)", "lag(w.base)"][self.random.below(3)];
-        format!(
-            "UPDATE {0} AS t SET base = r.n % 10000 FROM (SELECT w.id, {function} OVER (PARTITION BY w.grp \
-             ORDER BY w.amount + {order} {direction}, w.id) AS n FROM {0} AS w) AS r WHERE r.id = t.id",
-            t.name
-        )
-    }
-
-    fn update_by_existence(&mut self, t: &Table, u: &Table) -> String {
-        let set = self.assignment(t, &[("t", t)]);
-        let condition = predicate(&mut self.random, &[("u", u)], 1);
-        let not = ["", "NOT "][self.random.below(2)];
-        format!(
-            "UPDATE {} AS t SET {set} WHERE {not}EXISTS (SELECT 1 FROM {} AS u WHERE u.ref = t.id AND {condition})",
-            t.name, u.name
-        )
-    }
-
-    fn insert_select(&mut self, t: &Table, u: &Table) -> String {
-        let offset = 1_000 << self.next_offset.min(19);
-        self.next_offset += 1;
-        let names: Vec<&str> = t.columns.iter().map(|column| column.name.as_str()).collect();
-        let values: Vec<String> =
-            t.columns.iter().map(|column| value(&mut self.random, column.of, &[("u", u)])).collect();
-        let condition = predicate(&mut self.random, &[("u", u)], 1);
-        format!(
-            "INSERT INTO {} (id, grp, ref, {}) SELECT u.id + {offset}, u.grp, u.id, {} FROM {} AS u WHERE u.id < 1000 \
-             AND {condition} ON CONFLICT DO NOTHING",
-            t.name,
-            names.join(", "),
-            values.join(", "),
-            u.name
-        )
-    }
-
-    fn totals(&mut self, t: &Table) -> String {
-        let inner = expression(&mut self.random, Type::Money, &[("t", t)], 1);
-        let condition = predicate(&mut self.random, &[("t", t)], 1);
-        let having = ["", " HAVING count(*) > 2", " HAVING sum(t.amount) > 100"][self.random.below(3)];
-        let update = ["total = excluded.total", "total = totals.total + excluded.total, n = totals.n + excluded.n"];
-        format!(
-            "INSERT INTO totals (grp, total, n, best) SELECT t.grp, sum({inner}), count(*), max(t.flag) FROM {} AS t \
-             WHERE {condition} GROUP BY t.grp{having} ON CONFLICT (grp) DO UPDATE SET {}",
-            t.name,
-            random_of(&mut self.random, &update)
-        )
-    }
-
-    fn upsert(&mut self, t: &Table) -> String {
-        let id = 1 + self.random.below(FIRST_ROWS + 6);
-        let insert = insert(&mut self.random, t, id, "'upserted'", None);
-        match self.random.below(3) {
-            0 => format!("{insert} ON CONFLICT DO NOTHING"),
-            1 => format!("{insert} ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, flag = {}.flag", t.name),
-            _ => format!(
-                "{insert} ON CONFLICT (id) DO UPDATE SET amount = ({0}.amount + excluded.amount) % 100000 \
-                 WHERE {0}.base > 10",
-                t.name
-            ),
-        }
-    }
-
-    fn delete(&mut self, t: &Table, u: &Table) -> String {
-        let condition = predicate(&mut self.random, &[("t", t)], 1);
-        match self.random.below(3) {
-            0 => format!(
-                "DELETE FROM {} AS t WHERE t.id > 1000 AND NOT EXISTS (SELECT 1 FROM {} AS u WHERE u.id = t.ref AND {})",
-                t.name,
-                u.name,
-                predicate(&mut self.random, &[("u", u)], 1)
-            ),
-            1 => format!(
-                "DELETE FROM {} AS t USING {} AS u WHERE u.id = t.ref AND u.amount > 150 AND {condition}",
-                t.name, u.name
-            ),
-            _ => format!("DELETE FROM {} AS t WHERE t.grp = {} AND {condition}", t.name, self.random.below(GROUPS)),
-        }
-    }
-
-    fn update_limited(&mut self, t: &Table) -> String {
-        let order = expression(&mut self.random, Type::Money, &[("s", t)], 1);
-        let direction = ["", " DESC"][self.random.below(2)];
-        let set = self.assignment(t, &[("t", t)]);
-        format!(
-            "UPDATE {0} AS t SET {set} WHERE t.id IN (SELECT s.id FROM {0} AS s ORDER BY s.amount + {order}{direction}, s.id LIMIT {1})",
-            t.name,
-            1 + self.random.below(5)
-        )
-    }
-}
-
-fn random_of<'a>(random: &mut Random, texts: &[&'a str]) -> &'a str {
-    texts[random.below(texts.len())]
 }
