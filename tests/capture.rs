@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use blast_radius::catalog::definitions_of;
 use blast_radius::model::{Operation, RecordedStamp, RecordedWrite, Row, TableName};
 use blast_radius::store::Store;
 use postgres::{Cluster, Database};
@@ -272,12 +273,19 @@ async fn tables_of_later_and_other_shapes() {
     assert!(status.contains("public.scratch: unlogged") && status.contains("recorded by themselves"), "{status}");
 }
 
+/// What a database is made of, as a trace sees it.
+async fn objects(database: &Database<'_>) -> Vec<String> {
+    let (definitions, _) = definitions_of(&database.url()).await.expect("they can be read");
+    definitions.objects.into_iter().map(|object| format!("{} {}", object.kind, object.name)).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uninstall_leaves_nothing() {
     let database = Database::create("leave").await;
     let client = database.client("shop@v42").await;
     run(&client, SCHEMA).await;
     let before = dump(Cluster::shared(), &database);
+    let own = objects(&database).await;
     let project = Project::on(&database, PROJECT);
     let script = project.run(0, &["capture", "install", "--dry-run"]);
     assert_eq!(dump(Cluster::shared(), &database), before, "a dry run does nothing");
@@ -285,6 +293,8 @@ async fn uninstall_leaves_nothing() {
         project.run(0, &["capture", "install", "--stamp", stamp]);
     }
     assert_ne!(dump(Cluster::shared(), &database), before);
+    // What records writes is no code of the database's that a trace would have to follow.
+    assert_eq!(objects(&database).await, own);
     project.run(0, &["capture", "uninstall"]);
     assert_eq!(dump(Cluster::shared(), &database), before);
     assert!(project.run(0, &["capture", "uninstall"]).contains("nothing is installed"));

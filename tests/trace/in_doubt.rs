@@ -64,6 +64,18 @@ async fn what_a_statement_inserted_that_cannot_be_run_again_may_not_have_to_be_t
 }
 
 #[tokio::test]
+async fn what_a_statement_set_to_the_value_it_had_may_have_had_to_change() {
+    let mut story = story();
+    story.one("v41", "INSERT INTO ranking VALUES (1, 7)", &[], &[("ranking", &[], &["1", "7"])]);
+    let same: WrittenRow<'_> = ("ranking", &["1", "7"], &["1", "7"]);
+    let update = "UPDATE ranking SET place = our_rank(orders.total) FROM orders WHERE orders.id = ranking.id";
+    story.one("v43", update, &[], &[same]);
+    let found = traced(story).await;
+    let placed = record(&found, "ranking", "1");
+    assert_eq!((placed.role, cell(placed, "place")), (Role::Possible, ("7".to_owned(), None, false)));
+}
+
+#[tokio::test]
 async fn a_row_whose_key_is_computed_from_what_is_not_known_is_not_made_up() {
     let mut story = story();
     let moved: WrittenRow<'_> =
