@@ -26,6 +26,8 @@ mod derived;
 mod in_doubt;
 #[path = "trace/plain_numerics.rs"]
 mod plain_numerics;
+#[path = "trace/relative.rs"]
+mod relative;
 #[path = "trace/rule_kinds.rs"]
 mod rule_kinds;
 #[path = "trace/several_writes.rs"]

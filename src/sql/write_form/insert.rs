@@ -68,6 +68,7 @@ pub(super) fn proposed_rows(insert: &Insert, schema: &TableSchema) -> Result<(Qu
                     given,
                     from_application: from_application.clone(),
                     counts: false,
+                    relative: false,
                 });
             }
             Ok((query, assigned))
@@ -79,6 +80,7 @@ pub(super) fn proposed_rows(insert: &Insert, schema: &TableSchema) -> Result<(Qu
                     given: false,
                     from_application: from_application.clone(),
                     counts: false,
+                    relative: false,
                 })
             };
             let assigned = columns.iter().map(assigned).collect::<Result<Vec<_>, SqlError>>()?;
@@ -133,7 +135,13 @@ pub(super) fn values_query(
             return Err(SqlError::Unsupported(format!("a default for column {column} in only some of the rows")));
         }
         let from_application = values().flat_map(constants).collect();
-        assigned.push(Assigned { column: known(schema, column)?, given, from_application, counts: false });
+        assigned.push(Assigned {
+            column: known(schema, column)?,
+            given,
+            from_application,
+            counts: false,
+            relative: false,
+        });
     }
     let mut selects = Vec::with_capacity(rows.len());
     for row in rows {

@@ -86,7 +86,13 @@ impl Merging<'_> {
         for (column, value) in columns.iter().zip(&row.content) {
             let given = is_given(value);
             let from_application = constants(value);
-            assigned.push(Assigned { column: known(self.schema, column)?, given, from_application, counts: false });
+            assigned.push(Assigned {
+                column: known(self.schema, column)?,
+                given,
+                from_application,
+                counts: false,
+                relative: false,
+            });
             proposed.push(if given { null() } else { value.clone() });
         }
         Ok((assigned, proposed))

@@ -10,6 +10,7 @@ mod insert;
 mod made;
 mod merge;
 mod queries;
+mod relative;
 mod returning;
 mod update;
 mod with;
@@ -34,6 +35,9 @@ pub struct Assigned {
     pub from_application: Vec<Constant>,
     /// Whether the value is the column's own, one more or one less: nothing that an application computes.
     pub counts: bool,
+    /// Whether the value is a sum or difference of which the column's own is one operand, and the statement, an UPDATE,
+    /// reads that nowhere else: which rows it writes, and all else that it writes to them, is the same whatever it is.
+    pub relative: bool,
 }
 
 /// A value in a statement that came from the application.

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 
 use super::given::{constants, counts, is_given};
 use super::queries::{key_items, null, query_of, select, target, value_items};
-use super::{Assigned, SqlError, WriteArm, WriteForm, WriteKind, known, target_schema};
+use super::{Assigned, SqlError, WriteArm, WriteForm, WriteKind, known, relative, target_schema};
 use crate::model::TableSchema;
 use crate::sql::{Schemas, folded};
 
@@ -16,7 +16,8 @@ pub(super) fn update_form(update: &Update, schemas: &Schemas) -> Result<WriteFor
     }
     let (table, alias) = target(&update.table.relation)?;
     let schema = target_schema(table, &alias, schemas)?;
-    let (assigned, values) = assignments(&update.assignments, schema)?;
+    let (mut assigned, values) = assignments(&update.assignments, schema)?;
+    relative::mark(update, (&alias, schema), &mut assigned, &values);
     let mut from = vec![update.table.clone()];
     match &update.from {
         Some(UpdateTableFromKind::AfterSet(items) | UpdateTableFromKind::BeforeSet(items)) => {
@@ -57,7 +58,7 @@ pub(super) fn assignments(
         let given = is_given(&value);
         let from_application = constants(&value);
         let counts = counts(column, &value);
-        assigned.push(Assigned { column: known(schema, column)?, given, from_application, counts });
+        assigned.push(Assigned { column: known(schema, column)?, given, from_application, counts, relative: false });
         values.push(if given { null() } else { value });
         Ok(())
     };

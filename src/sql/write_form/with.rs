@@ -21,6 +21,8 @@ pub(super) fn forms(query: &Query, schemas: &Schemas) -> Result<WriteForms, SqlE
         let part = WriteForms::of(statement, schemas)?;
         for mut form in part.forms {
             see_tables(&mut form, tables, recursive);
+            // Another part may read the column.
+            form.arms.iter_mut().flat_map(|arm| &mut arm.assigned).for_each(|assigned| assigned.relative = false);
             match forms.iter_mut().find(|known| known.target == form.target) {
                 Some(known) => known.arms.extend(form.arms),
                 None => forms.push(form),

@@ -72,6 +72,8 @@ pub struct CompiledQuery {
     inlined: bool,
     /// The literals in its text.
     constants: Vec<Value>,
+    is_limited: bool,
+    is_recursive: bool,
 }
 
 /// A plan, and what it runs in: to make a context anew copies every function the engine knows.
@@ -121,6 +123,9 @@ impl CompiledQuery {
             .map(|(reference, schema)| Arc::new(shape_of(reference, schema)))
             .collect();
         let tables = shapes.iter().map(|shape| LiveTable::new(arrow_schema(shape))).collect();
+        let is_limited = |query: &Query| query.limit_clause.is_some() || query.fetch.is_some();
+        let is_recursive = |query: &Query| query.with.as_ref().is_some_and(|with| with.recursive);
+        let (is_limited, is_recursive) = (has_query(&query, is_limited), has_query(&query, is_recursive));
         Ok(CompiledQuery {
             reads,
             shapes,
@@ -135,6 +140,8 @@ impl CompiledQuery {
             plan: OnceCell::new(),
             inlined,
             constants,
+            is_limited,
+            is_recursive,
         })
     }
 
@@ -212,8 +219,7 @@ impl CompiledQuery {
 
     /// Whether it takes the first few of some rows, in any of its parts.
     pub fn is_limited(&self) -> bool {
-        let is_limited = |query: &Query| query.limit_clause.is_some() || query.fetch.is_some();
-        Visit::visit(&self.query, &mut Finder(is_limited)).is_break()
+        self.is_limited
     }
 
     /// Whether it begins with common table expressions.
@@ -223,8 +229,7 @@ impl CompiledQuery {
 
     /// Whether it has a part WITH RECURSIVE.
     pub fn is_recursive(&self) -> bool {
-        let is_recursive = |query: &Query| query.with.as_ref().is_some_and(|with| with.recursive);
-        Visit::visit(&self.query, &mut Finder(is_recursive)).is_break()
+        self.is_recursive
     }
 
     /// Runs the query over one world.
@@ -322,6 +327,11 @@ impl CompiledQuery {
         let project = |batch: RecordBatch| batch.project(&places).map_err(|error| Refusal(error.to_string()));
         whole.into_iter().map(project).collect()
     }
+}
+
+/// Whether this holds of the query, or of one however deep within.
+fn has_query(query: &Query, holds: impl Fn(&Query) -> bool) -> bool {
+    Visit::visit(query, &mut Finder(holds)).is_break()
 }
 
 /// Breaks at a query, however deep within, of which this holds.

@@ -182,6 +182,21 @@ impl TableWrite {
         self.arms.iter().any(|arm| arm.query.is_recursive())
     }
 
+    /// The columns of its table that it moves by an amount, and looks at for nothing else; none, where it reads its table
+    /// in another way, too.
+    pub fn relative(&self) -> BTreeSet<&ColumnName> {
+        let [CompiledArm { kind: WriteKind::Update, assigned, query, .. }] = self.arms.as_slice() else {
+            return BTreeSet::new();
+        };
+        let is_own = |reference: &sql::TableReference| reference.table == self.target;
+        let reads_own_once = query.references().first().is_some_and(is_own)
+            && query.references().iter().filter(|reference| is_own(reference)).count() == 1;
+        if !reads_own_once || query.has_parts() {
+            return BTreeSet::new();
+        }
+        assigned.iter().filter(|assigned| assigned.relative).map(|assigned| &assigned.column).collect()
+    }
+
     /// The columns that conditions set equal to columns.
     pub fn equated_columns(&self) -> BTreeSet<(TableName, ColumnName)> {
         let queries = self.arms.iter().flat_map(|arm| arm.on_conflict.iter().chain([&arm.query]));

@@ -2,6 +2,7 @@
 //!
 //! The cells of unknown right value are distorted in the right world, in several ways, and the statement is run on each:
 //! whatever it then writes otherwise depends on them. Suspected cells, of which there may be many, are distorted in two ways.
+//! Where the statement moves such a cell by an amount, and looks at it for nothing else, no run is needed to tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::Sweep;
 use super::matching::Matching;
 use super::touch::Touched;
 use crate::catalog::World;
-use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableSchema, Value};
+use crate::model::{ColumnName, ColumnType, RecordKey, Row, TableName, TableSchema, Value};
 use crate::trace::reenact::{Effect, Effects, Execution, TableWrite, Updated};
 use crate::trace::worlds::{Difference, RecordName};
 
@@ -104,9 +105,14 @@ impl Sweep {
             let constants = write.constants().chain(execution.parameters).cloned();
             let mut ways = Distortion::all(touched.records.len(), constants);
             ways.extend(matching.values.iter().cloned().map(Distortion::Constant));
-            (sensitivity.unknown, sensitivity.rows) = self
-                .depending(write, execution, touched, right, (&ways, matching.makes_keys), |known| &known.unknown)
-                .await;
+            (sensitivity.unknown, sensitivity.rows) =
+                match self.moved_by_amounts(write, touched, right, |known| &known.unknown) {
+                    Some(moved) => (moved, BTreeMap::new()),
+                    None => {
+                        let ways = (ways.as_slice(), matching.makes_keys);
+                        self.depending(write, execution, touched, right, ways, |known| &known.unknown).await
+                    }
+                };
             if let (true, Some(source)) = (matching.makes_keys, touched.records.first()) {
                 self.unnamed.entry(write.target.clone()).or_insert_with(|| source.clone());
             }
@@ -120,10 +126,55 @@ impl Sweep {
         if touched.suspected {
             let ways = [Distortion::Above, Distortion::Below];
             // A row that only a suspicion makes is not looked for.
-            (sensitivity.suspected, _) =
-                self.depending(write, execution, touched, right, (&ways, false), |known| &known.suspected).await;
+            (sensitivity.suspected, _) = match self.moved_by_amounts(write, touched, right, |known| &known.suspected) {
+                Some(moved) => (moved, BTreeMap::new()),
+                None => {
+                    self.depending(write, execution, touched, right, (&ways, false), |known| &known.suspected).await
+                }
+            };
         }
         sensitivity
+    }
+
+    /// What depends on those cells where that is plain without a run: the statement moves each of them by an amount, and
+    /// looks at it for nothing else. `None` where it does more with one, or it is in doubt that its record is there.
+    fn moved_by_amounts(
+        &self,
+        write: &TableWrite,
+        touched: &Touched,
+        right: &Effects,
+        cells: impl Fn(&Difference) -> &BTreeSet<ColumnName>,
+    ) -> Option<BTreeMap<RecordKey, BTreeSet<ColumnName>>> {
+        let relative = write.relative();
+        let is_known = |table: &TableName| self.worlds.schema(table).is_some() && !self.temporary.stands_before(table);
+        if relative.is_empty() || !write.references().all(|reference| is_known(&reference.table)) {
+            return None;
+        }
+        let mut moved: BTreeMap<RecordKey, BTreeSet<ColumnName>> = BTreeMap::new();
+        for record in &touched.records {
+            let Some(columns) = self.worlds.difference(record).map(&cells) else { continue };
+            if self.worlds.doubts_existence(record, columns) {
+                return None;
+            }
+            let is_read = |column: &&ColumnName| {
+                let mut references = write.references().filter(|reference| reference.table == record.0);
+                references.any(|reference| reference.columns.contains(column))
+            };
+            for column in columns.iter().filter(is_read) {
+                if record.0 != write.target || !relative.contains(column) {
+                    return None;
+                }
+                match right.get(&record.1) {
+                    None => {}
+                    // Moved by NULL, or by what is no number, it is the same wherever it was.
+                    Some(Effect::Update(updated)) if updated.values.get(column).is_some_and(is_number) => {
+                        moved.entry(record.1.clone()).or_default().insert(column.clone());
+                    }
+                    Some(_) => return None,
+                }
+            }
+        }
+        Some(moved)
     }
 
     async fn depending(
@@ -285,6 +336,10 @@ impl<'write> Depending<'write> {
             (Some(Effect::Delete) | None, Some(Effect::Delete) | None) => BTreeSet::new(),
         }
     }
+}
+
+fn is_number(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 fn distorted(

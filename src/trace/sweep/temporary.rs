@@ -46,6 +46,11 @@ impl TemporaryTables {
         self.at_hand.contains_key(table)
     }
 
+    /// Whether the name may stand for rows that no write tells of.
+    pub(super) fn stands_before(&self, table: &TableName) -> bool {
+        self.is_at_hand(table) || self.is_view(table)
+    }
+
     fn is_view(&self, table: &TableName) -> bool {
         self.views.contains_key(table)
     }
