@@ -7,8 +7,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::sql::parser::Statement as EngineStatement;
@@ -16,6 +18,7 @@ use sqlparser::ast::{Expr, Query, Statement, Value as SqlValue, Visit, Visitor, 
 use tokio::sync::OnceCell;
 
 use super::Refusal;
+use super::answers::{Answers, Asked};
 use super::parameters::parameter_types;
 use super::row_subqueries::exist_rows;
 use super::translate::{Language, expand_arrays, name_apart, parameter_function, time_function, translate};
@@ -74,12 +77,16 @@ pub struct CompiledQuery {
     constants: Vec<Value>,
     is_limited: bool,
     is_recursive: bool,
+    /// What it has answered before, where that is remembered.
+    answers: Option<Answers>,
 }
 
 /// A plan, and what it runs in: to make a context anew copies every function the engine knows.
 struct Plan {
     root: Arc<dyn ExecutionPlan>,
     task: Arc<TaskContext>,
+    /// Whether its rows alone do not tell what it gives: the time and parameters count, too.
+    is_volatile: bool,
 }
 
 impl CompiledQuery {
@@ -142,7 +149,13 @@ impl CompiledQuery {
             constants,
             is_limited,
             is_recursive,
+            answers: None,
         })
+    }
+
+    /// From now on, what it is asked about rows that it was asked about before is not computed again.
+    pub fn remembering(self) -> Self {
+        CompiledQuery { answers: Some(Answers::default()), ..self }
     }
 
     /// The literals in its text: numbers, texts, truth values.
@@ -184,7 +197,8 @@ impl CompiledQuery {
         let logical = state.statement_to_plan(statement).await?;
         let assigned: Vec<_> = self.assigned.iter().map(assigned_type).collect();
         let logical = assigned_in_zone(logical, &self.zone, &assigned)?;
-        Ok(Plan { root: state.create_physical_plan(&logical).await?, task: state.task_ctx() })
+        let is_volatile = is_volatile(&logical)?;
+        Ok(Plan { root: state.create_physical_plan(&logical).await?, task: state.task_ctx(), is_volatile })
     }
 
     /// The names of its columns as PostgreSQL gives them; `None` where they cannot be told.
@@ -242,9 +256,16 @@ impl CompiledQuery {
         world: World,
         execution: Execution<'_>,
     ) -> Result<Vec<RecordBatch>, Refusal> {
-        let fetched = self.fetch(tables, world, execution)?;
-        for (table, batches) in self.tables.iter().zip(fetched) {
-            table.set(batches);
+        let rows = self.rows(tables, world, execution);
+        let asked = match &self.answers {
+            Some(answers) if !self.plan().await?.is_volatile => Asked::about(&rows, &self.shapes).zip(Some(answers)),
+            _ => None,
+        };
+        if let Some(known) = asked.as_ref().and_then(|(asked, answers)| answers.of(asked)) {
+            return Ok(known);
+        }
+        for (position, (table, rows)) in self.tables.iter().zip(rows).enumerate() {
+            table.set(self.batches(position, rows, tables, world)?);
         }
         for (number, column_type, cell) in &self.parameters {
             let value = number.checked_sub(1).and_then(|place| execution.parameters.get(place));
@@ -253,16 +274,15 @@ impl CompiledQuery {
         let micros = execution.time.as_micros();
         self.time.set(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
         let plan = self.plan().await?;
-        Ok(collect(reset_plan_states(Arc::clone(&plan.root))?, Arc::clone(&plan.task)).await?)
+        let answer = collect(reset_plan_states(Arc::clone(&plan.root))?, Arc::clone(&plan.task)).await?;
+        if let Some((asked, answers)) = asked {
+            answers.keep(asked, &answer);
+        }
+        Ok(answer)
     }
 
-    /// The rows of every reference that can matter: those without a bound whole, the others by index.
-    fn fetch(
-        &self,
-        tables: &mut RollingTables,
-        world: World,
-        execution: Execution<'_>,
-    ) -> Result<Vec<Vec<RecordBatch>>, Refusal> {
+    /// The rows of every reference that can matter: by index, and none of those without a bound, which are read whole.
+    fn rows(&self, tables: &mut RollingTables, world: World, execution: Execution<'_>) -> Vec<Option<Vec<Arc<Row>>>> {
         let count = self.reads.references.len();
         let mut rows: Vec<Option<Vec<Arc<Row>>>> = vec![None; count];
         for (slot, reference) in rows.iter_mut().zip(&self.reads.references) {
@@ -296,11 +316,7 @@ impl CompiledQuery {
                 break;
             }
         }
-        let mut fetched = Vec::with_capacity(count);
-        for (position, rows) in rows.into_iter().enumerate() {
-            fetched.push(self.batches(position, rows, tables, world)?);
-        }
-        Ok(fetched)
+        rows
     }
 
     fn batches(
@@ -327,6 +343,17 @@ impl CompiledQuery {
         let project = |batch: RecordBatch| batch.project(&places).map_err(|error| Refusal(error.to_string()));
         whole.into_iter().map(project).collect()
     }
+}
+
+fn is_volatile(plan: &LogicalPlan) -> Result<bool, Refusal> {
+    let mut is_volatile = false;
+    plan.apply_with_subqueries(|part| {
+        part.apply_expressions(|expression| {
+            is_volatile |= expression.is_volatile();
+            Ok(if is_volatile { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(is_volatile)
 }
 
 /// Whether this holds of the query, or of one however deep within.

@@ -3,6 +3,7 @@
 //! In: a statement, its parameters, its transaction's time, and the rolling tables. Out: what it writes or returns
 //! there. What the engine cannot evaluate as PostgreSQL does is refused with a reason, never approximated.
 
+mod answers;
 mod compiled;
 mod derived;
 mod display_scale;

@@ -283,7 +283,7 @@ impl Statements {
             Language::Engine => (database, self.own.clone()),
         };
         let setting = Setting { context: &context, language, zone: &zone };
-        let query = CompiledQuery::compile(setting, query, &schemas, &prefix, assigned, &[])?;
+        let query = CompiledQuery::compile(setting, query, &schemas, &prefix, assigned, &[])?.remembering();
         query.prepare().await?;
         Ok(query)
     }
