@@ -9,8 +9,8 @@ use super::lines::{KEPT_OF_TOO_LONG, Line, Lines};
 use super::{CaptureError, Input};
 use crate::model::{Recording, RecordingId, RejectedLine};
 
-/// A batch is handed on once it holds so many records …
-const BATCH_RECORDS: usize = 50_000;
+/// A batch is handed on, and stored while the next is read, once it holds so many records …
+const BATCH_RECORDS: usize = 8_000;
 /// … or comes from so many bytes.
 const BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// The format is told from so many first lines …
