@@ -155,11 +155,21 @@ impl<'incident, I: Incident> Histories<'incident, I> {
             .filter(|(_, prediction)| matches!(prediction.expected, Expected::Unknown | Expected::Guessed))
             .map(|(cell, _)| (cell.table.as_str(), cell.key.as_slice()))
             .collect();
+        // One that should not be there cannot go while a record refers to it of which that is not known.
+        let held: BTreeSet<(String, Vec<crate::cells::Text>)> = predictions
+            .cells
+            .iter()
+            .filter(|(cell, _)| unknown.contains(&(cell.table.as_str(), cell.key.as_slice())))
+            .flat_map(|(cell, _)| self.actual_state.referred(cell))
+            .map(|cell| (cell.table, cell.key))
+            .collect();
         let left = still_wrong.iter().filter(|cell| {
-            let known = predictions.cells.get(cell).map(|prediction| &prediction.expected);
-            matches!(known, Some(Expected::Exact(_) | Expected::NoRecord))
-                && self.can_stand(cell, &unknown)
-                && !external.contains(&cell.table.as_str())
+            let can_be_right = match predictions.cells.get(cell).map(|prediction| &prediction.expected) {
+                Some(Expected::Exact(_)) => self.can_stand(cell, &unknown),
+                Some(Expected::NoRecord) => !held.contains(&(cell.table.clone(), cell.key.clone())),
+                Some(Expected::Unknown | Expected::Guessed) | None => false,
+            };
+            can_be_right && !external.contains(&cell.table.as_str())
         });
         figures.left_though_exact = left.cloned().collect();
     }
