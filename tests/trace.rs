@@ -38,6 +38,8 @@ mod snapshots;
 mod temporary;
 #[path = "trace/time_zones.rs"]
 mod time_zones;
+#[path = "trace/translated.rs"]
+mod translated;
 #[path = "trace/upserts.rs"]
 mod upserts;
 

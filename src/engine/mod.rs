@@ -17,6 +17,7 @@ mod numeric;
 mod own_digits;
 pub mod postgres;
 mod precedence;
+mod projected_exists;
 mod single_row;
 mod subqueries;
 mod texts;
@@ -81,6 +82,7 @@ fn session_context_of(partitions: usize, digits: Digits, zone: &TimeZone) -> Ses
     }
     rules.push(Arc::new(correlated_columns::CorrelatedColumns));
     rules.push(Arc::new(subqueries::PostgresSubqueries));
+    rules.push(Arc::new(projected_exists::ProjectedExists));
     rules.push(Arc::new(zones::SessionZone { zone: zone.clone(), is_statement: digits == Digits::Refused }));
     rules.push(Arc::new(texts::PostgresCasts { digits }));
     let mut builder = SessionStateBuilder::new_with_default_features().with_config(config).with_analyzer_rules(rules);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, Function, Ident, Query, VisitMut, VisitorMut};
 
-use super::{OutputColumns, Resolver};
+use super::{OutputColumns, Resolver, reference_name};
 use crate::sql::{SqlError, folded};
 
 impl Resolver<'_> {
@@ -27,13 +27,14 @@ pub(super) struct ExpressionWalk<'walk, 'schemas> {
 }
 
 impl ExpressionWalk<'_, '_> {
-    fn column(&mut self, parts: &[Ident]) -> ControlFlow<()> {
+    /// Notes a column as read; hands back the place of its table reference, where it is a table's.
+    fn column(&mut self, parts: &[Ident]) -> ControlFlow<(), Option<usize>> {
         match self.resolver.resolve(parts) {
             Ok(Some((position, column))) => {
                 self.resolver.read(position, &column);
-                ControlFlow::Continue(())
+                ControlFlow::Continue(Some(position))
             }
-            Ok(None) => ControlFlow::Continue(()),
+            Ok(None) => ControlFlow::Continue(None),
             // A bare name that is a table's alias is the whole row.
             Err(error) => match parts {
                 [alias] if self.resolver.relation_by_alias(&folded(alias)).is_some() => {
@@ -44,7 +45,7 @@ impl ExpressionWalk<'_, '_> {
         }
     }
 
-    fn fail(&mut self, failure: SqlError) -> ControlFlow<()> {
+    fn fail<C>(&mut self, failure: SqlError) -> ControlFlow<(), C> {
         self.failure.get_or_insert(failure);
         ControlFlow::Break(())
     }
@@ -76,15 +77,16 @@ impl VisitorMut for ExpressionWalk<'_, '_> {
         match expression {
             Expr::Identifier(ident) => {
                 let parts = [ident.clone()];
-                self.column(&parts)
+                self.column(&parts).map_continue(|_| ())
             }
             Expr::CompoundIdentifier(parts) => {
-                let resolved = self.column(parts);
-                // schema.table.column: the engine knows the reference by its alias alone.
-                if parts.len() > 2 {
-                    *parts = parts.split_off(parts.len() - 2);
+                // The engine knows the reference by its own name alone.
+                if let Some(position) = self.column(parts)?
+                    && let Some(column) = parts.pop()
+                {
+                    *parts = vec![Ident::new(reference_name(self.resolver.prefix, position)), column];
                 }
-                resolved
+                ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
         }

@@ -96,14 +96,8 @@ impl Resolver<'_> {
         let position = self.references.len();
         self.references.push(TableReference { table, columns: ColumnsRead::Some(BTreeSet::new()), bounds: Vec::new() });
         *name = ObjectName::from(vec![Ident::new(reference_name(self.prefix, position))]);
-        if alias.is_none() {
-            *alias = Some(TableAlias {
-                explicit: true,
-                name: Ident::with_quote('"', alias_name.clone()),
-                columns: Vec::new(),
-                at: None,
-            });
-        }
+        // Its alias may be the name of a column, too, which the engine would take first.
+        *alias = None;
         self.scope_push(NamedRelation { alias: alias_name, relation: Relation::Table(position) });
         Ok(())
     }

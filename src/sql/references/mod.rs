@@ -1,8 +1,9 @@
 //! Every reference a query makes to a table: which columns it uses, and which rows can matter.
 //!
 //! Names are resolved scope by scope, as PostgreSQL does: common table expressions shadow tables, the innermost scope
-//! wins, a subquery sees the scopes around it. While resolving, each table reference is renamed (`orders o` becomes
-//! `<prefix>0 AS o`), so that the engine can be handed exactly the rows that one reference needs.
+//! wins, a subquery sees the scopes around it. While resolving, each table reference is renamed, and with it what
+//! names its columns (`orders o` becomes `<prefix>0`), so that the engine can be handed exactly the rows that one reference
+//! needs.
 
 mod expressions;
 mod from;

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{Expr, Ident, ObjectName};
 
-use super::{ColumnsRead, Relation, Resolver, TableReference};
+use super::{ColumnsRead, Relation, Resolver, TableReference, reference_name};
 use crate::model::TableSchema;
 use crate::sql::bounds::{self, Bound, Operand};
 use crate::sql::{SqlError, folded};
@@ -45,12 +45,13 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn read_whole(&mut self, name: &ObjectName) -> Result<(), SqlError> {
+    pub(super) fn read_whole(&mut self, name: &mut ObjectName) -> Result<(), SqlError> {
         let alias = name.0.last().and_then(|part| part.as_ident()).map(folded).unwrap_or_default();
         match self.relation_by_alias(&alias) {
             Some(Relation::Table(position)) => {
                 let position = *position;
                 self.read_all_columns(position);
+                *name = ObjectName::from(vec![Ident::new(reference_name(self.prefix, position))]);
                 Ok(())
             }
             Some(Relation::Opaque(_)) => Ok(()),

@@ -21,7 +21,9 @@ use super::Refusal;
 use super::answers::{Answers, Asked};
 use super::parameters::parameter_types;
 use super::row_subqueries::exist_rows;
-use super::translate::{Language, expand_arrays, name_apart, parameter_function, time_function, translate};
+use super::translate::{
+    Language, expand_arrays, limit_fetched, name_apart, parameter_function, time_function, translate,
+};
 use crate::catalog::{RollingTables, World, array_from_values, arrow_schema, arrow_type, batch_from_rows};
 use crate::engine::{LiveTable, ValueCell, assigned_in_zone};
 use crate::model::{
@@ -106,6 +108,7 @@ impl CompiledQuery {
         let mut query = query.clone();
         let inlined = expand_arrays(&mut query, parameters);
         name_apart(&mut query);
+        limit_fetched(&mut query);
         exist_rows(&mut query);
         let constants = constants(&query);
         let reads = Reads::resolve(&mut query, schemas, prefix)?;

@@ -34,7 +34,8 @@ impl From<crate::sql::SqlError> for Refusal {
 
 impl From<datafusion::error::DataFusionError> for Refusal {
     fn from(error: datafusion::error::DataFusionError) -> Self {
-        Refusal(error.strip_backtrace())
+        // What wraps it says where in the engine it came up.
+        Refusal(error.find_root().strip_backtrace())
     }
 }
 

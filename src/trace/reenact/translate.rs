@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value as SqlValue, VisitMut,
-    VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr, UnaryOperator, Value as SqlValue,
+    VisitMut, VisitorMut,
 };
 
 use super::Refusal;
@@ -79,6 +79,30 @@ fn name_items_apart(body: &mut SetExpr) {
         }
         _ => {}
     }
+}
+
+/// `FETCH FIRST n ROWS ONLY` as `LIMIT n`, which the engine has.
+pub fn limit_fetched(query: &mut Query) {
+    struct LimitFetched;
+    impl VisitorMut for LimitFetched {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            let Some(fetch) = query.fetch.take_if(|fetch| !fetch.with_ties && !fetch.percent) else {
+                return ControlFlow::Continue(());
+            };
+            let quantity = fetch.quantity.unwrap_or_else(|| Expr::value(SqlValue::Number("1".to_owned(), false)));
+            match &mut query.limit_clause {
+                Some(LimitClause::LimitOffset { limit, .. }) => *limit = Some(quantity),
+                clause => {
+                    *clause =
+                        Some(LimitClause::LimitOffset { limit: Some(quantity), offset: None, limit_by: Vec::new() });
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut LimitFetched);
 }
 
 /// `= ANY (array)` as `IN (…)`, where the array's elements can be told; whether a parameter's value thereby became part
