@@ -34,11 +34,22 @@ pub struct Reach {
     by_name: BTreeMap<String, Vec<usize>>,
     by_table: BTreeMap<TableName, usize>,
     tables: BTreeSet<TableName>,
-    /// Tables with triggers that may change what is written to them: in which columns; `None` for any.
-    before: BTreeMap<TableName, Option<BTreeSet<String>>>,
+    /// Tables with triggers that may change what is written to them.
+    before: BTreeMap<TableName, ChangedBefore>,
     /// What was reached from the texts asked for last.
     known: HashMap<Arc<str>, Arc<Reached>>,
 }
+
+/// What triggers may change of a row before it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangedBefore {
+    /// The columns to which they may assign; `None` for any.
+    pub assigned: Columns,
+    /// The columns of the row, as written and as it stood, that they read; `None` for any.
+    pub read: Columns,
+}
+
+type Columns = Option<BTreeSet<String>>;
 
 type Lazy = LazyLock<Result<Regex, regex::Error>>;
 
@@ -100,9 +111,9 @@ impl Reach {
         self.before.contains_key(table)
     }
 
-    /// The columns in which a trigger may change what is written to the table; `None` for any.
-    pub fn changed_before(&self, table: &TableName) -> Option<&BTreeSet<String>> {
-        self.before.get(table)?.as_ref()
+    /// What triggers may change of what is written to the table; `None` where there are none.
+    pub fn changed_before(&self, table: &TableName) -> Option<&ChangedBefore> {
+        self.before.get(table)
     }
 
     /// Whether the database has any code of its own.
@@ -214,15 +225,24 @@ impl Reach {
         let called = called(sql);
         let is_called = |one: &&DatabaseObject| one.kind == "function" && called.contains(&bare_name(one));
         let functions: Vec<&DatabaseObject> = objects.iter().filter(is_called).collect();
-        let assigned = functions.iter().map(|function| columns_assigned(function.sql.as_deref()?));
-        let assigned: Option<Vec<BTreeSet<String>>> = assigned.collect();
-        let columns = assigned.filter(|all| !all.is_empty()).map(|all| all.into_iter().flatten().collect());
-        let known = self.before.entry(TableName::new(object.schema.as_str(), relation.as_str()));
-        let known = known.or_insert_with(|| Some(BTreeSet::new()));
-        *known = match (known.take(), columns) {
-            (Some(known), Some(columns)) => Some(&known | &columns),
-            _ => None,
+        let of_all = |columns: fn(&str) -> Columns| -> Columns {
+            let columns = functions.iter().map(|function| columns(function.sql.as_deref()?));
+            columns
+                .collect::<Option<Vec<_>>>()
+                .filter(|all| !all.is_empty())
+                .map(|all| all.into_iter().flatten().collect())
         };
+        let changed = ChangedBefore {
+            assigned: of_all(columns_assigned),
+            read: both(of_all(columns_read_by_function), columns_read(sql)),
+        };
+        let table = TableName::new(object.schema.as_str(), relation.as_str());
+        let known = self
+            .before
+            .entry(table)
+            .or_insert_with(|| ChangedBefore { assigned: Some(BTreeSet::new()), read: Some(BTreeSet::new()) });
+        known.assigned = both(known.assigned.take(), changed.assigned);
+        known.read = both(known.read.take(), changed.read);
     }
 
     fn link(&mut self, from: &TableName, to: &TableName) {
@@ -279,8 +299,7 @@ fn object(kind: &str, name: &TableName, sql: Option<&str>) -> DatabaseObject {
 }
 
 /// The columns of `NEW` to which a trigger's function, in PL/pgSQL, may assign; `None` where that is not told.
-fn columns_assigned(text: &str) -> Option<BTreeSet<String>> {
-    static PLPGSQL: Lazy = Lazy::new(|| Regex::new(r"(?i)\blanguage\s+plpgsql\b"));
+fn columns_assigned(text: &str) -> Columns {
     static WHOLE: Lazy = Lazy::new(|| {
         Regex::new(
             r"(?i)\bnew\s*:?=|\binto\s+(strict\s+)?([\w.\x22]+\s*,\s*)*new\b|\bexecute\s+(format|'|\w+\s*(;|\|\|))",
@@ -288,12 +307,12 @@ fn columns_assigned(text: &str) -> Option<BTreeSet<String>> {
     });
     static COLUMN: Lazy = Lazy::new(|| Regex::new(r#"(?i)\bnew\s*\.\s*(?:"([^"]+)"|(\w+))\s*:?="#));
     static RETURNED: Lazy = Lazy::new(|| Regex::new(r"(?i)\breturn\s+(\w+)"));
-    let (plpgsql, whole) = (PLPGSQL.as_ref().ok()?, WHOLE.as_ref().ok()?);
+    let whole = WHOLE.as_ref().ok()?;
     let (column, returned) = (COLUMN.as_ref().ok()?, RETURNED.as_ref().ok()?);
     let is_row_at_hand = |name: &str| ["new", "old"].iter().any(|row| name.eq_ignore_ascii_case(row));
     let returns_another =
         returned.captures_iter(text).any(|found| !found.get(1).is_some_and(|name| is_row_at_hand(name.as_str())));
-    if !plpgsql.is_match(text) || whole.is_match(text) || returns_another {
+    if !is_plpgsql(text) || whole.is_match(text) || returns_another {
         return None;
     }
     let name = |found: regex::Captures<'_>| match (found.get(1), found.get(2)) {
@@ -301,6 +320,37 @@ fn columns_assigned(text: &str) -> Option<BTreeSet<String>> {
         (None, plain) => plain.map(|plain| plain.as_str().to_lowercase()),
     };
     Some(column.captures_iter(text).filter_map(name).collect())
+}
+
+fn is_plpgsql(function: &str) -> bool {
+    static PLPGSQL: Lazy = Lazy::new(|| Regex::new(r"(?i)\blanguage\s+plpgsql\b"));
+    PLPGSQL.as_ref().is_ok_and(|plpgsql| plpgsql.is_match(function))
+}
+
+fn columns_read_by_function(text: &str) -> Columns {
+    if is_plpgsql(text) { columns_read(text) } else { None }
+}
+
+/// The columns of `NEW` and `OLD` that a trigger, or its function in PL/pgSQL, names; `None` where it names all of one.
+fn columns_read(text: &str) -> Columns {
+    static NAMED: Lazy =
+        Lazy::new(|| Regex::new(r#"(?i)(\breturn\s+)?\b(?:new|old)\b(?:\s*\.\s*(?:"([^"]+)"|(\w+)))?"#));
+    let named = NAMED.as_ref().ok()?;
+    let mut columns = BTreeSet::new();
+    for found in named.captures_iter(text) {
+        match (found.get(2), found.get(3)) {
+            (Some(quoted), _) => _ = columns.insert(quoted.as_str().to_owned()),
+            (None, Some(plain)) => _ = columns.insert(plain.as_str().to_lowercase()),
+            // Handed back, it is not looked into.
+            (None, None) if found.get(1).is_some() => {}
+            (None, None) => return None,
+        }
+    }
+    Some(columns)
+}
+
+fn both(one: Columns, other: Columns) -> Columns {
+    Some(&one? | &other?)
 }
 
 /// A function, procedure or trigger, as PostgreSQL prints what makes it: every name with its schema.
@@ -359,6 +409,23 @@ mod tests {
         }
         objects.push(object("view", "totals", "CREATE VIEW public.totals AS SELECT sum(balance) FROM public.accounts"));
         Reach::new(&objects, &Schemas::new())
+    }
+
+    #[test]
+    fn what_a_trigger_reads_of_its_row_is_told_by_its_text() {
+        for (text, expected) in [
+            (
+                "LANGUAGE plpgsql AS $$ BEGIN IF NEW.a > old . \"B c\" THEN NEW.d := 1; END IF; RETURN NEW; END $$",
+                Some("B c a d"),
+            ),
+            ("LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$", Some("")),
+            ("LANGUAGE plpgsql AS $$ BEGIN PERFORM f(NEW); RETURN NEW; END $$", None),
+            ("LANGUAGE plpgsql AS $$ BEGIN PERFORM f(NEW.*); RETURN NEW; END $$", None),
+            ("LANGUAGE plpython3u AS $$ TD $$", None),
+        ] {
+            let shown = columns_read_by_function(text).map(|columns| columns.into_iter().collect::<Vec<_>>().join(" "));
+            assert_eq!(shown.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -68,12 +68,15 @@ impl Sweep {
         let alone = alone.map(|one| (one.record.clone(), unwritten_by(transaction)));
         let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
         for (record, written) in recorded.chain(alone) {
-            if !self.reach.is_changed_before(&record.0) || !self.worlds.touches(&record, |_| true) {
+            let Some(changed) = self.reach.changed_before(&record.0) else { continue };
+            // From what is the same in both worlds it computes the same.
+            let reads = |column: &str| changed.read.as_ref().is_none_or(|read| read.contains(column));
+            if !self.worlds.touches(&record, reads) {
                 continue;
             }
             let mut columns = self.not_key(&record.0, self.whole_row(&record.0));
-            if let Some(changed) = self.reach.changed_before(&record.0) {
-                columns.retain(|column| changed.contains(column.as_ref()));
+            if let Some(assigned) = &changed.assigned {
+                columns.retain(|column| assigned.contains(column.as_ref()));
             }
             if !columns.is_empty() {
                 let origin = self.origin(&record, sql.clone());
