@@ -64,6 +64,22 @@ async fn what_a_statement_inserted_that_cannot_be_run_again_may_not_have_to_be_t
 }
 
 #[tokio::test]
+async fn a_trigger_that_runs_in_the_right_world_alone_may_change_what_it_reads_nothing_for() {
+    let mut story = story();
+    story.declarations.definitions = vec![
+        "CREATE OR REPLACE FUNCTION public.seen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         NEW.status := 'seen'; RETURN NEW; END $$"
+            .into(),
+        "CREATE TRIGGER seen BEFORE UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION public.seen()".into(),
+    ];
+    story.one("v43", "UPDATE orders SET day = '2026-03-05' WHERE total < 3", &[], &[]);
+    let found = traced(story).await;
+    let order = record(&found, "orders", "1");
+    assert_eq!(cell(order, "total"), exactly("10.00", "1.00"));
+    assert_eq!(cell(order, "status"), ("open".to_owned(), None, false));
+}
+
+#[tokio::test]
 async fn what_a_statement_set_to_the_value_it_had_may_have_had_to_change() {
     let mut story = story();
     story.one("v41", "INSERT INTO ranking VALUES (1, 7)", &[], &[("ranking", &[], &["1", "7"])]);

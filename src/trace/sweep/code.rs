@@ -62,15 +62,15 @@ impl Sweep {
     /// alone.
     fn doubt_changed_before(&mut self, transaction: &Transaction, step: &Step, progress: &Progress) {
         let recorded = step.writes.iter().filter(|write| write.operation != Operation::Delete);
-        let recorded =
-            recorded.map(|write| (record_of(write), WrittenBy { tx: transaction.id.clone(), ..written_by(write) }));
+        let written_here = |write: &Write| WrittenBy { tx: transaction.id.clone(), ..written_by(write) };
+        let recorded = recorded.map(|write| (record_of(write), written_here(write), false));
         let alone = progress.unrecorded.iter().filter(|one| one.operation != Operation::Delete);
-        let alone = alone.map(|one| (one.record.clone(), unwritten_by(transaction)));
+        let alone = alone.map(|one| (one.record.clone(), unwritten_by(transaction), true));
         let sql = step.statement.as_ref().map(|statement| statement.sql.clone());
-        for (record, written) in recorded.chain(alone) {
+        for (record, written, is_alone) in recorded.chain(alone) {
             let Some(changed) = self.reach.changed_before(&record.0) else { continue };
-            // From what is the same in both worlds it computes the same.
-            let reads = |column: &str| changed.read.as_ref().is_none_or(|read| read.contains(column));
+            // From what is the same in both worlds it computes the same, where it runs in both.
+            let reads = |column: &str| is_alone || changed.read.as_ref().is_none_or(|read| read.contains(column));
             if !self.worlds.touches(&record, reads) {
                 continue;
             }

@@ -57,6 +57,10 @@ impl ValueFlow {
             text == written
                 || number.is_some_and(|number| Decimal::parse(text).is_some_and(|other| other.equals(number)))
         };
+        // It may have been one of which the right world holds nothing.
+        if self.cells.iter().any(|(actual, right)| right.is_none() && actual.as_ref().is_some_and(is_written)) {
+            return None;
+        }
         let mut answers: Vec<String> = Vec::new();
         let cells = || self.cells.iter().filter_map(|(actual, right)| Some((actual.as_ref()?, right.as_ref()?)));
         answers.extend(cells().filter(|(actual, _)| is_written(actual)).map(|(_, right)| right.clone()));
